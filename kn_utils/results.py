@@ -1,0 +1,168 @@
+"""Result tables: one Parquet file per step, model, data set and relation, with provenance; reused when finished, resumed when killed.
+
+A step works through its facts in parts. Each part is written beside the results and renamed, so a file that is there is whole; when all
+parts are there they are joined, again beside and renamed, and removed. The step's own table is always the last to appear.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import filelock
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm.auto import tqdm
+
+import kn_utils
+
+PROVENANCE = b"knowledge_neurons"
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+FACTS_PER_PART = 8
+
+
+def table_path(results_dir: str | Path, model: str, dataset: str, step: str, relation: str) -> Path:
+    """Return where a step's table of one relation is kept: `results/<model>/<dataset>/<step>/<relation>.parquet`."""
+    return Path(results_dir) / model / dataset / step / f"{relation}.parquet"
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a result table. Raises FileNotFoundError if there is none and ValueError if the file is damaged."""
+    with _readable(Path(path)):
+        return pq.ParquetFile(path).read().to_pandas()
+
+
+def read_provenance(path: str | Path) -> dict:
+    """Read how a table was made: its `inputs` (all that its values depend on), versions, machine, time. Raises as `read_table`."""
+    with _readable(Path(path)):
+        return json.loads(pq.read_schema(path).metadata[PROVENANCE])
+
+
+@contextmanager
+def _readable(path: Path):
+    if not path.is_file():
+        raise FileNotFoundError(f"no results at {path}: run the notebook of that step first")
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as reason:
+        raise ValueError(f"{path} is damaged or not a result table ({reason}): delete it and run its step again") from None
+
+
+def fingerprint() -> dict[str, str]:
+    """Return the versions that values may depend on: this project's and those of the numeric packages."""
+    return {"kn_utils": kn_utils.__version__} | {package: version(package) for package in PACKAGES}
+
+
+def compute_in_parts(
+    main: Path,
+    side_tables: Sequence[str],
+    inputs: dict,
+    facts: Sequence,
+    work: Callable[[Sequence], dict[str, pd.DataFrame]],
+) -> None:
+    """Make the tables of one step for one relation, unless they are there already; say so in either case.
+
+    `main` is the path of the step's own table; `side_tables` names others made with it, kept in folders beside its folder. `work` turns
+    some facts into the rows of all tables, by name. `inputs` is all that the values depend on: a finished table with equal inputs is
+    kept, one with others is made anew, and a killed run with equal inputs goes on after its last whole part.
+    Raises RuntimeError if another run is making the same tables and OSError, with what to do, if they cannot be written.
+    """
+    step, relation = main.parent.name, main.stem
+    if _is_finished(main, inputs):
+        return
+    parts = main.parent / f".{relation}.{_digest(inputs)}"
+    with _writable(parts), _alone(main.parent / f".{relation}.lock"):
+        began = time.monotonic()
+        folders = _work_through(parts, step, facts, work, relation)
+        provenance = {"inputs": inputs} | _circumstances(time.monotonic() - began)
+        for name in [*side_tables, step]:
+            _join([folder / f"{name}.parquet" for folder in folders], main.parent.parent / name / main.name, provenance)
+        shutil.rmtree(parts)
+
+
+def _is_finished(main: Path, inputs: dict) -> bool:
+    if not main.is_file():
+        return False
+    found = read_provenance(main)["inputs"]
+    wanted = json.loads(json.dumps(inputs))
+    if found == wanted:
+        print(f"{main.stem}: reusing {main}")
+        return True
+    changed = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    print(f"{main.stem}: {main} was made with other {', '.join(changed)}; computing it anew")
+    return False
+
+
+def _work_through(parts: Path, step: str, facts: Sequence, work: Callable, relation: str) -> list[Path]:
+    chunks = [facts[start : start + FACTS_PER_PART] for start in range(0, len(facts), FACTS_PER_PART)]
+    folders = [parts / f"{number:05d}" for number in range(len(chunks))]
+    with tqdm(total=len(facts), desc=relation, unit="fact") as progress:
+        for folder, chunk in zip(folders, chunks, strict=True):
+            if not folder.is_dir():
+                _write_part(folder, work(chunk))
+            progress.update(len(chunk))
+    return folders
+
+
+def _write_part(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, table in tables.items():
+        table.to_parquet(partial / f"{name}.parquet", index=False)
+    partial.rename(folder)
+
+
+def _join(parts: list[Path], target: Path, provenance: dict) -> None:
+    """Write the rows of all parts as one table, a part at a time, so that memory does not grow with their number."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    schema = pq.read_schema(parts[0]).with_metadata({PROVENANCE: json.dumps(provenance).encode()})
+    with pq.ParquetWriter(partial, schema) as writer:
+        for part in parts:
+            writer.write_table(pq.read_table(part).replace_schema_metadata(schema.metadata))
+    partial.replace(target)
+
+
+def _circumstances(seconds: float) -> dict:
+    return {
+        "seconds": round(seconds, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _digest(inputs: dict) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _alone(path: Path):
+    try:
+        with filelock.FileLock(path, timeout=0):
+            yield
+    except filelock.Timeout:
+        raise RuntimeError(f"another run is making the same table (it holds {path}); wait for it or use another results_dir") from None
+
+
+@contextmanager
+def _writable(parts: Path):
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as reason:
+        raise OSError(
+            f"cannot write results under {parts.parent} ({reason}). All finished parts are kept; "
+            "free space or choose another results_dir, then run the same command again."
+        ) from reason

@@ -1,0 +1,46 @@
+"""The slow, plain computation that everything else is checked against: one layer, one node, one prompt, the whole model."""
+
+import torch
+
+from kn_utils.models import LanguageModel
+
+
+def probability_at(lm: LanguageModel, ids: torch.Tensor, position: int, target: int, layer: int, activation=None):
+    """Return P(target) and the activation of `layer` at `position`, with that activation replaced if one is given.
+
+    Calls of a block are counted, so that layers which share a block (ALBERT) are told apart.
+    """
+    seen, calls = {}, []
+
+    def replace(down, args):
+        calls.append(None)
+        if len(calls) - 1 != layer:
+            return None
+        flat = args[0].reshape(1, -1, args[0].shape[-1]).clone()
+        seen["activation"] = flat[0, position].detach().clone()
+        if activation is not None:
+            flat[0, position] = activation
+        return (flat.view(args[0].shape),)
+
+    handles = [down.register_forward_pre_hook(replace) for down in lm.downs]
+    try:
+        logits = lm.model(ids[None]).logits[0, position]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits.softmax(-1)[target], seen["activation"]
+
+
+def gradient_at(lm: LanguageModel, ids, position: int, target: int, layer: int, scale: float):
+    """Return dP(target)/dw of `layer` at `scale` times its activation, P there, and the activation."""
+    _, activation = probability_at(lm, ids, position, target, layer)
+    leaf = (scale * activation).requires_grad_()
+    probability, _ = probability_at(lm, ids, position, target, layer, leaf)
+    return torch.autograd.grad(probability, leaf)[0], probability.detach(), activation
+
+
+def integrated_gradients(lm: LanguageModel, ids, position: int, target: int, layer: int, nodes, weights) -> torch.Tensor:
+    """Return w * sum over nodes of weight * dP/dw at node * w for one layer."""
+    _, activation = probability_at(lm, ids, position, target, layer)
+    pairs = zip(nodes, weights, strict=True)
+    return activation * sum(weight * gradient_at(lm, ids, position, target, layer, float(node))[0] for node, weight in pairs)

@@ -1,0 +1,59 @@
+"""Tiny random-weight models, one for every supported architecture."""
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+
+from kn_utils.layouts import LAYOUTS
+from kn_utils.models import LanguageModel
+
+VOCABULARY = 101
+_COMMON = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+_GROUPED = _COMMON | {"num_key_value_heads": 2, "head_dim": 8}
+_GPT = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64, "bos_token_id": 1, "eos_token_id": 2}
+_WINDOWS = ["sliding_attention", "full_attention", "sliding_attention"]
+
+CONFIGURATIONS = {
+    "bert": _COMMON,
+    "roberta": _COMMON,
+    "xlm-roberta": _COMMON,
+    "electra": _COMMON | {"embedding_size": 16},
+    "distilbert": {"vocab_size": VOCABULARY, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64},
+    "albert": _COMMON | {"embedding_size": 16, "num_hidden_layers": 4, "num_hidden_groups": 2},
+    "modernbert": _COMMON | {"cls_token_id": 1, "sep_token_id": 2, "local_attention": 4, "global_attn_every_n_layers": 2},
+    "gpt2": _GPT,
+    "gpt_neo": _COMMON | {"num_layers": 3, "num_heads": 4, "attention_types": [[["global", "local", "global"], 1]], "window_size": 4},
+    "gpt_neox": _COMMON,
+    "gptj": _GPT | {"rotary_dim": 4},
+    "opt": _COMMON | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "llama": _GROUPED,
+    "mistral": _GROUPED | {"sliding_window": 4},
+    "qwen2": _GROUPED,
+    "qwen3": _GROUPED,
+    "gemma": _GROUPED,
+    "gemma2": _GROUPED | {"sliding_window": 4, "layer_types": _WINDOWS},
+    "gemma3_text": _GROUPED | {"sliding_window": 4, "layer_types": _WINDOWS},
+}
+
+
+def tiny_model(model_type: str, dtype: torch.dtype = torch.float64, **changes) -> LanguageModel:
+    """Return a random-weight model whose weights are large enough for every neuron to matter."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, **(CONFIGURATIONS[model_type] | changes))
+    auto = AutoModelForMaskedLM if LAYOUTS[model_type].masked else AutoModelForCausalLM
+    model = auto.from_config(config)
+    for name, weight in model.named_parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.2)
+        elif name.endswith("bias"):
+            torch.nn.init.normal_(weight, std=0.1)
+    return LanguageModel(model_type, model.to(dtype))
