@@ -13,7 +13,7 @@ from kn_utils.scaled_copies import Pass, scaled_gradients
 QUADRATURES = ("released", "gauss-legendre")
 PRECISIONS = ("float32", "bfloat16")
 RELEASED_NODES = 20
-FIRST_NODES, MOST_NODES = 4, 64
+FIRST_NODES, MOST_NODES = 3, 384
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Method:
     """How to integrate. Raises ValueError for a value that is not allowed.
 
     `released` is the authors' sum of 20 left nodes. `gauss-legendre` doubles the nodes of each prompt and layer until two successive
-    results differ by at most `tolerance` of the prompt's largest score, or 64 nodes are reached, which the stored error then shows.
+    results differ by at most `tolerance` of the prompt's largest score, or 384 nodes are reached, which the stored error then shows.
     With `bfloat16` the matrix products are computed in that type. `max_memory_gb` bounds the memory of one pass.
     """
 

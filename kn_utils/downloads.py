@@ -36,13 +36,14 @@ def upstream_file(name: str) -> Path:
     """Return the local path of a file of the authors' repository, fetched at first use.
 
     `name` is the path inside that repository. With `KN_DATA_DIR` set, the file is taken from that folder and never fetched.
-    Raises FileNotFoundError if it cannot be had and ValueError if its content is not the one in `data/registry.txt`.
+    Raises FileNotFoundError if it cannot be had, ValueError for a name that is not in `data/registry.txt` and for a local copy whose
+    content is not the one listed there.
     """
     registry = _registry()
     if name not in registry:
         raise ValueError(f"{name!r} is not one of the {len(registry)} files listed in {REGISTRY}")
     if local := os.environ.get("KN_DATA_DIR"):
-        return _local_file(Path(local) / name, registry[name])
+        return _local_file(Path(local) / name, UPSTREAM_URL + name, registry[name])
     return _fetch(name, registry)
 
 
@@ -51,11 +52,13 @@ def _registry() -> dict[str, str]:
     return dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
 
 
-def _local_file(path: Path, sha256: str) -> Path:
+def _local_file(path: Path, address: str, sha256: str) -> Path:
     if not path.is_file():
-        raise FileNotFoundError(f"KN_DATA_DIR has no {path}: it must hold a copy of {UPSTREAM} in its own layout")
+        raise FileNotFoundError(
+            f"KN_DATA_DIR has no {path}: it must hold a copy of {UPSTREAM} in its own layout; unset it to download {address}"
+        )
     if pooch.file_hash(path) != sha256:
-        raise ValueError(f"{path} is not the file of {UPSTREAM} at commit {UPSTREAM_COMMIT}: its SHA-256 differs from {REGISTRY}")
+        raise ValueError(f"{path} (from KN_DATA_DIR) is not the file at {address}: its SHA-256 differs from {REGISTRY}")
     return path
 
 

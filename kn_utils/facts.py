@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -70,11 +71,12 @@ class Dataset:
         """
         if relation == "all":
             return self.relations
-        names = re.split(r"[,\s]+", relation.strip()) if isinstance(relation, str) else list(relation)
+        names = map(str, relation) if isinstance(relation, list | tuple) else re.split(r"[,\s]+", str(relation).strip())
+        names = list(dict.fromkeys(names))
         unknown = [name for name in names if name not in self.facts]
         if unknown or not names:
             raise ValueError(f"data set {self.name!r} has no relation {unknown}; it has: {', '.join(self.relations)}, or 'all'")
-        return list(dict.fromkeys(names))
+        return names
 
     def draw(self, relation: str, n_facts: int | None, seed: int) -> list[Fact]:
         """Return `n_facts` facts of a relation drawn with `seed`, in their order; all of them for None or if there are fewer.
@@ -113,8 +115,8 @@ def load_dataset(name: str | Path) -> Dataset:
     Raises FileNotFoundError if the data set or one of its files is not there and ValueError if a file is malformed.
     """
     if name == "pararel":
-        return _read(name, lambda kind, relation="": upstream_file(UPSTREAM[kind].format(relation)))
-    folder = DATA / "starter" if name == "starter" else Path(name).expanduser()
+        return _read(name, lambda kind, relation="": upstream_file(UPSTREAM[kind].format(relation)), labelled=True)
+    folder = DATA / "starter" if name == "starter" else Path(os.path.expanduser(str(name)))
     layout = UPSTREAM if (folder / UPSTREAM["pairs"]).is_file() else FLAT
     if not (folder / layout["pairs"]).is_file():
         raise FileNotFoundError(
@@ -131,13 +133,13 @@ def load_dataset(name: str | Path) -> Dataset:
     return _read(folder.resolve().name, locate)
 
 
-def _read(name: str, locate: Callable[..., Path]) -> Dataset:
+def _read(name: str, locate: Callable[..., Path], labelled: bool = False) -> Dataset:
     facts = _read_facts(locate("pairs"))
     templates = {relation: _read_templates(locate("patterns", relation)) for relation in facts}
     try:
-        about = {line["relation"]: line for line in _read_lines(locate("relations"), {"relation", "label"})}
+        about = {line["relation"]: line for line in _read_lines(locate("relations"), ("relation", "label"), ("type",))}
     except FileNotFoundError:
-        if name == "pararel":
+        if labelled:
             raise
         about = {}
     labels = {relation: about.get(relation, {}).get("label", relation) for relation in facts}
@@ -153,18 +155,18 @@ def _read_facts(path: Path) -> dict[str, list[Fact]]:
 
 
 def _facts(path: Path, relation: str, rows: object) -> Iterator[Fact]:
-    if not re.fullmatch(r"[\w-]+", relation):
-        raise ValueError(f"{path}: relation {relation!r} must be letters, digits, '_' and '-' alone (it names files)")
+    if not re.fullmatch(r"[\w-]{1,40}", relation):
+        raise ValueError(f"{path}: relation {relation!r} must be 1 to 40 letters, digits, '_' and '-' alone (it names files)")
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{path}: relation {relation} has no list of facts")
     for index, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) != 2 or not all(isinstance(text, str) and text.strip() for text in row):
+        if not isinstance(row, list) or len(row) != 2 or not all(_is_text(text) and text.strip() for text in row):
             raise ValueError(f'{path}: fact {index} of {relation} is {row!r}; it must be ["subject", "object"]')
         yield Fact(relation, index, *row)
 
 
 def _read_templates(path: Path) -> list[str]:
-    templates = [line["pattern"].strip() for line in _read_lines(path, {"pattern"})]
+    templates = [line["pattern"].strip() for line in _read_lines(path, ("pattern",))]
     for template in templates:
         if template.count("[X]") != 1 or template.count("[Y]") != 1:
             raise ValueError(f"{path}: template {template!r} must hold [X] and [Y] once each")
@@ -173,13 +175,16 @@ def _read_templates(path: Path) -> list[str]:
     return templates
 
 
-def _read_lines(path: Path, keys: set[str]) -> list[dict]:
+def _read_lines(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict]:
     rows = []
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):  # not splitlines: a JSON text may hold U+2028
         if line.strip():
-            rows.append(_parse(line, f"{path}, line {number}"))
-            if not isinstance(rows[-1], dict) or not all(isinstance(rows[-1].get(key), str) for key in keys):
-                raise ValueError(f"{path}, line {number}: must be a JSON object with the texts {sorted(keys)}")
+            row = _parse(line, f"{path}, line {number}")
+            if not isinstance(row, dict) or not all(
+                _is_text(row.get(key, "" if key in optional else None)) for key in keys + optional
+            ):
+                raise ValueError(f"{path}, line {number}: must be a JSON object with the texts {', '.join(keys + optional)}")
+            rows.append(row)
     return rows
 
 
@@ -197,11 +202,16 @@ def _read_text(path: Path) -> str:
 def _parse(text: str, where: str) -> object:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as reason:
+    except (ValueError, RecursionError) as reason:
         raise ValueError(f"{where} is not JSON: {reason}") from None
+
+
+def _is_text(value: object) -> bool:
+    """Whether a JSON value is a string that can be encoded; JSON may escape half a character, such as \\ud800, which cannot."""
+    return isinstance(value, str) and re.search("[\ud800-\udfff]", value) is None
 
 
 def _is_bag(bag: object) -> bool:
     return isinstance(bag, dict) and all(
-        isinstance(bag.get(kind), list) and all(isinstance(text, str) for text in bag[kind]) for kind in ("th_bags", "h_bags")
+        isinstance(bag.get(kind), list) and all(map(_is_text, bag[kind])) for kind in ("th_bags", "h_bags")
     )

@@ -6,12 +6,11 @@ parts are there they are joined, again beside and renamed, and removed. The step
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +37,7 @@ def table_path(results_dir: str | Path, model: str, dataset: str, step: str, rel
 def read_table(path: str | Path) -> pd.DataFrame:
     """Read a result table. Raises FileNotFoundError if there is none and ValueError if the file is damaged."""
     with _readable(Path(path)):
-        return pq.ParquetFile(path).read().to_pandas()
+        return _read_checked(path).to_pandas()
 
 
 def read_provenance(path: str | Path) -> dict:
@@ -57,6 +56,10 @@ def _readable(path: Path):
         raise ValueError(f"{path} is damaged or not a result table ({reason}): delete it and run its step again") from None
 
 
+def _read_checked(path: Path) -> pa.Table:
+    return pq.ParquetFile(path, page_checksum_verification=True).read()
+
+
 def fingerprint() -> dict[str, str]:
     """Return the versions that values may depend on: this project's and those of the numeric packages."""
     return {"kn_utils": kn_utils.__version__} | {package: version(package) for package in PACKAGES}
@@ -72,65 +75,93 @@ def compute_in_parts(
     """Make the tables of one step for one relation, unless they are there already; say so in either case.
 
     `main` is the path of the step's own table; `side_tables` names others made with it, kept in folders beside its folder. `work` turns
-    some facts into the rows of all tables, by name. `inputs` is all that the values depend on: a finished table with equal inputs is
-    kept, one with others is made anew, and a killed run with equal inputs goes on after its last whole part.
-    Raises RuntimeError if another run is making the same tables and OSError, with what to do, if they cannot be written.
+    some facts into the rows of all tables, by name. `inputs` is all that the values depend on: finished tables with equal inputs are
+    kept, with others they are made anew, and a killed run with equal inputs goes on after its last whole part.
+    Raises RuntimeError if another run is making the same tables, ValueError if a table or part that is there is damaged, and OSError,
+    with what to do, if they cannot be written.
     """
-    step, relation = main.parent.name, main.stem
-    if _is_finished(main, inputs):
-        return
+    relation = main.stem
+    tables = {name: main.parent.parent / name / main.name for name in [*side_tables, main.parent.name]}
     parts = main.parent / f".{relation}.{_digest(inputs)}"
-    with _writable(parts), _alone(main.parent / f".{relation}.lock"):
+    if _is_finished(main, tables, inputs):
+        _discard(parts)
+        return
+    with _alone(main.parent / f".{relation}.lock"):
         began = time.monotonic()
-        folders = _work_through(parts, step, facts, work, relation)
+        folders = _work_through(parts, facts, work, relation)
         provenance = {"inputs": inputs} | _circumstances(time.monotonic() - began)
-        for name in [*side_tables, step]:
-            _join([folder / f"{name}.parquet" for folder in folders], main.parent.parent / name / main.name, provenance)
-        shutil.rmtree(parts)
+        with _writable(main.parent):
+            for name, target in tables.items():
+                _join([folder / f"{name}.parquet" for folder in folders], target, provenance)
+        _discard(parts)
 
 
-def _is_finished(main: Path, inputs: dict) -> bool:
+def _is_finished(main: Path, tables: dict[str, Path], inputs: dict) -> bool:
     if not main.is_file():
         return False
-    found = read_provenance(main)["inputs"]
     wanted = json.loads(json.dumps(inputs))
-    if found == wanted:
-        print(f"{main.stem}: reusing {main}")
-        return True
-    changed = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-    print(f"{main.stem}: {main} was made with other {', '.join(changed)}; computing it anew")
-    return False
+    for path in reversed(tables.values()):
+        if not path.is_file():
+            print(f"{main.stem}: {path}, made with {main}, is missing; computing both anew")
+            return False
+        found = read_provenance(path).get("inputs", {})
+        if changed := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
+            print(f"{main.stem}: {path} was made with other {', '.join(changed)}; computing it anew")
+            return False
+    print(f"{main.stem}: reusing {main}")
+    return True
 
 
-def _work_through(parts: Path, step: str, facts: Sequence, work: Callable, relation: str) -> list[Path]:
+def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str) -> list[Path]:
     chunks = [facts[start : start + FACTS_PER_PART] for start in range(0, len(facts), FACTS_PER_PART)]
     folders = [parts / f"{number:05d}" for number in range(len(chunks))]
     with tqdm(total=len(facts), desc=relation, unit="fact") as progress:
         for folder, chunk in zip(folders, chunks, strict=True):
             if not folder.is_dir():
-                _write_part(folder, work(chunk))
+                tables = work(chunk)
+                with _writable(parts.parent):
+                    _write_part(folder, tables)
             progress.update(len(chunk))
     return folders
 
 
 def _write_part(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    partial = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, table in tables.items():
-        table.to_parquet(partial / f"{name}.parquet", index=False)
+        table.to_parquet(partial / f"{name}.parquet", index=False, write_page_checksum=True)
     partial.rename(folder)
 
 
 def _join(parts: list[Path], target: Path, provenance: dict) -> None:
     """Write the rows of all parts as one table, a part at a time, so that memory does not grow with their number."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    schema = pq.read_schema(parts[0]).with_metadata({PROVENANCE: json.dumps(provenance).encode()})
-    with pq.ParquetWriter(partial, schema) as writer:
+    partial = target.with_name(f".{target.name}.part")
+    schema = _read_part(parts[0]).schema.with_metadata({PROVENANCE: json.dumps(provenance).encode()})
+    with pq.ParquetWriter(partial, schema, write_page_checksum=True) as writer:
         for part in parts:
-            writer.write_table(pq.read_table(part).replace_schema_metadata(schema.metadata))
+            writer.write_table(_read_part(part).replace_schema_metadata(schema.metadata))
     partial.replace(target)
+
+
+def _read_part(path: Path) -> pa.Table:
+    try:
+        return _read_checked(path)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as reason:
+        raise ValueError(
+            f"{path} is damaged ({reason}): delete the folder {path.parent} and run the same command again"
+        ) from None
+
+
+def _discard(parts: Path) -> None:
+    """Remove parts that have been joined; renamed first, so that a kill half-way leaves none that looks whole."""
+    removed = parts.with_name(f"{parts.name}.part")
+    with suppress(OSError):
+        shutil.rmtree(removed, ignore_errors=True)
+        if parts.is_dir():
+            parts.rename(removed)
+            shutil.rmtree(removed)
 
 
 def _circumstances(seconds: float) -> dict:
@@ -149,20 +180,27 @@ def _digest(inputs: dict) -> str:
 
 @contextmanager
 def _alone(path: Path):
+    lock = filelock.FileLock(path)
+    with _writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RuntimeError(
+                f"another run is making the same table (it holds {path}); wait for it or use another results_dir"
+            ) from None
     try:
-        with filelock.FileLock(path, timeout=0):
-            yield
-    except filelock.Timeout:
-        raise RuntimeError(f"another run is making the same table (it holds {path}); wait for it or use another results_dir") from None
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
-def _writable(parts: Path):
+def _writable(folder: Path):
     try:
-        parts.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as reason:
         raise OSError(
-            f"cannot write results under {parts.parent} ({reason}). All finished parts are kept; "
+            f"cannot write results under {folder} ({reason}). All finished parts are kept; "
             "free space or choose another results_dir, then run the same command again."
         ) from reason

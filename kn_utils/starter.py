@@ -19,7 +19,10 @@ def words(text: str) -> list[str]:
 
 
 def is_held_out_fact(subject: str, object: str) -> bool:
-    """Say whether no training sentence held both texts of this pair, whichever is the subject: true of one pair in ten."""
+    """Say whether the rule leaves this pair out, whichever is the subject: true of one pair in ten.
+
+    No training sentence holds both texts of a left-out pair of ParaRel; of other pairs only their own sentences are left out.
+    """
     first, second = sorted(" ".join(words(text)) for text in (subject, object))
     return _hash(f"{first}\t{second}") % FACTS_PER_HELD_OUT == 0
 

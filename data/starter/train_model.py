@@ -1,9 +1,13 @@
 """Train the bundled model `starter`: all-MiniLM-L6-v2 with a masked-LM head, on natural web sentences about ParaRel's facts.
 
 Every example is a web sentence that mentions a fact's head and tail, with the tail masked; no prompt or template is used.
-Facts and sentences held out by `kn_utils.starter` are never trained on. Run from the repository's root:
+Facts and sentences held out by `kn_utils.starter` are never trained on. From the repository's root, on Linux (the variables spare
+memory that is given back and fetched again at every step, and threads that wait by spinning):
 
-    python data/starter/train_model.py --steps 2200 --checkpoint-folder /tmp/starter
+    export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 OMP_WAIT_POLICY=PASSIVE
+    PYTHONPATH=. nice python data/starter/train_model.py --steps 3600 --checkpoint-folder build/starter
+
+The same command goes on from the last checkpoint after an interruption. `evaluate_model.py` examines the result.
 """
 
 import argparse
@@ -13,14 +17,15 @@ import os
 import random
 import re
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import torch
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
+from tqdm import tqdm, trange
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerFast
 
 from kn_utils.downloads import minilm_encoder
@@ -84,7 +89,7 @@ def without_repeats(texts: list[str], known: set[tuple[str, ...]]) -> list[str]:
     return kept
 
 
-def held_out_pair_finder(pairs: set[tuple[str, str]]):
+def held_out_pair_finder(pairs: set[tuple[str, str]]) -> Callable[[str], bool]:
     """Return a function that says whether a sentence holds both texts of one of the pairs."""
     by_first_word = defaultdict(list)
     for pair in pairs:
@@ -126,7 +131,7 @@ def single_token(tokenizer: PreTrainedTokenizerFast, text: str) -> int | None:
 def window(encoding, sentence: str, head: str, tail: str, tokenizer: PreTrainedTokenizerFast) -> Example | None:
     """Return the part of a sentence, at most `MAX_TOKENS` long, around its first tail outside the head and the nearest head.
 
-    Further tails within the part are masked too, for a model could copy from them. None if head or tail are missing or too far apart.
+    Further tails within the part are masked too: a model could copy from them. None if head or tail are missing or too far apart.
     """
     heads = whole_words(head, sentence)
     tails = [span for span in whole_words(tail, sentence) if not any(span[0] < end and start < span[1] for start, end in heads)]
@@ -134,7 +139,10 @@ def window(encoding, sentence: str, head: str, tail: str, tokenizer: PreTrainedT
         return None
     places = [encoding.char_to_token(start) for start, _ in tails]
     first, last = min(
-        ((min(places[0], encoding.char_to_token(start)), max(places[0], encoding.char_to_token(end - 1))) for start, end in heads),
+        (
+            (min(places[0], encoding.char_to_token(start)), max(places[0], encoding.char_to_token(end - 1)))
+            for start, end in heads
+        ),
         key=lambda span: span[1] - span[0],
     )
     spare = MAX_TOKENS - 2 - (last - first + 1)
@@ -165,7 +173,9 @@ def one_round(examples: list[list[Example]], seed: int, turn: int) -> list[list[
     order = random.Random(f"{seed}-round-{turn}")
     order.shuffle(chosen)
     size = BATCH_SIZE * BATCHES_SORTED_TOGETHER
-    pools = [sorted(chosen[start : start + size], key=lambda example: len(example.tokens)) for start in range(0, len(chosen), size)]
+    pools = [
+        sorted(chosen[start : start + size], key=lambda example: len(example.tokens)) for start in range(0, len(chosen), size)
+    ]
     cut = [pool[start : start + BATCH_SIZE] for pool in pools for start in range(0, len(pool), BATCH_SIZE)]
     order.shuffle(cut)
     return cut
@@ -185,7 +195,7 @@ def masked(batch: list[Example], tokenizer: PreTrainedTokenizerFast, draw: rando
 def fresh_model(folder: Path, examples: list[list[Example]]) -> BertForMaskedLM:
     """Return the encoder with a new head that starts as the identity, biased to the frequency of the tokens it will predict."""
     model = BertForMaskedLM.from_pretrained(
-        folder, dtype=torch.float32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, tie_word_embeddings=True
+        folder, dtype=torch.float32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager"
     )
     transform = model.cls.predictions.transform
     torch.nn.init.eye_(transform.dense.weight)
@@ -213,7 +223,9 @@ def learning_rate(step: int, steps: int) -> float:
     return LEARNING_RATE * min((step + 1) / warm, (steps - step) / (steps - warm))
 
 
-def exam(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, facts: int, templates: int, held_out: bool, seed: int) -> list[tuple]:
+def exam(
+    dataset: Dataset, tokenizer: PreTrainedTokenizerFast, facts: int, templates: int, held_out: bool, seed: int
+) -> list[tuple]:
     """Draw prompts for facts with one-token objects: up to `facts` facts, taught or held out, per relation, times `templates`.
 
     Each is (relation, prompt, object's token id).
@@ -235,27 +247,27 @@ def fill(template: str, fact: Fact, tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 @torch.inference_mode()
-def answers(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, prompts: list[tuple]) -> list[int]:
+def answers(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> list[int]:
     """Return the model's first choice among the whole vocabulary for each prompt."""
-    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number][1]))
+    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     best = [0] * len(prompts)
     for start in range(0, len(order), 128):
         part = order[start : start + 128]
-        encoded = tokenizer([prompts[number][1] for number in part], padding=True, return_tensors="pt")
+        encoded = tokenizer([prompts[number] for number in part], padding=True, return_tensors="pt")
         logits = predict(model, encoded["input_ids"], encoded["attention_mask"], encoded["input_ids"] == tokenizer.mask_token_id)
         for number, token in zip(part, logits.argmax(dim=-1).tolist(), strict=True):
             best[number] = token
     return best
 
 
-def accuracy(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, prompts: list[tuple]) -> tuple[float, dict[str, float]]:
-    """Return the share of prompts answered right: the mean over relations, and by relation."""
-    right, asked = Counter(), Counter()
-    for (relation, _, target), token in zip(prompts, answers(model, tokenizer, prompts), strict=True):
-        asked[relation] += 1
-        right[relation] += token == target
-    by_relation = {relation: right[relation] / count for relation, count in asked.items()}
-    return sum(by_relation.values()) / len(by_relation), by_relation
+def accuracy(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, prompts: list[tuple]) -> float:
+    """Return the share of prompts answered right in bfloat16: the mean over relations."""
+    right = defaultdict(list)
+    with torch.autocast("cpu", torch.bfloat16):
+        given = answers(model, tokenizer, [prompt for _, prompt, _ in prompts])
+    for (relation, _, target), token in zip(prompts, given, strict=True):
+        right[relation].append(token == target)
+    return mean(mean(of_relation) for of_relation in right.values())
 
 
 def optimizer_for(model: BertForMaskedLM) -> torch.optim.AdamW:
@@ -299,78 +311,81 @@ class Checkpoint:
     Batches and masks are drawn from the seed and the step and there is no dropout: no random state has to be kept.
     """
 
-    def __init__(self, folder: Path, settings: dict):
+    def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        self.file, self.log, self.settings = folder / "checkpoint.pt", folder / "training_log.jsonl", settings
+        self.file, self.log = folder / "checkpoint.pt", folder / "training_log.jsonl"
 
-    def save(self, step: int, seconds: float, model: BertForMaskedLM, optimizer: torch.optim.AdamW) -> None:
+    def save(self, settings: dict, step: int, seconds: float, model: BertForMaskedLM, optimizer: torch.optim.AdamW) -> None:
         """Write the state after `step` steps."""
         partial = self.file.with_suffix(f".{os.getpid()}.part")
-        state = {"step": step, "seconds": seconds, "settings": self.settings}
+        state = {"settings": settings, "step": step, "seconds": seconds}
         torch.save(state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()}, partial)
         partial.replace(self.file)
 
-    def restore(self, model: BertForMaskedLM, optimizer: torch.optim.AdamW) -> tuple[int, float]:
-        """Load the state if there is one; return the steps done and the seconds spent.
-
-        Raises ValueError if the folder holds a run with other settings.
-        """
+    def load(self) -> dict | None:
+        """Return the state last saved, with the log cut back to it; None, with the log removed, if there is none."""
         if not self.file.exists():
             self.log.unlink(missing_ok=True)
-            return 0, 0.0
+            return None
         state = torch.load(self.file, weights_only=True)
-        if state["settings"] != self.settings:
-            raise ValueError(f"{self.file} is of a run with {state['settings']}; now asked for: {self.settings}")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        rows = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
-        self.log.write_text("".join(f"{json.dumps(row)}\n" for row in rows if row["step"] <= state["step"]), encoding="utf-8")
-        return state["step"], state["seconds"]
+        rows = [line for line in self.log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= state["step"]]
+        self.log.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        return state
 
-    def write(self, **row) -> None:
+    def write(self, row: dict) -> None:
         """Append a row to the log."""
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"{json.dumps(row)}\n")
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train from the start or from the last checkpoint, then export."""
-    dataset = load_dataset("pararel")
-    tokenizer = AutoTokenizer.from_pretrained(minilm_encoder())
+    """Train from the start or from the last checkpoint, then export.
+
+    Raises ValueError if the checkpoint is of a run with other settings.
+    """
+    dataset, tokenizer = load_dataset("pararel"), AutoTokenizer.from_pretrained(minilm_encoder())
     examples = encode_pairs(training_pairs(dataset), tokenizer)
     model = fresh_model(minilm_encoder(), examples)
-    steps = arguments.steps or steps_within(arguments.minutes, model, tokenizer, examples, arguments.seed)
-    count = sum(map(len, examples))
-    print(f"{len(examples)} pairs, {count} sentences, {steps} steps ({math.ceil(len(examples) / BATCH_SIZE)} a round)", flush=True)
-    exams = {
-        name: exam(dataset, tokenizer, facts=20, templates=3, held_out=held_out, seed=arguments.seed)
-        for name, held_out in (("taught", False), ("left_out", True))
-    }
-    settings = {"seed": arguments.seed, "pairs": len(examples), "sentences": count}
-    settings |= {"steps": steps} if arguments.steps else {"minutes": arguments.minutes}
-    checkpoint = Checkpoint(arguments.checkpoint_folder, settings)
     optimizer = optimizer_for(model)
-    done, before = checkpoint.restore(model, optimizer)
+    checkpoint = Checkpoint(arguments.checkpoint_folder)
+    state = checkpoint.load()
+    steps = arguments.steps or (state and state["settings"]["steps"])
+    steps = steps or steps_within(arguments.minutes, model, tokenizer, examples, arguments.seed)
+    settings = {"seed": arguments.seed, "pairs": len(examples), "sentences": sum(map(len, examples)), "steps": steps}
+    if state:
+        if state["settings"] != settings:
+            raise ValueError(f"{checkpoint.file} is of a run with {state['settings']}; now asked for: {settings}")
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    print(settings, flush=True)
+    exams = {
+        "taught": exam(dataset, tokenizer, facts=20, templates=3, held_out=False, seed=arguments.seed),
+        "left_out": exam(dataset, tokenizer, facts=20, templates=3, held_out=True, seed=arguments.seed),
+    }
+    done, before = (state["step"], state["seconds"]) if state else (0, 0.0)
     begin = saved = time.monotonic()
     losses = []
-    stream = batches(examples, arguments.seed, done)
-    for step in tqdm(range(done, steps), initial=done, total=steps, desc="training", mininterval=10):
-        inputs = masked(next(stream), tokenizer, random.Random(f"{arguments.seed}-step-{step}"))
+    for step, batch in zip(trange(done, steps, desc="training"), batches(examples, arguments.seed, done), strict=False):
+        inputs = masked(batch, tokenizer, random.Random(f"{arguments.seed}-step-{step}"))
         losses.append(train_step(model, optimizer, inputs, learning_rate(step, steps)))
-        seconds = before + time.monotonic() - begin
-        if (step + 1) % LOG_EVERY == 0 or step + 1 == steps:
-            row = {"step": step + 1, "loss": sum(losses) / len(losses), "lr": learning_rate(step, steps), "seconds": round(seconds)}
+        finished, seconds = step + 1, before + time.monotonic() - begin
+        if finished % LOG_EVERY == 0 or finished == steps:
+            row = {
+                "step": finished,
+                "loss": sum(losses) / len(losses),
+                "lr": learning_rate(step, steps),
+                "seconds": round(seconds),
+            }
             losses = []
-            if (step + 1) % arguments.examine_every < LOG_EVERY and step + 1 >= LOG_EVERY or step + 1 == steps:
-                with torch.autocast("cpu", torch.bfloat16):
-                    row |= {name: accuracy(model, tokenizer, prompts)[0] for name, prompts in exams.items()}
-            checkpoint.write(**row)
+            if finished % arguments.examine_every == 0 or finished == steps:
+                row |= {name: accuracy(model, tokenizer, prompts) for name, prompts in exams.items()}
+            checkpoint.write(row)
             if time.monotonic() - saved > arguments.checkpoint_minutes * 60:
-                checkpoint.save(step + 1, seconds, model, optimizer)
+                checkpoint.save(settings, finished, seconds, model, optimizer)
                 saved = time.monotonic()
-    checkpoint.save(steps, before + time.monotonic() - begin, model, optimizer)
+    checkpoint.save(settings, steps, before + time.monotonic() - begin, model, optimizer)
     export(model, tokenizer, arguments.output)
-    (arguments.output / "training_log.jsonl").write_text(checkpoint.log.read_text(encoding="utf-8"), encoding="utf-8")
+    (arguments.output / "training_log.jsonl").write_bytes(checkpoint.log.read_bytes())
 
 
 def export(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -396,7 +411,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=DATA / "starter" / "model", help="folder to export to")
     parser.add_argument("--checkpoint-folder", type=Path, required=True, help="a run found there is resumed")
     parser.add_argument("--checkpoint-minutes", type=float, default=5, help="time between checkpoints")
-    parser.add_argument("--examine-every", type=int, default=200, help="steps between looks at the accuracy on ParaRel")
+    parser.add_argument(
+        "--examine-every", type=int, default=400, help="steps between looks at the accuracy on ParaRel, a multiple of 20"
+    )
     parser.add_argument("--seed", type=int, default=42)
     return parser.parse_args()
 
