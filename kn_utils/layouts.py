@@ -108,11 +108,15 @@ LAYOUTS = {
 def layout_of(config) -> Layout:
     """Return the layout of a model's configuration; raises ValueError for an architecture whose neurons are not known here."""
     name = config.model_type
-    if name not in LAYOUTS or (name == "opt" and not config.do_layer_norm_before) or getattr(config, "is_decoder", False) and LAYOUTS[name].masked:
+    if name not in LAYOUTS:
         raise ValueError(
             f"model type {name!r} has an unknown feed-forward layout; known ones: {', '.join(LAYOUTS)}. "
             "Add one to kn_utils/layouts.py and its configuration to tests/tiny_models.py."
         )
+    if LAYOUTS[name].masked and getattr(config, "is_decoder", False):
+        raise ValueError(f"a {name!r} that is set up as a decoder (is_decoder) is not supported, only as a masked language model")
+    if name == "opt" and not config.do_layer_norm_before:
+        raise ValueError("OPT models that normalise after each sum (opt-350m) are not supported")
     return LAYOUTS[name]
 
 

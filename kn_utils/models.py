@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,8 +72,10 @@ class LanguageModel:
 
     @property
     def max_length(self) -> int:
-        """The longest prompt the model reads, in tokens."""
-        return min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
+        """The longest prompt the model reads, in tokens; RoBERTa's positions start behind its padding token's."""
+        config = self.model.config
+        unused = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+        return min(self.tokenizer.model_max_length, config.max_position_embeddings - unused)
 
     @property
     def embeddings(self) -> Tensor:
@@ -91,26 +95,54 @@ class LanguageModel:
 def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
     """Load a model in float32: "starter", "smollm2-135m", a local folder in the hub's layout, or a hub id.
 
-    Only safetensors weights are read and no code from the hub is run. Raises ValueError if the model's architecture is unknown, a
-    weight it needs is missing, it has no mask token though it needs one, or the device is not there; OSError if it cannot be found.
+    Only safetensors weights are read and no code from the hub is run. Raises OSError if the model cannot be found or read and
+    ValueError if its architecture is unknown, a weight it needs is missing, its tokenizer does not fit, or the device is not there.
     """
-    target = _device(device)
-    folder = _locate(str(name))
-    try:
+    target, folder = _device(device), _locate(str(name))
+    with _explained(str(name)):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        masked = layout_of(config).masked
+    masked = layout_of(config).masked
+    with _explained(str(name)):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, KeyError) as reason:
-        raise OSError(f"cannot load the model {str(name)!r}: {reason}. {_ALLOWED}") from reason
-    if masked and tokenizer.mask_token_id is None:
-        raise ValueError(f"the tokenizer of {str(name)!r} has no mask token, which a masked language model needs")
-    return LanguageModel(_short_name(str(name)), _load_weights(folder, masked).to(target), tokenizer)
+        model, report = _load_weights(folder, masked)
+    _check_weights(str(name), masked, report)
+    _check_tokenizer(str(name), masked, tokenizer, config.vocab_size)
+    return LanguageModel(_short_name(str(name)), model.to(target), tokenizer)
 
 
 _ALLOWED = (
-    f"A model is one of {', '.join(BUNDLED)}, a local folder in the hub's layout, or a Hugging Face hub id such as "
-    "google-bert/bert-base-cased (which needs a network or a filled hub cache)."
+    f"A model is one of {', '.join(BUNDLED)}, a local folder in the hub's layout with safetensors weights, or a Hugging Face hub id "
+    "such as google-bert/bert-base-cased (which needs a network or a filled hub cache)."
 )
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn whatever transformers raises while it reads a model's files into one error that names the model."""
+    try:
+        yield
+    except Exception as reason:
+        raise OSError(f"cannot load the model {name!r}: {str(reason).strip()}. {_ALLOWED}") from reason
+
+
+def _load_weights(folder: str, masked: bool) -> tuple[PreTrainedModel, dict]:
+    auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    return auto.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+
+
+def _check_weights(name: str, masked: bool, report: dict) -> None:
+    if missing := sorted(report["missing_keys"]):
+        kind = "masked language model" if masked else "left-to-right language model"
+        raise ValueError(f"{name!r} is not a complete {kind}: its files lack the weights {', '.join(missing)}")
+
+
+def _check_tokenizer(name: str, masked: bool, tokenizer, vocab_size: int) -> None:
+    if len(tokenizer) < vocab_size / 2:
+        raise ValueError(f"the tokenizer of {name!r} knows {len(tokenizer)} of {vocab_size} tokens: are its files missing?")
+    if masked and tokenizer.mask_token_id is None:
+        raise ValueError(f"the tokenizer of {name!r} has no mask token, which a masked language model needs")
 
 
 def _locate(name: str) -> str:
@@ -118,23 +150,12 @@ def _locate(name: str) -> str:
         return str(_converted_smollm2())
     if name == "starter":
         return str(DATA / "starter" / "model")
-    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    return os.path.expanduser(name) if os.path.isdir(os.path.expanduser(name)) else name
 
 
 def _short_name(name: str) -> str:
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     return folder.resolve().name if folder.is_dir() else name.replace("/", "--")
-
-
-def _load_weights(folder: str, masked: bool) -> PreTrainedModel:
-    auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
-    model, report = auto.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-    )
-    if problems := sorted(report["missing_keys"]) + sorted(report["mismatched_keys"]):
-        kind = "masked language model" if masked else "left-to-right language model"
-        raise ValueError(f"{folder} is not a complete {kind}: weights {problems} are missing or have another shape")
-    return model
 
 
 def _device(name: str) -> torch.device:

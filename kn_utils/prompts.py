@@ -71,46 +71,48 @@ def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[P
     templates that end with it. The target is the one token that the object adds in that context; a fact whose object is not one
     token is left out, never scored as the unknown token.
     """
-    asked = [
-        (fact, index, template)
-        for fact in facts
-        for index, template in enumerate(dataset.templates[fact.relation])
-        if lm.masked or ends_with_object(template)
-    ]
-    if not asked:
-        return [LeftOut(fact, 0, NOT_OBJECT_FINAL) for fact in facts]
+    asked = []
+    for fact in facts:
+        templates = list(enumerate(dataset.templates[fact.relation]))
+        usable = [(fact, *template) for template in templates if lm.masked or ends_with_object(template[1])]
+        asked += usable or [(fact, 0, None)]
+    texts = [_texts(lm, fact, template) for fact, _, template in asked]
+    ids = [lm.tokenizer(list(column))["input_ids"] for column in zip(*texts, strict=True)]
     make = _masked_prompt if lm.masked else _cut_prompt
-    answered = [fill(template if lm.masked else _cut(template) + " [Y]", fact.subject, fact.object) for fact, _, template in asked]
-    blank = [
-        fill(template, fact.subject, lm.tokenizer.mask_token) if lm.masked else fill(_cut(template), fact.subject, "")
-        for fact, _, template in asked
+    return [
+        LeftOut(fact, index, NOT_OBJECT_FINAL) if template is None else _checked(lm, make(lm, fact, index, text, blank, answered))
+        for (fact, index, template), (text, _), blank, answered in zip(asked, texts, *ids, strict=True)
     ]
-    blank_ids, answered_ids = lm.tokenizer(blank)["input_ids"], lm.tokenizer(answered)["input_ids"]
-    return [make(lm, *row) for row in zip(asked, blank, blank_ids, answered_ids, strict=True)]
 
 
-def _cut(template: str) -> str:
-    return template[: template.index("[Y]")].rstrip()
+def _texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str]:
+    """The prompt as asked, and as it would read with its answer."""
+    if template is None:
+        return "", ""
+    if lm.masked:
+        return fill(template, fact.subject, lm.tokenizer.mask_token), fill(template, fact.subject, fact.object)
+    cut = template[: template.index("[Y]")].rstrip()
+    return fill(cut, fact.subject, ""), fill(f"{cut} [Y]", fact.subject, fact.object)
 
 
-def _masked_prompt(lm: LanguageModel, asked: tuple, text: str, ids: list[int], answered: list[int]) -> Prompt | LeftOut:
-    fact, index, _ = asked
+def _masked_prompt(lm: LanguageModel, fact: Fact, index: int, text: str, ids: list[int], answered: list[int]) -> Prompt | LeftOut:
     mask = lm.tokenizer.mask_token_id
     if ids.count(mask) != 1:
         return LeftOut(fact, index, AMBIGUOUS_MASK)
-    position = ids.index(mask)
-    same = len(ids) == len(answered) and ids[:position] == answered[:position] and ids[position + 1 :] == answered[position + 1 :]
-    return _checked(lm, Prompt(fact, index, text, tuple(ids), position, answered[position] if same else -1))
+    at = ids.index(mask)
+    one_token = len(ids) == len(answered) and ids[:at] + ids[at + 1 :] == answered[:at] + answered[at + 1 :]
+    return Prompt(fact, index, text, tuple(ids), at, answered[at]) if one_token else LeftOut(fact, index, NOT_ONE_TOKEN)
 
 
-def _cut_prompt(lm: LanguageModel, asked: tuple, text: str, ids: list[int], answered: list[int]) -> Prompt | LeftOut:
-    fact, index, _ = asked
-    one_more = len(answered) == len(ids) + 1 and answered[:-1] == ids
-    return _checked(lm, Prompt(fact, index, text, tuple(ids), len(ids) - 1, answered[-1] if one_more else -1))
+def _cut_prompt(lm: LanguageModel, fact: Fact, index: int, text: str, ids: list[int], answered: list[int]) -> Prompt | LeftOut:
+    one_token = len(answered) == len(ids) + 1 and answered[:-1] == ids
+    return Prompt(fact, index, text, tuple(ids), len(ids) - 1, answered[-1]) if one_token else LeftOut(fact, index, NOT_ONE_TOKEN)
 
 
-def _checked(lm: LanguageModel, prompt: Prompt) -> Prompt | LeftOut:
-    if prompt.target in (-1, lm.tokenizer.unk_token_id):
+def _checked(lm: LanguageModel, prompt: Prompt | LeftOut) -> Prompt | LeftOut:
+    if isinstance(prompt, LeftOut):
+        return prompt
+    if prompt.target == lm.tokenizer.unk_token_id:
         return LeftOut(prompt.fact, prompt.index, NOT_ONE_TOKEN)
     if len(prompt.ids) > lm.max_length:
         return LeftOut(prompt.fact, prompt.index, TOO_LONG)

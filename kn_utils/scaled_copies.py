@@ -121,10 +121,10 @@ class _Copies:
         return (args[0], *map(shared, args[1:])), {name: shared(value) for name, value in kwargs.items()}
 
     def _before_down(self, down: nn.Module, args: tuple) -> None:
-        self.activations.append(self._at_position(args[0]))
+        self.activations.append(self._at_position(args[0]).to(down.weight.dtype))  # autocast may have made it bfloat16
 
     def _before_after_norm(self, norm: nn.Module, args: tuple) -> None:
-        self.residual = self._at_position(args[0])
+        self.residual = self._at_position(args[0]).to(norm.weight.dtype)
 
     def _after_block(self, block: nn.Module, args: tuple, output):
         hidden = output[0] if isinstance(output, tuple) else output
