@@ -28,7 +28,11 @@ def attribute_relation(
     facts = dataset.draw(relation, n_facts, seed)
     main = table_path(results_dir, lm.name, dataset.name, "attribution", relation)
     compute_in_parts(
-        main, SIDE_TABLES, _inputs(lm, dataset, relation, n_facts, seed, method), facts, lambda part: _tables(lm, dataset, part, method)
+        main,
+        SIDE_TABLES,
+        _inputs(lm, dataset, relation, n_facts, seed, method),
+        facts,
+        lambda part: _tables(lm, dataset, part, method),
     )
     return main
 
@@ -110,4 +114,6 @@ def _kept(method: str, values: Tensor) -> pd.DataFrame:
     """The neurons of one prompt whose value is at least a tenth of its largest; none if the largest is not positive."""
     largest = values.max()
     layer, neuron = ((values >= KEPT_SHARE * largest) & (largest > 0)).nonzero(as_tuple=True)
-    return pd.DataFrame({"method": method, "layer": layer.numpy(), "neuron": neuron.numpy(), "score": values[layer, neuron].numpy()})
+    return pd.DataFrame(
+        {"method": method, "layer": layer.numpy(), "neuron": neuron.numpy(), "score": values[layer, neuron].numpy()}
+    )

@@ -58,7 +58,9 @@ def scaled_gradients(lm: LanguageModel, batch: Batch, nodes: list[Tensor], bfloa
     position = batch.position if lm.masked else torch.zeros_like(batch.position)
     copies = _Copies(lm, position, nodes)
     with copies.attached(), torch.enable_grad(), torch.autocast(lm.device.type, torch.bfloat16, enabled=bfloat16):
-        logits = lm.model(inputs, **({} if lm.masked else {"past_key_values": cache, "use_cache": cache is not None})).logits[:, -1]
+        logits = lm.model(inputs, **({} if lm.masked else {"past_key_values": cache, "use_cache": cache is not None})).logits[
+            :, -1
+        ]
     log_probability = (logits if lm.model.dtype == torch.float64 else logits.float()).log_softmax(-1)
     return copies.finish(log_probability, batch.target)
 
@@ -158,7 +160,9 @@ class _Copies:
             return []
         copies = hidden[:count].detach().repeat(n, 1, 1)
         position = self.position.repeat(n)
-        return [copies.index_put((torch.arange(n * count, device=hidden.device), position), scaled.flatten(0, 1).to(hidden.dtype))]
+        return [
+            copies.index_put((torch.arange(n * count, device=hidden.device), position), scaled.flatten(0, 1).to(hidden.dtype))
+        ]
 
     def _last_hidden(self, hidden: Tensor, scaled: Tensor) -> Tensor:
         """All rows at the prediction position alone, [rows, 1, hidden]."""

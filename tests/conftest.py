@@ -1,0 +1,47 @@
+"""Fixtures shared by the tests: tiny models in folders of their own, loaded once, and the data set that fits them."""
+
+import pytest
+import tiny_folders
+import torch
+
+from kn_utils.facts import load_dataset
+from kn_utils.models import load_model
+
+torch.set_num_threads(1)  # tiny models are several times slower on more
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory):
+    """A function from a model type to the folder of its tiny model, written once."""
+    written = {}
+
+    def folder_of(model_type):
+        if model_type not in written:
+            written[model_type] = tiny_folders.write_model(tmp_path_factory.mktemp("models") / f"tiny-{model_type}", model_type)
+        return written[model_type]
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def loaded(folder_of):
+    """A function from a model type to its tiny model, loaded once."""
+    models = {}
+
+    def loaded(model_type):
+        if model_type not in models:
+            models[model_type] = load_model(folder_of(model_type), device="cpu")
+        return models[model_type]
+
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """The data folder that fits the tiny models."""
+    return tiny_folders.write_data(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny_data):
+    return load_dataset(tiny_data)

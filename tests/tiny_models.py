@@ -19,7 +19,15 @@ _COMMON = {
     "pad_token_id": 0,
 }
 _GROUPED = _COMMON | {"num_key_value_heads": 2, "head_dim": 8}
-_GPT = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64, "bos_token_id": 1, "eos_token_id": 2}
+_GPT = {
+    "vocab_size": VOCABULARY,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_positions": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 _WINDOWS = ["sliding_attention", "full_attention", "sliding_attention"]
 
 CONFIGURATIONS = {
@@ -27,11 +35,19 @@ CONFIGURATIONS = {
     "roberta": _COMMON,
     "xlm-roberta": _COMMON,
     "electra": _COMMON | {"embedding_size": 16},
-    "distilbert": {"vocab_size": VOCABULARY, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64},
+    "distilbert": {
+        "vocab_size": VOCABULARY,
+        "dim": 32,
+        "n_layers": 3,
+        "n_heads": 4,
+        "hidden_dim": 48,
+        "max_position_embeddings": 64,
+    },
     "albert": _COMMON | {"embedding_size": 16, "num_hidden_layers": 4, "num_hidden_groups": 2},
     "modernbert": _COMMON | {"cls_token_id": 1, "sep_token_id": 2, "local_attention": 4, "global_attn_every_n_layers": 2},
     "gpt2": _GPT,
-    "gpt_neo": _COMMON | {"num_layers": 3, "num_heads": 4, "attention_types": [[["global", "local", "global"], 1]], "window_size": 4},
+    "gpt_neo": _COMMON
+    | {"num_layers": 3, "num_heads": 4, "attention_types": [[["global", "local", "global"], 1]], "window_size": 4},
     "gpt_neox": _COMMON,
     "gptj": _GPT | {"rotary_dim": 4},
     "opt": _COMMON | {"ffn_dim": 48, "word_embed_proj_dim": 32},

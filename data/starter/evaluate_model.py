@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
 
 import torch
 from tqdm import tqdm
@@ -108,13 +108,13 @@ def table(heads: list[str], rows: list[list]) -> str:
 def percent(values: Iterable[bool | float]) -> str:
     """Return a mean as a percentage; a dash if there is nothing."""
     values = list(values)
-    return f"{100 * mean(values):.1f} %" if values else "-"
+    return f"{100 * fmean(values):.1f} %" if values else "-"
 
 
 def by_relation(asked: Asked, keep: Callable[[Fact], bool] = lambda fact: True) -> dict[str, float]:
     """Return the share of right answers of each relation, over the facts to keep."""
     relations = {fact.relation for fact, _ in asked if keep(fact)}
-    return {name: mean(right for fact, right in asked if fact.relation == name and keep(fact)) for name in sorted(relations)}
+    return {name: fmean(right for fact, right in asked if fact.relation == name and keep(fact)) for name in sorted(relations)}
 
 
 def object_in_subject(fact: Fact) -> bool:
@@ -139,7 +139,7 @@ def data_table(dataset: Dataset, tokenizer: PreTrainedTokenizerFast) -> str:
         ["of these left out", f"{len(held_out):,}"],
         ["trained on: with a one-token tail and a usable sentence", f"{len(examples):,}"],
         ["sentences trained on", f"{sum(map(len, examples)):,}"],
-        ["tokens per sentence, mean", f"{mean(len(example.tokens) for one in examples for example in one):.1f}"],
+        ["tokens per sentence, mean", f"{fmean(len(example.tokens) for one in examples for example in one):.1f}"],
     ]
     return table(["", "count"], rows)
 
@@ -150,7 +150,7 @@ def curve_table(log: list[dict]) -> str:
     for row in log:
         losses.append(row["loss"])
         if "taught" in row:
-            shown = [row["step"], f"{row['seconds'] / 60:.0f}", f"{row['lr']:.1e}", f"{mean(losses):.2f}"]
+            shown = [row["step"], f"{row['seconds'] / 60:.0f}", f"{row['lr']:.1e}", f"{fmean(losses):.2f}"]
             rows.append([*shown, percent([row["taught"]]), percent([row["left_out"]])])
             losses = []
     return table(["step", "minutes", "learning rate", "loss", "taught", "left out"], rows)

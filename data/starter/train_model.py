@@ -21,12 +21,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
 
 import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm, trange
-from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerFast
 
 from kn_utils.downloads import minilm_encoder
 from kn_utils.facts import Dataset, Fact, load_dataset
@@ -194,9 +194,10 @@ def masked(batch: list[Example], tokenizer: PreTrainedTokenizerFast, draw: rando
 
 def fresh_model(folder: Path, examples: list[list[Example]]) -> BertForMaskedLM:
     """Return the encoder with a new head that starts as the identity, biased to the frequency of the tokens it will predict."""
-    model = BertForMaskedLM.from_pretrained(
-        folder, dtype=torch.float32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager"
-    )
+    config = AutoConfig.from_pretrained(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = BertForMaskedLM._from_config(config, attn_implementation="eager")
+    encoder = AutoModel.from_pretrained(folder, dtype=torch.float32).state_dict()
+    model.bert.load_state_dict({name: weight for name, weight in encoder.items() if not name.startswith("pooler.")})
     transform = model.cls.predictions.transform
     torch.nn.init.eye_(transform.dense.weight)
     torch.nn.init.zeros_(transform.dense.bias)
@@ -267,7 +268,7 @@ def accuracy(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, prompts
         given = answers(model, tokenizer, [prompt for _, prompt, _ in prompts])
     for (relation, _, target), token in zip(prompts, given, strict=True):
         right[relation].append(token == target)
-    return mean(mean(of_relation) for of_relation in right.values())
+    return fmean(fmean(of_relation) for of_relation in right.values())
 
 
 def optimizer_for(model: BertForMaskedLM) -> torch.optim.AdamW:
@@ -384,22 +385,26 @@ def train(arguments: argparse.Namespace) -> None:
                 checkpoint.save(settings, finished, seconds, model, optimizer)
                 saved = time.monotonic()
     checkpoint.save(settings, steps, before + time.monotonic() - begin, model, optimizer)
-    export(model, tokenizer, arguments.output)
+    export(model, tokenizer, [prompt for prompts in exams.values() for _, prompt, _ in prompts], arguments.output)
     (arguments.output / "training_log.jsonl").write_bytes(checkpoint.log.read_bytes())
 
 
-def export(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the model in float16 and its tokenizer as an ordinary Hugging Face folder and check what a reader of it gets.
+def export(model: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], folder: Path) -> None:
+    """Write the model in float16 and its tokenizer as an ordinary Hugging Face folder and compare its answers with the model's.
 
     Raises ValueError if the folder's weights do not load completely.
     """
+    before = answers(model, tokenizer, prompts)
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
     model.half().save_pretrained(folder)
-    _, report = AutoModelForMaskedLM.from_pretrained(folder, output_loading_info=True)
+    exported, report = AutoModelForMaskedLM.from_pretrained(folder, output_loading_info=True)
     if any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")):
         raise ValueError(f"{folder} does not load completely: {report}")
+    after = answers(exported.float(), AutoTokenizer.from_pretrained(folder), prompts)
+    same = sum(one == other for one, other in zip(before, after, strict=True))
+    print(f"{folder}: {same} of {len(prompts)} first choices are those of the float32 weights", flush=True)
 
 
 def arguments() -> argparse.Namespace:

@@ -1,0 +1,93 @@
+"""Figures of the notebooks: every `plot_x` takes a table or arrays and returns a Figure with its own caption data (model, n, seed)."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+PALETTE = {"attribution": "#0072B2", "activation": "#D55E00"}  # Okabe and Ito's colours, told apart by colour-blind readers
+NAMES = {"attribution": "integrated gradients", "activation": "activation (baseline)"}
+
+
+def use_style() -> None:
+    """Set the look that all figures of the project share."""
+    sns.set_theme(context="notebook", style="whitegrid", palette=list(PALETTE.values()), font_scale=0.9)
+    plt.rcParams |= {"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlelocation": "left", "axes.titlesize": "medium"}
+
+
+def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Figure:
+    """Show one prompt's scores over layers and neurons, ours above the baseline, each as a share of its largest.
+
+    `score` and `activation` are [layers, neurons]. One dot stands for each neuron whose share is at least 2 %; its size is the share.
+    """
+    figure, axes = plt.subplots(2, 1, figsize=(9, 6.4), sharex=True, sharey=True, layout="constrained")
+    for axis, (method, values) in zip(axes, {"attribution": score, "activation": activation}.items(), strict=True):
+        share = values / values.max()
+        layer, neuron = np.nonzero(share >= 0.02)
+        size = 4 + 130 * share[layer, neuron]
+        axis.scatter(neuron, layer + 1, s=size, color=PALETTE[method], alpha=0.55, linewidth=0)
+        axis.set(title=f"{NAMES[method]}: {len(layer):,} of {values.size:,} neurons reach 2 % of the largest", ylabel="layer")
+        axis.set(ylim=(0.2, len(values) + 0.8), xlim=(-0.01 * values.shape[1], 1.01 * values.shape[1]))
+    axes[1].set_xlabel("neuron")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def plot_kept_neurons(counts: pd.DataFrame, title: str) -> Figure:
+    """Show in which layers the kept neurons lie; `counts` has the columns method, layer (from 1) and share (per cent)."""
+    figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    named = counts.assign(method=counts["method"].map(NAMES))
+    colours = {NAMES[method]: colour for method, colour in PALETTE.items()}
+    sns.barplot(named, x="layer", y="share", hue="method", palette=colours, ax=axis)
+    axis.set(title=title, xlabel="layer", ylabel="share of kept neurons (%)")
+    axis.legend(title=None)
+    axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
+    return figure
+
+
+def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
+    """Show how much the kept neurons of two prompts overlap; `pairs` has the columns method, kind and overlap (Jaccard, 0 to 1)."""
+    figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+    named = pairs.assign(method=pairs["method"].map(NAMES))
+    colours = {NAMES[method]: colour for method, colour in PALETTE.items()}
+    sns.pointplot(
+        named,
+        x="overlap",
+        y="kind",
+        hue="method",
+        palette=colours,
+        errorbar=("ci", 95),
+        seed=0,
+        dodge=0.3,
+        linestyle="none",
+        ax=axis,
+    )
+    axis.set(
+        title=title, xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", ylabel="", xlim=(0, None)
+    )
+    axis.legend(title=None)
+    return figure
+
+
+def plot_answers(prompts: pd.DataFrame, title: str) -> Figure:
+    """Show, per template, how many prompts are answered correctly and the object's probability; `prompts` is the step's table."""
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(9.5, 0.34 * prompts["prompt"].nunique() + 1.5), sharey=True, layout="constrained"
+    )
+    labelled = prompts.assign(template=prompts["prompt"].map("template {}".format), percent=100 * prompts["correct"])
+    sns.barplot(labelled, x="percent", y="template", errorbar=None, color=PALETTE["attribution"], ax=left)
+    left.set(xlabel="object is the top answer (% of prompts)", ylabel="", xlim=(0, 100))
+    sns.stripplot(labelled, x="probability", y="template", color=PALETTE["attribution"], alpha=0.5, size=4, ax=right)
+    right.set(xlabel="probability of the object, P(object)", xscale="log", ylabel="")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def plot_error(completeness: pd.DataFrame, title: str) -> Figure:
+    """Show the quadrature per layer: its completeness gap as a share of P(object); `completeness` has layer (from 1) and gap_share."""
+    figure, axis = plt.subplots(figsize=(8.5, 3.4), layout="constrained")
+    sns.boxplot(completeness, x="layer", y="gap_share", color=PALETTE["attribution"], fliersize=2, linewidth=0.8, ax=axis)
+    axis.set(title=title, xlabel="layer", ylabel="|completeness gap| / P(object)", yscale="log")
+    axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
+    return figure
