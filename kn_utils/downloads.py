@@ -10,7 +10,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from kn_utils.paths import DATA
+from kn_utils.paths import DATA, ROOT
 
 UPSTREAM = "Hunter-DDM/knowledge-neurons"
 UPSTREAM_COMMIT = "922dfd9e05ef55f46af078ba4bd334989a45a618"
@@ -50,7 +50,7 @@ def upstream_file(name: str) -> Path:
     if name not in registry:
         raise ValueError(f"{name!r} is not one of the {len(registry)} files listed in {REGISTRY}")
     if local := os.environ.get("KN_DATA_DIR"):
-        return _local_file(Path(local) / name, UPSTREAM_URL + name, registry[name])
+        return _local_file(ROOT / local / name, UPSTREAM_URL + name, registry[name])
     return _fetch(name, registry)
 
 

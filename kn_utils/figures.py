@@ -1,5 +1,7 @@
 """Figures of the notebooks: every `plot_x` takes a table or arrays and returns a Figure with its own caption data (model, n, seed)."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -39,7 +41,7 @@ def plot_kept_neurons(counts: pd.DataFrame, title: str) -> Figure:
     figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
     named = counts.assign(method=counts["method"].map(NAMES))
     colours = {NAMES[method]: colour for method, colour in PALETTE.items()}
-    sns.barplot(named, x="layer", y="share", hue="method", palette=colours, ax=axis)
+    sns.barplot(named, x="layer", y="share", hue="method", hue_order=list(colours), palette=colours, ax=axis)
     axis.set(title=title, xlabel="layer", ylabel="share of kept neurons (%)")
     axis.legend(title=None)
     axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
@@ -70,16 +72,17 @@ def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def plot_answers(prompts: pd.DataFrame, title: str) -> Figure:
-    """Show, per template, how many prompts are answered correctly and the object's probability; `prompts` is the step's table."""
+def plot_answers(prompts: pd.DataFrame, templates: list[str], title: str) -> Figure:
+    """Show, per template of one relation, the share of correct answers and the object's probability; `prompts` is the step's table."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(9.5, 0.34 * prompts["prompt"].nunique() + 1.5), sharey=True, layout="constrained"
     )
-    labelled = prompts.assign(template=prompts["prompt"].map("template {}".format), percent=100 * prompts["correct"])
+    labels = prompts["prompt"].map(lambda index: textwrap.shorten(f"{index}: {templates[index]}", 52, placeholder=" ..."))
+    labelled = prompts.assign(template=labels, percent=100 * prompts["correct"])
     sns.barplot(labelled, x="percent", y="template", errorbar=None, color=PALETTE["attribution"], ax=left)
     left.set(xlabel="object is the top answer (% of prompts)", ylabel="", xlim=(0, 100))
     sns.stripplot(labelled, x="probability", y="template", color=PALETTE["attribution"], alpha=0.5, size=4, ax=right)
-    right.set(xlabel="probability of the object, P(object)", xscale="log", ylabel="")
+    right.set(xlabel="probability of the object", xscale="log", ylabel="")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 

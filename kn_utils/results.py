@@ -23,6 +23,7 @@ import torch
 from tqdm.auto import tqdm
 
 import kn_utils
+from kn_utils.paths import ROOT
 
 PROVENANCE = b"knowledge_neurons"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -30,8 +31,11 @@ FACTS_PER_PART = 8
 
 
 def table_path(results_dir: str | Path, model: str, dataset: str, step: str, relation: str) -> Path:
-    """Return where a step's table of one relation is kept: `results/<model>/<dataset>/<step>/<relation>.parquet`."""
-    return Path(results_dir) / model / dataset / step / f"{relation}.parquet"
+    """Return where a step's table of one relation is kept: `results/<model>/<dataset>/<step>/<relation>.parquet`.
+
+    A relative `results_dir` lies in this repository, whatever folder a notebook runs in.
+    """
+    return ROOT / results_dir / model / dataset / step / f"{relation}.parquet"
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

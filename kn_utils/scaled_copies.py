@@ -58,11 +58,9 @@ def scaled_gradients(lm: LanguageModel, batch: Batch, nodes: list[Tensor], bfloa
     position = batch.position if lm.masked else torch.zeros_like(batch.position)
     copies = _Copies(lm, position, nodes)
     with copies.attached(), torch.enable_grad(), torch.autocast(lm.device.type, torch.bfloat16, enabled=bfloat16):
-        logits = lm.model(inputs, **({} if lm.masked else {"past_key_values": cache, "use_cache": cache is not None})).logits[
-            :, -1
-        ]
-    log_probability = (logits if lm.model.dtype == torch.float64 else logits.float()).log_softmax(-1)
-    return copies.finish(log_probability, batch.target)
+        cached = {} if lm.masked else {"past_key_values": cache, "use_cache": cache is not None}
+        logits = lm.model(inputs, **cached).logits.flatten(0, 1)
+    return copies.finish(logits if lm.model.dtype == torch.float64 else logits.float(), batch.target)
 
 
 class _Copies:
@@ -89,19 +87,21 @@ class _Copies:
                     stack.enter_context(_forward_replaced(block, partial(self._block, block, block.forward)))
             yield
 
-    def finish(self, log_probability: Tensor, target: Tensor) -> Pass:
-        """Split the rows into prompts and copies and differentiate the copies' summed probabilities."""
+    def finish(self, logits: Tensor, target: Tensor) -> Pass:
+        """Split the rows into prompts and copies and differentiate the copies' probabilities, dP/dlogits = P * (onehot - softmax)."""
         count = len(target)
-        targets = target.repeat(len(log_probability) // count)[:, None]
-        probability = log_probability.gather(1, targets).exp().view(-1, count)  # [1 + all nodes, B]
-        gradients = torch.autograd.grad(probability[1:].sum(), [leaf for leaf in self.leaves if len(leaf)])
-        found = iter(gradients)
-        steps = torch.split(probability[1:].detach(), [len(leaf) for leaf in self.leaves])
+        targets = target.repeat(len(logits) // count)[:, None]
+        softmax = logits.detach().softmax(-1)
+        top_token, probability = softmax[:count].argmax(-1), softmax.gather(1, targets)
+        upstream = softmax.mul_(-probability).scatter_add_(1, targets, probability)  # in place: the largest tensor of the pass
+        upstream[:count] = 0
+        found = iter(torch.autograd.grad(logits, [leaf for leaf in self.leaves if len(leaf)], upstream))
+        own, *steps = torch.split(probability.view(-1, count), [1, *(len(leaf) for leaf in self.leaves)])
         layers = [
             LayerGradients(activation, next(found) if len(leaf) else leaf.detach(), step)
             for activation, leaf, step in zip(self.activations, self.leaves, steps, strict=True)
         ]
-        return Pass(layers, probability[0].detach(), log_probability[:count].argmax(-1))
+        return Pass(layers, own[0], top_token)
 
     def _at_position(self, hidden: Tensor) -> Tensor:
         """The prompts' rows of [rows, tokens, size] (or [rows, size]) at the prediction position, [B, size]."""
@@ -194,10 +194,12 @@ class _PrefixLayer(DynamicLayer):
     """Cached keys and values of the prompts' prefixes, lent to any number of copies of each and never changed."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        copies = len(key_states) // len(self.keys)
-        keys = torch.cat([self.keys.repeat(copies, 1, 1, 1), key_states], dim=-2)
-        values = torch.cat([self.values.repeat(copies, 1, 1, 1), value_states], dim=-2)
-        return keys, values
+        return self._behind(self.keys, key_states), self._behind(self.values, value_states)
+
+    @staticmethod
+    def _behind(prefix: Tensor, states: Tensor) -> Tensor:
+        states = states.unflatten(0, (-1, len(prefix)))  # [copies, B, heads, 1, size]
+        return torch.cat([prefix.expand(len(states), *prefix.shape), states], dim=-2).flatten(0, 1)
 
 
 @torch.no_grad()
