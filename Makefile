@@ -5,6 +5,7 @@
 
 PYTHON ?= python3.11
 RELATION ?= P101
+FACTS ?= 8
 BIN := .venv/bin
 
 .PHONY: run test clean
@@ -17,7 +18,7 @@ BIN := .venv/bin
 
 run: .venv/installed
 	mkdir -p runs
-	$(BIN)/papermill --kernel python3 notebooks/01_attribution.ipynb runs/$(RELATION).ipynb -p relation $(RELATION)
+	$(BIN)/papermill --kernel python3 notebooks/01_attribution.ipynb runs/$(RELATION).ipynb -p relation $(RELATION) $(if $(filter none,$(FACTS)),,-p n_facts $(FACTS))
 
 test: .venv/installed
 	$(BIN)/ruff check

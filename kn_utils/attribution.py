@@ -102,7 +102,9 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
     else:
         score, nodes, error = _refine(lm, batch, score, total, method)
     if not score.isfinite().all():
-        raise FloatingPointError(f"{lm.name}: a score is not a finite number; try precision='float32'")
+        raise FloatingPointError(
+            f"{lm.name}: a score is not a finite number: its weights may be damaged, or precision='bfloat16' too coarse"
+        )
     activation = torch.stack([layer.activation for layer in first.layers], dim=1).cpu()
     return Attribution(score, activation, nodes, score.double().sum(2) - total, error, probability, first.top_token.cpu())
 
@@ -110,7 +112,7 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
 def _refine(lm: LanguageModel, batch: Batch, score: Tensor, total: Tensor, method: Method) -> tuple[Tensor, Tensor, Tensor]:
     """Double the nodes of each prompt and layer until its last change and its completeness gap are within the tolerance."""
     nodes = torch.full(total.shape, FIRST_NODES)
-    error = torch.full(total.shape, torch.inf)
+    error = torch.full(total.shape, torch.inf, dtype=score.dtype)
     n = FIRST_NODES
     while (error > method.tolerance).any() and 2 * n <= MOST_NODES[method.precision]:
         n = 2 * n
@@ -120,7 +122,7 @@ def _refine(lm: LanguageModel, batch: Batch, score: Tensor, total: Tensor, metho
         finer = torch.where(wanted[rows][:, :, None], found, score[rows])
         change = (finer - score[rows]).abs().amax(2)
         gap = 0 * total[rows] if method.bfloat16 else (finer.double().sum(2) - total[rows]).abs()
-        largest = finer.amax((1, 2)).clamp_min(torch.finfo(finer.dtype).tiny)
+        largest = finer.abs().amax((1, 2)).clamp_min(torch.finfo(finer.dtype).tiny)
         error[rows] = torch.where(wanted[rows], torch.maximum(change, gap.to(change)) / largest[:, None], error[rows])
         nodes[rows] = torch.where(wanted[rows], n, nodes[rows])
         score[rows] = finer
