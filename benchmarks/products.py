@@ -1,0 +1,96 @@
+"""What one prompt's attribution has to compute at least, and how long this machine's matrix products take for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kn_utils.models import LanguageModel
+
+KEYS_AND_VALUES = ("key", "value", "k_proj", "v_proj")
+
+
+@dataclass
+class Product:
+    """All products of one prompt with weights of one shape, [rows, inputs] x [inputs, outputs]; counts are multiply-adds."""
+
+    outputs: int
+    inputs: int
+    forward: int = 0
+    backward: int = 0
+    weighted_rows: int = 0
+
+    @property
+    def rows(self) -> int:
+        """The rows of a typical one: the mean, each weighted by its multiply-adds."""
+        return round(self.weighted_rows / self.forward)
+
+    def add(self, rows: int, rows_back: int) -> None:
+        """Count one product of `rows` rows, `rows_back` of which are also differentiated."""
+        size = self.outputs * self.inputs
+        self.forward += rows * size
+        self.backward += rows_back * size
+        self.weighted_rows += rows**2 * size
+
+
+def minimal_computation(lm: LanguageModel, tokens: int, nodes: int) -> tuple[list[Product], int]:
+    """Return the products with weights and the multiply-adds of attention that one prompt needs, forward and to the activations.
+
+    Copies of an encoder's prompt have all its tokens, copies of a left-to-right model's one; the prompt itself goes forward only.
+    The last block needs keys and values of all tokens and the rest, as the vocabulary, at one position.
+    """
+    products: dict[tuple[int, ...], Product] = {}
+    attention, copied, inside = 0, tokens if lm.masked else 1, set()
+
+    def add(weight: Tensor, rows: int, rows_back: int) -> None:
+        products.setdefault(tuple(weight.shape), Product(*weight.shape)).add(rows, rows_back)
+
+    for depth, (block, down) in enumerate(zip(lm.blocks, lm.downs, strict=True)):
+        copies, last = nodes * depth, depth == lm.n_layers - 1
+        for name, linear in _linears(block):
+            one = last and name.split(".")[-1] not in KEYS_AND_VALUES
+            back = copies * (1 if one else copied)
+            add(linear.weight, back + (1 if one else tokens), back)
+            inside.add(linear)
+        add(down.weight, nodes, nodes)  # the scaled activations of the copies that join here
+        back, own = (copies, 1) if last else (copies * copied, tokens)
+        ways = (
+            3 if lm.masked else 2
+        )  # the gradient of the scores and of the values' weights; an encoder's keys and values have one too
+        attention += 2 * tokens * lm.model.config.hidden_size * (ways * back + own)
+    for _, linear in _linears(lm.model):
+        if linear not in inside:
+            add(linear.weight, nodes * lm.n_layers + 1, nodes * lm.n_layers)
+    return list(products.values()), attention
+
+
+def _linears(module: nn.Module) -> list[tuple[str, nn.Linear]]:
+    return [(name, child) for name, child in module.named_modules() if isinstance(child, nn.Linear)]
+
+
+def product_tasks(products: list[Product]) -> dict[str, Callable]:
+    """Return the products to time: a typical one for every shape of weights, forward and backward."""
+    tasks = {}
+    for at, product in enumerate(products):
+        tasks[f"forward {at}"] = product_task(product.rows, product.inputs, product.outputs, transposed=True)
+        tasks[f"backward {at}"] = product_task(product.rows, product.outputs, product.inputs)
+    return tasks
+
+
+def product_task(rows: int, inner: int, columns: int, transposed: bool = False) -> Callable:
+    """Return a function that multiplies [rows, inner] with [inner, columns] in float32."""
+    left, out = torch.randn(rows, inner), torch.empty(rows, columns)
+    right = torch.randn(columns, inner).T if transposed else torch.randn(inner, columns)
+    return lambda turn: torch.mm(left, right, out=out)
+
+
+def bound(products: list[Product], attention: int, seconds: dict[str, float]) -> tuple[float, float]:
+    """Return the GFLOP of one prompt and the seconds they take if each product runs as timed, attention at their mean rate."""
+    linear = sum(product.forward + product.backward for product in products)
+    total = sum(
+        getattr(product, way) / (product.rows * product.inputs * product.outputs) * seconds[f"{way} {at}"]
+        for at, product in enumerate(products)
+        for way in ("forward", "backward")
+    )
+    return 2 * (linear + attention) / 1e9, total * (1 + attention / linear)

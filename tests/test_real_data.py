@@ -1,0 +1,39 @@
+"""The signature command on the paper's facts and public weights, where a copy of the data is at hand (`KN_DATA_DIR`)."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kn_utils.paths import ROOT
+from kn_utils.results import read_provenance, read_table
+
+needs_data = pytest.mark.skipif("KN_DATA_DIR" not in os.environ, reason="KN_DATA_DIR is not set: no copy of the paper's data")
+
+
+@pytest.mark.slow
+@needs_data
+def test_attribution_of_pararel_facts_by_smollm2(tmp_path):
+    options = {"relation": "P103", "model": "smollm2-135m", "dataset": "pararel", "results_dir": tmp_path, "n_facts": 4}
+    parameters = [word for name, value in options.items() for word in ("-p", name, str(value))]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "--kernel",
+        "python3",
+        "notebooks/01_attribution.ipynb",
+        str(tmp_path / "out.ipynb"),
+    ]
+    subprocess.run([*command, *parameters], cwd=ROOT, check=True, capture_output=True)
+    results = tmp_path / "smollm2-135m" / "pararel"
+    prompts, scores = (read_table(results / step / "P103.parquet") for step in ("prompts", "attribution"))
+    assert len(prompts) == 2 * len(
+        read_table(results / "facts" / "P103.parquet").query("prompts > 0")
+    )  # two object-final templates
+    assert 0.2 < prompts["correct"].mean() <= 1  # the model knows native languages
+    largest = scores.groupby(["fact", "prompt", "method"])["score"].agg(["min", "max"])
+    assert len(largest) == 2 * len(prompts)
+    assert (largest["min"] >= 0.1 * largest["max"] * (1 - 1e-6)).all()
+    assert read_provenance(results / "attribution" / "P103.parquet")["inputs"]["n_facts"] == 4
