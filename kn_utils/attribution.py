@@ -105,8 +105,9 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
         raise FloatingPointError(
             f"{lm.name}: a score is not a finite number: its weights may be damaged, or precision='bfloat16' too coarse"
         )
-    activation = torch.stack([layer.activation for layer in first.layers], dim=1).cpu()
-    return Attribution(score, activation, nodes, score.double().sum(2) - total, error, probability, first.top_token.cpu())
+    return Attribution(
+        score, first.activation.cpu(), nodes, score.double().sum(2) - total, error, probability, first.top_token.cpu()
+    )
 
 
 def _refine(lm: LanguageModel, batch: Batch, score: Tensor, total: Tensor, method: Method) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,5 +140,4 @@ def _integrate(lm: LanguageModel, batch: Batch, rule: Rule, wanted: Tensor, meth
         means = [torch.einsum("k,kbn->bn", weights[: len(layer.gradient)], layer.gradient) for layer in done.layers]
         total = total + torch.stack(means, dim=1)
         first = first or done
-    activation = torch.stack([layer.activation for layer in first.layers], dim=1)
-    return (activation * total).cpu(), first
+    return (first.activation * total).cpu(), first

@@ -74,10 +74,11 @@ def _fact_rows(facts: Sequence[Fact], encoded: list[Prompt | LeftOut]) -> pd.Dat
         asked = sum(isinstance(item, Prompt) for item in own)
         reason = "" if asked else next(item.reason for item in own)
         rows.append((fact.relation, fact.index, fact.subject, fact.object, asked, len(own) - asked, reason))
-    return _frame(rows, {"relation": str, "fact": "int32", "subject": str, "object": str} | _FACT_COUNTS)
+    return _frame(rows, _FACT_COLUMNS)
 
 
-_FACT_COUNTS = {"prompts": "int32", "prompts_left_out": "int32", "left_out_because": str}
+_FACT_COLUMNS = {"relation": str, "fact": "int32", "subject": str, "object": str}
+_FACT_COLUMNS |= {"prompts": "int32", "prompts_left_out": "int32", "left_out_because": str}
 _PLACE = {"relation": str, "fact": "int32", "prompt": "int32"}
 _COLUMNS = {
     "prompts": {"text": str, "target": str, "probability": "float64", "top_answer": str, "correct": bool},
@@ -86,7 +87,7 @@ _COLUMNS = {
 }
 
 
-def _frame(rows: list[tuple] | dict, columns: dict) -> pd.DataFrame:
+def _frame(rows: list[tuple], columns: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)
 
 

@@ -36,12 +36,16 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
     return figure
 
 
+def _by_method(table: pd.DataFrame) -> dict:
+    """Seaborn's arguments that give each attribution method its name and colour, always in the same order."""
+    colours = {NAMES[method]: colour for method, colour in PALETTE.items()}
+    return {"hue": table["method"].map(NAMES), "hue_order": list(colours), "palette": colours}
+
+
 def plot_kept_neurons(counts: pd.DataFrame, title: str) -> Figure:
     """Show in which layers the kept neurons lie; `counts` has the columns method, layer (from 1) and share (per cent)."""
     figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-    named = counts.assign(method=counts["method"].map(NAMES))
-    colours = {NAMES[method]: colour for method, colour in PALETTE.items()}
-    sns.barplot(named, x="layer", y="share", hue="method", hue_order=list(colours), palette=colours, ax=axis)
+    sns.barplot(counts, x="layer", y="share", **_by_method(counts), ax=axis)
     axis.set(title=title, xlabel="layer", ylabel="share of kept neurons (%)")
     axis.legend(title=None)
     axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
@@ -51,14 +55,11 @@ def plot_kept_neurons(counts: pd.DataFrame, title: str) -> Figure:
 def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
     """Show how much the kept neurons of two prompts overlap; `pairs` has the columns method, kind and overlap (Jaccard, 0 to 1)."""
     figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
-    named = pairs.assign(method=pairs["method"].map(NAMES))
-    colours = {NAMES[method]: colour for method, colour in PALETTE.items()}
     sns.pointplot(
-        named,
+        pairs,
         x="overlap",
         y="kind",
-        hue="method",
-        palette=colours,
+        **_by_method(pairs),
         errorbar=("ci", 95),
         seed=0,
         dodge=0.3,

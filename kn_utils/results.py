@@ -28,6 +28,7 @@ from kn_utils.paths import ROOT
 PROVENANCE = b"knowledge_neurons"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 FACTS_PER_PART = 8
+_DAMAGE = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)  # what a damaged file makes pyarrow and json raise
 
 
 def table_path(results_dir: str | Path, model: str, dataset: str, step: str, relation: str) -> Path:
@@ -56,7 +57,7 @@ def _readable(path: Path):
         raise FileNotFoundError(f"no results at {path}: run the notebook of that step first")
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as reason:
+    except _DAMAGE as reason:
         raise ValueError(f"{path} is damaged or not a result table ({reason}): delete it and run its step again") from None
 
 
@@ -152,7 +153,7 @@ def _join(parts: list[Path], target: Path, provenance: dict) -> None:
 def _read_part(path: Path) -> pa.Table:
     try:
         return _read_checked(path)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as reason:
+    except _DAMAGE as reason:
         raise ValueError(
             f"{path} is damaged ({reason}): delete the folder {path.parent} and run the same command again"
         ) from None

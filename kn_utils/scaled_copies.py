@@ -46,6 +46,11 @@ class Pass:
     probability: Tensor
     top_token: Tensor
 
+    @property
+    def activation(self) -> Tensor:
+        """The unscaled activations, [B, layers, neurons]."""
+        return torch.stack([layer.activation for layer in self.layers], dim=1)
+
 
 def scaled_gradients(lm: LanguageModel, batch: Batch, nodes: list[Tensor], bfloat16: bool = False) -> Pass:
     """Return P(target) and its gradient with respect to each layer's activation w at a * w, for every node a of that layer.
@@ -109,6 +114,11 @@ class _Copies:
             return hidden.reshape(len(hidden), -1)[: len(self.rows)].detach()
         return hidden[self.rows, self.position].detach()
 
+    def _every_row_at_position(self, hidden: Tensor) -> Tensor:
+        """Prompts and copies, [rows, tokens, size], at the prediction position, [rows, 1, size]."""
+        position = self.position.repeat(len(hidden) // len(self.position))
+        return hidden[torch.arange(len(hidden), device=hidden.device), position][:, None]
+
     def _is_last(self) -> bool:
         return len(self.leaves) == self.lm.n_layers - 1
 
@@ -166,10 +176,8 @@ class _Copies:
 
     def _last_hidden(self, hidden: Tensor, scaled: Tensor) -> Tensor:
         """All rows at the prediction position alone, [rows, 1, hidden]."""
-        if hidden.shape[1] > 1:
-            position = self.position.repeat(len(hidden) // len(self.position))
-            hidden = hidden[torch.arange(len(hidden), device=hidden.device), position][:, None]
-        return torch.cat([hidden, scaled.flatten(0, 1)[:, None].to(hidden.dtype)])
+        here = self._every_row_at_position(hidden) if hidden.shape[1] > 1 else hidden
+        return torch.cat([here, scaled.flatten(0, 1)[:, None].to(hidden.dtype)])
 
     def _block(self, block: nn.Module, forward, hidden: Tensor, *args, **kwargs) -> Tensor:
         """Run a post-norm encoder's block; the last one with a single query, at the prediction position."""
@@ -177,8 +185,7 @@ class _Copies:
             return forward(hidden, *args, **kwargs)
         names = self.lm.layout.attention
         query, key, value, output, norm, up, activation = (submodule(block, name) for name in vars(names).values())
-        position = self.position.repeat(len(hidden) // len(self.position))
-        here = hidden[torch.arange(len(hidden), device=hidden.device), position][:, None]
+        here = self._every_row_at_position(hidden)
         heads = self.lm.model.config.num_attention_heads
 
         def by_head(states: Tensor) -> Tensor:  # [rows, tokens, hidden] -> [rows, heads, tokens, size]

@@ -17,11 +17,12 @@ from statistics import fmean
 
 import torch
 from tqdm import tqdm
-from train_model import answers, encode_pairs, fill, held_out_pair_finder, single_token, training_pairs, whole_words
+from train_model import answers, encode_pairs, held_out_pair_finder, single_token, training_pairs, whole_words
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerFast
 
 from kn_utils.facts import FLAT, Dataset, Fact, load_dataset
 from kn_utils.paths import DATA
+from kn_utils.prompts import fill
 from kn_utils.starter import is_held_out_fact, is_held_out_sentence
 
 Asked = list[tuple[Fact, bool]]
@@ -51,7 +52,7 @@ class Examiner:
         for fact in facts:
             templates = dataset.templates[fact.relation]
             chosen = templates if count is None else random.Random(f"{seed}-{fact}").sample(templates, min(count, len(templates)))
-            rows += [(fact, fill(template, fact, self.tokenizer)) for template in chosen]
+            rows += [(fact, fill(template, fact.subject, self.tokenizer.mask_token)) for template in chosen]
         return rows
 
 

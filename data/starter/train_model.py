@@ -29,8 +29,9 @@ from tqdm import tqdm, trange
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerFast
 
 from kn_utils.downloads import minilm_encoder
-from kn_utils.facts import Dataset, Fact, load_dataset
+from kn_utils.facts import Dataset, load_dataset
 from kn_utils.paths import DATA
+from kn_utils.prompts import fill
 from kn_utils.starter import is_held_out_fact, is_held_out_sentence, words
 
 LEARNING_RATE = 5e-4
@@ -238,13 +239,11 @@ def exam(
         usable = [fact for fact in usable if single_token(tokenizer, fact.object) is not None]
         for fact in draw.sample(usable, min(facts, len(usable))):
             chosen = draw.sample(dataset.templates[relation], min(templates, len(dataset.templates[relation])))
-            prompts += [(relation, fill(template, fact, tokenizer), single_token(tokenizer, fact.object)) for template in chosen]
+            prompts += [
+                (relation, fill(template, fact.subject, tokenizer.mask_token), single_token(tokenizer, fact.object))
+                for template in chosen
+            ]
     return prompts
-
-
-def fill(template: str, fact: Fact, tokenizer: PreTrainedTokenizerFast) -> str:
-    """Return the prompt that asks for a fact's object."""
-    return template.replace("[Y]", tokenizer.mask_token).replace("[X]", fact.subject)
 
 
 @torch.inference_mode()
