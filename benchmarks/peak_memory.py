@@ -43,14 +43,15 @@ def make_model(folder: Path) -> Path:
 def run(facts: int) -> None:
     """Attribute so many facts from files to tables, as a notebook does, and print this process's peak memory in MB."""
     from kn_utils.attribution import Method
-    from kn_utils.attribution_tables import attribute_relation
     from kn_utils.facts import load_dataset
     from kn_utils.models import load_model
+    from kn_utils.runs import Run
+    from kn_utils.steps.attribution import attribute_relation
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lm, dataset = load_model(make_model(folder / "model")), load_dataset(make_facts(folder / "facts", facts))
-        attribute_relation(lm, dataset, RELATION, None, 0, Method(), folder / "results")
+        attribute_relation(lm, Run(lm.name, dataset, results_dir=folder / "results"), RELATION, Method())
     unit = 1e6 if sys.platform == "darwin" else 1e3
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 

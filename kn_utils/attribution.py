@@ -14,6 +14,7 @@ QUADRATURES = ("released", "gauss-legendre")
 PRECISIONS = ("float32", "bfloat16")
 RELEASED_NODES = 20
 FIRST_NODES = 2
+KEPT_SHARE = 0.1  # of a prompt's largest score: what step 1 stores, as the authors' released code
 MOST_NODES = {"float32": 512, "bfloat16": 32}  # beyond 32 nodes bfloat16's rounding is larger than the quadrature's error
 
 

@@ -85,6 +85,10 @@ class LanguageModel:
         """The input word embeddings, [vocabulary, hidden]."""
         return self.model.get_input_embeddings().weight
 
+    def identity(self) -> dict[str, str]:
+        """Return what of the model values depend on, for provenance: its weights' digest and type, and its device."""
+        return {"weights": self.digest, "dtype": str(self.model.dtype).removeprefix("torch."), "device": str(self.device)}
+
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of all weights, with their names and types, in the order of the names."""
@@ -110,7 +114,13 @@ def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
         model, report = _load_weights(folder, masked)
     _check_weights(str(name), masked, report)
     _check_tokenizer(str(name), masked, tokenizer, config.vocab_size)
-    return LanguageModel(_short_name(str(name)), model.to(target), tokenizer)
+    return LanguageModel(model_name(name), model.to(target), tokenizer)
+
+
+def model_name(name: str | Path) -> str:
+    """Return the name that results of a model are kept under: a folder's own name, or the hub id with its slash replaced."""
+    folder = Path(os.path.expanduser(name))
+    return folder.resolve().name if folder.is_dir() else str(name).replace("/", "--")
 
 
 _ALLOWED = (
@@ -158,11 +168,6 @@ def _locate(name: str) -> str:
             )
         return str(DATA / "starter" / "model")
     return os.path.expanduser(name) if os.path.isdir(os.path.expanduser(name)) else name
-
-
-def _short_name(name: str) -> str:
-    folder = Path(os.path.expanduser(name))
-    return folder.resolve().name if folder.is_dir() else name.replace("/", "--")
 
 
 def _keep_freed_memory() -> None:

@@ -1,7 +1,7 @@
 """Prompts: a fact's templates filled in and tokenised, with the position to predict at and the token to predict."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -125,8 +125,8 @@ def stack(prompts: list[Prompt], device: torch.device) -> Batch:
     return Batch(*(torch.tensor(column, device=device) for column in columns))
 
 
-def group_by_length(prompts: list[Prompt], limit) -> Iterator[list[int]]:
-    """Yield the indexes of prompts that share a length, at most `limit(length)` at a time, shortest first."""
+def group_by_length(prompts: Sequence[Prompt], limit: Callable[[int], int]) -> Iterator[list[int]]:
+    """Yield the indexes of prompts (whatever has `ids`) that share a length, at most `limit(length)` at a time, shortest first."""
     lengths: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         lengths.setdefault(len(prompt.ids), []).append(index)

@@ -76,11 +76,12 @@ def compute_in_parts(
     inputs: dict,
     facts: Sequence,
     work: Callable[[Sequence], dict[str, pd.DataFrame]],
+    per_part: int = FACTS_PER_PART,
 ) -> None:
     """Make the tables of one step for one relation, unless they are there already; say so in either case.
 
     `main` is the path of the step's own table; `side_tables` names others made with it, kept in folders beside its folder. `work` turns
-    some facts into the rows of all tables, by name. `inputs` is all that the values depend on: finished tables with equal inputs are
+    `per_part` facts into the rows of all tables, by name. `inputs` is all that the values depend on: finished tables with equal inputs are
     kept, with others they are made anew, and a killed run with equal inputs goes on after its last whole part.
     Raises RuntimeError if another run is making the same tables, ValueError if a table or part that is there is damaged, and OSError,
     with what to do, if they cannot be written.
@@ -93,7 +94,7 @@ def compute_in_parts(
         return
     with _alone(main.parent / f".{relation}.lock"):
         began = time.monotonic()
-        folders = _work_through(parts, facts, work, relation)
+        folders = _work_through(parts, facts, work, relation, per_part)
         provenance = {"inputs": inputs} | _circumstances(time.monotonic() - began)
         with _writable(main.parent):
             for name, target in tables.items():
@@ -117,8 +118,8 @@ def _is_finished(main: Path, tables: dict[str, Path], inputs: dict) -> bool:
     return True
 
 
-def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str) -> list[Path]:
-    chunks = [facts[start : start + FACTS_PER_PART] for start in range(0, len(facts), FACTS_PER_PART)]
+def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str, per_part: int) -> list[Path]:
+    chunks = [facts[start : start + per_part] for start in range(0, len(facts), per_part)]
     folders = [parts / f"{number:05d}" for number in range(len(chunks))]
     with tqdm(total=len(facts), desc=relation, unit="fact") as progress:
         for folder, chunk in zip(folders, chunks, strict=True):

@@ -14,13 +14,14 @@ import torch
 from brute_force import integrated_gradients as plain_loop
 from brute_force import probability_at
 
-from kn_utils.attribution import Method
-from kn_utils.attribution_tables import KEPT_SHARE, attribute_relation
+from kn_utils.attribution import KEPT_SHARE, Method
 from kn_utils.facts import load_dataset
 from kn_utils.models import LanguageModel, load_model
 from kn_utils.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN, encode
 from kn_utils.quadrature import left_riemann
 from kn_utils.results import FACTS_PER_PART, read_provenance, read_table
+from kn_utils.runs import Run
+from kn_utils.steps.attribution import attribute_relation
 
 PLACE = {"relation": "str", "fact": "int32", "prompt": "int32"}
 COLUMNS = {
@@ -35,7 +36,7 @@ MB = 1 << 20
 
 
 def attribute(lm, dataset, results_dir, relation="P36", n_facts=None, seed=42, method=RELEASED):
-    return attribute_relation(lm, dataset, relation, n_facts, seed, method, results_dir)
+    return attribute_relation(lm, Run(lm.name, dataset, n_facts, seed, results_dir), relation, method)
 
 
 def tables(main):
@@ -130,7 +131,7 @@ def test_a_second_call_reuses_and_other_inputs_compute_anew(loaded, tiny_dataset
     first, written = tables(main), main.stat().st_mtime_ns
     capfd.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr("kn_utils.attribution_tables.integrated_gradients", lambda *_: pytest.fail("computed again"))
+        patch.setattr("kn_utils.steps.attribution.integrated_gradients", lambda *_: pytest.fail("computed again"))
         began = time.monotonic()
         attribute(lm, tiny_dataset, tmp_path)
         assert time.monotonic() - began < 2
@@ -178,7 +179,7 @@ def test_a_tiny_memory_budget_splits_prompts_too(loaded, tiny_dataset, tmp_path)
 def in_a_process(work, *arguments):
     """Start `work` in a process of its own, forked from one that has only imported what it needs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kn_utils.attribution_tables", "kn_utils.models"])
+    context.set_forkserver_preload(["kn_utils.steps.attribution", "kn_utils.models"])
     here, there = context.Pipe()
     process = context.Process(target=work, args=(there, *map(str, arguments)))
     process.start()

@@ -6,53 +6,27 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from kn_utils.attribution import Attribution, Method, integrated_gradients
+from kn_utils.attribution import KEPT_SHARE, Attribution, Method, integrated_gradients
 from kn_utils.facts import Dataset, Fact
 from kn_utils.models import LanguageModel
 from kn_utils.prompts import LeftOut, Prompt, encode, group_by_length, stack
-from kn_utils.results import compute_in_parts, fingerprint, table_path
+from kn_utils.results import compute_in_parts
+from kn_utils.runs import Run
 
-KEPT_SHARE = 0.1  # of the prompt's largest score, as in the authors' released code
 SIDE_TABLES = ("facts", "prompts", "completeness")
 
 
-def attribute_relation(
-    lm: LanguageModel, dataset: Dataset, relation: str, n_facts: int | None, seed: int, method: Method, results_dir: str | Path
-) -> Path:
+def attribute_relation(lm: LanguageModel, run: Run, relation: str, method: Method) -> Path:
     """Make the tables `attribution`, `facts`, `prompts` and `completeness` of a relation and return the first one's path.
 
     `attribution` holds, per prompt, the neurons whose integrated gradient ("attribution") or activation ("activation", the paper's
     baseline) is at least a tenth of the prompt's largest; `facts` which facts were asked or left out, and why; `prompts` what the
     model answered; `completeness` the quadrature's size, gap and error per layer.
     """
-    facts = dataset.draw(relation, n_facts, seed)
-    main = table_path(results_dir, lm.name, dataset.name, "attribution", relation)
-    compute_in_parts(
-        main,
-        SIDE_TABLES,
-        _inputs(lm, dataset, relation, n_facts, seed, method),
-        facts,
-        lambda part: _tables(lm, dataset, part, method),
-    )
+    main = run.path("attribution", relation)
+    inputs = run.inputs("attribution", relation, lm) | {"kept_share": KEPT_SHARE} | method.inputs()
+    compute_in_parts(main, SIDE_TABLES, inputs, run.facts(relation), lambda part: _tables(lm, run.dataset, part, method))
     return main
-
-
-def _inputs(lm: LanguageModel, dataset: Dataset, relation: str, n_facts: int | None, seed: int, method: Method) -> dict:
-    return {
-        "step": "attribution",
-        "model": lm.name,
-        "weights": lm.digest,
-        "dtype": str(lm.model.dtype).removeprefix("torch."),
-        "device": str(lm.device),
-        "dataset": dataset.name,
-        "facts_and_templates": dataset.digest(relation),
-        "relation": relation,
-        "n_facts": n_facts,
-        "seed": seed,
-        "kept_share": KEPT_SHARE,
-        **method.inputs(),
-        "versions": fingerprint(),
-    }
 
 
 def _tables(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact], method: Method) -> dict[str, pd.DataFrame]:

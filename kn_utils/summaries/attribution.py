@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kn_utils.attribution_tables import SIDE_TABLES
 from kn_utils.results import read_provenance, read_table
+from kn_utils.steps.attribution import SIDE_TABLES
 
 
 def load_tables(paths: list[Path]) -> dict[str, pd.DataFrame]:

@@ -1,0 +1,78 @@
+"""Forward passes of prompts of equal length: what the model answers at the prediction position, and its neurons' activations there."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from kn_utils.models import LanguageModel
+
+TOKENS_AT_ONCE = 2048
+
+
+def prompts_at_once(length: int) -> int:
+    """How many prompts of `length` tokens to read in one pass; at least 1."""
+    return max(1, TOKENS_AT_ONCE // length)
+
+
+@torch.inference_mode()
+def probabilities(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
+    """Return the probability of every token at `position` [B] of the prompts `ids` [B, tokens]: [B, vocabulary].
+
+    The vocabulary projection runs at that position alone.
+    """
+
+    def at_position(head: nn.Module, args: tuple) -> tuple:
+        return (args[0][torch.arange(len(ids)), position, None],)
+
+    with _hooked(lm.model.get_output_embeddings().register_forward_pre_hook(at_position)):
+        logits = lm.model(ids, **_no_cache(lm)).logits[:, 0]
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+
+
+@torch.inference_mode()
+def activations(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
+    """Return the neurons' activations at `position` [B] of the prompts `ids` [B, tokens]: [B, layers, neurons]."""
+    found = []
+
+    def keep(layer: int, inner: Tensor) -> None:
+        found.append(inner[torch.arange(len(ids)), position])
+
+    with each_layer(lm, len(ids), keep):
+        lm.model.base_model(ids, **_no_cache(lm))
+    return torch.stack(found, dim=1)
+
+
+@contextmanager
+def each_layer(lm: LanguageModel, prompts: int, visit: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
+    """Call `visit` in every forward pass of so many prompts with each layer's number and activations, [B, tokens, neurons].
+
+    If it returns a tensor, the model goes on with that one in their place.
+    """
+    calls = 0
+
+    def before_down(down: nn.Module, args: tuple) -> tuple | None:
+        nonlocal calls
+        layer, calls = calls % lm.n_layers, calls + 1  # counted, because layers may share one block (ALBERT)
+        inner = args[0]
+        changed = visit(layer, inner.view(prompts, -1, inner.shape[-1]))  # OPT joins prompts and tokens
+        return None if changed is None else (changed.view_as(inner),)
+
+    with ExitStack() as stack:
+        for down in lm.downs:
+            stack.enter_context(_hooked(down.register_forward_pre_hook(before_down)))
+        yield
+
+
+def _no_cache(lm: LanguageModel) -> dict:
+    return {} if lm.masked else {"use_cache": False}
+
+
+@contextmanager
+def _hooked(handle) -> Iterator[None]:
+    """Remove a hook at the end, however that comes."""
+    try:
+        yield
+    finally:
+        handle.remove()

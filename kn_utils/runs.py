@@ -1,0 +1,78 @@
+"""A run: the model, data set, draw of facts and results folder that the notebooks share, and the tables made so far."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kn_utils.facts import Dataset, Fact
+from kn_utils.models import LanguageModel
+from kn_utils.results import fingerprint, read_provenance, read_table, table_path
+
+MADE_BY = {
+    "01_attribution": ("attribution", "facts", "prompts", "completeness"),
+    "02_knowledge_neurons": ("knowledge_neurons", "refinement"),
+    "03_modify_activation": ("modify_activation",),
+    "04_distant_prompts": ("distant_prompts", "sentences_left_out"),
+    "05_trigger_examples": ("trigger_examples",),
+    "06_edit_facts": ("edit_facts",),
+    "07_erase_relation": ("erase_relation",),
+}
+NOTEBOOK_OF = {table: notebook for notebook, tables in MADE_BY.items() for table in tables}
+SHARED = ("facts_and_templates", "n_facts", "seed")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.models.model_name`."""
+
+    model: str
+    dataset: Dataset
+    n_facts: int | None = None
+    seed: int = 42
+    results_dir: str | Path = "results"
+
+    def facts(self, relation: str) -> list[Fact]:
+        """Return the facts of a relation that the run is about."""
+        return self.dataset.draw(relation, self.n_facts, self.seed)
+
+    def path(self, table: str, relation: str) -> Path:
+        """Return where a table of a relation is kept."""
+        return table_path(self.results_dir, self.model, self.dataset.name, table, relation)
+
+    def inputs(self, step: str, relation: str, lm: LanguageModel | None = None) -> dict:
+        """Return what the values of every step depend on, for its provenance; with the model's weights where it is used."""
+        return {
+            "step": step,
+            "model": self.model,
+            "dataset": self.dataset.name,
+            "facts_and_templates": self.dataset.digest(relation),
+            "relation": relation,
+            "n_facts": self.n_facts,
+            "seed": self.seed,
+            "versions": fingerprint(),
+        } | (lm.identity() if lm else {})
+
+    def made_with(self, table: str, relation: str, lm: LanguageModel | None = None) -> dict:
+        """Return the inputs that a finished table was made with.
+
+        Raises FileNotFoundError if there is no table and ValueError if it is of other facts, another draw or other weights.
+        """
+        path = self.path(table, relation)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no {path}: run notebooks/{NOTEBOOK_OF[table]}.ipynb with the same parameters first"
+            )
+        found = read_provenance(path)["inputs"]
+        wanted = {name: self.inputs(table, relation)[name] for name in SHARED} | ({"weights": lm.digest} if lm else {})
+        if different := {name: value for name, value in wanted.items() if found.get(name) != value}:
+            says = ", ".join(f"{name} {found.get(name)!r} where {value!r} is asked for" for name, value in different.items())
+            raise ValueError(f"{path} was made with {says}: use the same here, or run notebooks/{NOTEBOOK_OF[table]}.ipynb again")
+        return found
+
+    def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:
+        """Return a table of several relations joined. Raises as `made_with`, and ValueError if a file is damaged."""
+        for relation in relations:
+            self.made_with(table, relation)
+        return pd.concat([read_table(self.path(table, relation)) for relation in relations], ignore_index=True)
