@@ -1,4 +1,4 @@
-"""Figures of the notebooks: every `plot_x` takes a table or arrays and returns a Figure with its own caption data (model, n, seed)."""
+"""Figures of notebook 01: every `plot_x` takes a table or arrays and a title that says model, data set, number of facts and seed."""
 
 import textwrap
 
@@ -8,14 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-PALETTE = {"attribution": "#0072B2", "activation": "#D55E00"}  # Okabe and Ito's colours, told apart by colour-blind readers
-NAMES = {"attribution": "integrated gradients", "activation": "activation (baseline)"}
-
-
-def use_style() -> None:
-    """Set the look that all figures of the project share."""
-    sns.set_theme(context="notebook", style="whitegrid", palette=list(PALETTE.values()), font_scale=0.9)
-    plt.rcParams |= {"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlelocation": "left", "axes.titlesize": "medium"}
+from kn_utils.figures.style import NAMES, PALETTE, by_method
 
 
 def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Figure:
@@ -36,22 +29,6 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
     return figure
 
 
-def _by_method(table: pd.DataFrame) -> dict:
-    """Seaborn's arguments that give each attribution method its name and colour, always in the same order."""
-    colours = {NAMES[method]: colour for method, colour in PALETTE.items()}
-    return {"hue": table["method"].map(NAMES), "hue_order": list(colours), "palette": colours}
-
-
-def plot_kept_neurons(counts: pd.DataFrame, title: str) -> Figure:
-    """Show in which layers the kept neurons lie; `counts` has the columns method, layer (from 1) and share (per cent)."""
-    figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-    sns.barplot(counts, x="layer", y="share", **_by_method(counts), ax=axis)
-    axis.set(title=title, xlabel="layer", ylabel="share of kept neurons (%)")
-    axis.legend(title=None)
-    axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
-    return figure
-
-
 def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
     """Show how much the kept neurons of two prompts overlap; `pairs` has the columns method, kind and overlap (Jaccard, 0 to 1)."""
     figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
@@ -59,7 +36,7 @@ def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
         pairs,
         x="overlap",
         y="kind",
-        **_by_method(pairs),
+        **by_method(pairs),
         errorbar=("ci", 95),
         seed=0,
         dodge=0.3,

@@ -1,0 +1,150 @@
+"""Step 3 as a table: the object's probability before and after a fact's knowledge neurons are suppressed or amplified."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kn_utils.facts import Dataset, Fact
+from kn_utils.forward import probabilities, prompts_at_once
+from kn_utils.interventions import OPERATIONS, Neuron, scaled_neurons
+from kn_utils.models import LanguageModel
+from kn_utils.prompts import Prompt, encode, group_by_length, stack
+from kn_utils.results import compute_in_parts
+from kn_utils.runs import Run
+
+METHODS = ("attribution", "activation", "random")
+FACTS_PER_PART = 32
+CANDIDATES = 100  # random facts of other relations to try before giving up
+_COLUMNS = {"relation": str, "fact": "int32", "prompt": "int32", "method": str, "operation": str, "target": str}
+_COLUMNS |= {"neurons": "int32", "probability_before": "float64", "probability_after": "float64"}
+_COLUMNS |= {"answer_before": str, "answer_after": str, "correct_before": bool, "correct_after": bool}
+_COLUMNS |= {"other_relation": str, "other_fact": "int32"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt to be asked while the neurons of `fact` are changed; `target` says whose prompt it is, the fact's "own" or an "other"'s."""
+
+    fact: Fact
+    prompt: Prompt
+    target: str
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The prompt's tokens."""
+        return self.prompt.ids
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says to a case: the object's probability and the most probable token."""
+
+    probability: float
+    top: int
+
+
+def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
+    """Make the table `modify_activation` of a relation from step 2's and return its path (section 4.3).
+
+    One row per prompt, method, operation and target: the fact's own prompts, and those of one random fact of another relation. Besides
+    integrated gradients and the baseline, "random" changes as many random neurons in the same layers as the fact's own by integrated
+    gradients. Facts without neurons stay as they are. A data set of one relation has no other target.
+    Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights.
+    """
+    upstream = run.made_with("knowledge_neurons", relation, lm)
+    others = {name: run.dataset.digest(name) for name in run.dataset.relations if name != relation}
+    inputs = run.inputs("modify_activation", relation, lm) | {"other_relations": others, "knowledge_neurons": upstream}
+    main = run.path("modify_activation", relation)
+    neurons = _neurons(lm, run, relation)
+    facts = run.facts(relation)
+    compute_in_parts(main, (), inputs, facts, lambda part: {"modify_activation": _rows(lm, run, part, neurons)}, FACTS_PER_PART)
+    return main
+
+
+def _neurons(lm: LanguageModel, run: Run, relation: str) -> dict[tuple[str, int], list[Neuron]]:
+    """The neurons of every method and fact that has any."""
+    table = run.read("knowledge_neurons", [relation])
+    found = {
+        (method, fact): list(zip(own["layer"], own["neuron"], strict=True))
+        for (method, fact), own in table.groupby(["method", "fact"])
+    }
+    random_ones = {
+        ("random", fact): random_neurons(own, lm.n_neurons, f"{run.seed}-random-{relation}-{fact}")
+        for (method, fact), own in found.items()
+        if method == "attribution"
+    }
+    return found | random_ones
+
+
+def random_neurons(neurons: Sequence[Neuron], n_neurons: int, seed: str) -> list[Neuron]:
+    """Return as many random neurons in each layer as `neurons` has there, none of them twice and none of `neurons`."""
+    draw = random.Random(seed)
+    layers = sorted({layer for layer, _ in neurons})
+    own = {layer: {neuron for at, neuron in neurons if at == layer} for layer in layers}
+    return [
+        (layer, neuron) for layer in layers for neuron in draw.sample(sorted(set(range(n_neurons)) - own[layer]), len(own[layer]))
+    ]
+
+
+def _rows(lm: LanguageModel, run: Run, facts: Sequence[Fact], neurons: dict) -> pd.DataFrame:
+    cases = [case for fact in facts for case in _cases(lm, run.dataset, fact, run.seed)]
+    before = _ask(lm, cases)
+    rows = []
+    for method in METHODS:
+        own = [neurons.get((method, case.fact.index), []) for case in cases]
+        changed = [index for index, found in enumerate(own) if found]
+        for operation in OPERATIONS:
+            asked = _ask(lm, [cases[index] for index in changed], [own[index] for index in changed], operation)
+            after = dict(enumerate(before)) | dict(zip(changed, asked, strict=True))
+            rows += [
+                _row(lm, case, method, operation, len(own[index]), before[index], after[index])
+                for index, case in enumerate(cases)
+            ]
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+
+
+def _cases(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Case]:
+    """The fact's own prompts and those of a random fact of another relation; none if the fact itself cannot be asked."""
+    own = [Case(fact, prompt, "own") for prompt in _prompts(lm, dataset, fact)]
+    return own + [Case(fact, prompt, "other") for prompt in _other_prompts(lm, dataset, fact, seed)] if own else []
+
+
+def _prompts(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
+    return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]
+
+
+def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Prompt]:
+    """The prompts of the first fact that can be asked among random ones of random other relations."""
+    draw = random.Random(f"{seed}-other-{fact.relation}-{fact.index}")
+    relations = [relation for relation in dataset.relations if relation != fact.relation]
+    for _ in range(CANDIDATES if relations else 0):
+        if prompts := _prompts(lm, dataset, draw.choice(dataset.facts[draw.choice(relations)])):
+            return prompts
+    return []
+
+
+def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: Sequence | None = None, operation: str = "") -> list[Answer]:
+    """The model's answers to all cases, each with its own neurons changed by `operation` if `neurons` are given."""
+    found: dict[int, Answer] = {}
+    for group in group_by_length(cases, prompts_at_once):
+        batch = stack([cases[index].prompt for index in group], lm.device)
+        if neurons is None:
+            shares = probabilities(lm, batch.ids, batch.position)
+        else:
+            with scaled_neurons(lm, batch.position, [neurons[index] for index in group], operation):
+                shares = probabilities(lm, batch.ids, batch.position)
+        target = shares.gather(1, batch.target[:, None])[:, 0]
+        found |= zip(group, map(Answer, target.tolist(), shares.argmax(1).tolist()), strict=True)
+    return [found[index] for index in range(len(cases))]
+
+
+def _row(lm: LanguageModel, case: Case, method: str, operation: str, neurons: int, before: Answer, after: Answer) -> tuple:
+    fact, asked = case.fact, case.prompt
+    place = (fact.relation, fact.index, asked.index, method, operation, case.target, neurons)
+    words = [lm.tokenizer.decode([token]).strip() for token in (before.top, after.top)]
+    correct = (before.top == asked.target, after.top == asked.target)
+    other = (asked.fact.relation, asked.fact.index) if case.target == "other" else ("", -1)
+    return (*place, before.probability, after.probability, *words, *correct, *other)
