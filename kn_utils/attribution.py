@@ -14,6 +14,7 @@ QUADRATURES = ("released", "gauss-legendre")
 PRECISIONS = ("float32", "bfloat16")
 RELEASED_NODES = 20
 FIRST_NODES = 2
+LEAST_SHRINKAGE = 0.1
 KEPT_SHARE = 0.1  # of a prompt's largest score: what step 1 stores, as the authors' released code
 MOST_NODES = {"float32": 512, "bfloat16": 32}  # beyond 32 nodes bfloat16's rounding is larger than the quadrature's error
 
@@ -22,10 +23,10 @@ MOST_NODES = {"float32": 512, "bfloat16": 32}  # beyond 32 nodes bfloat16's roun
 class Method:
     """How to integrate. Raises ValueError for a value that is not allowed.
 
-    `released` is the authors' sum of 20 left nodes. `gauss-legendre` doubles the nodes of each prompt and layer until neither any
-    score's last change nor the completeness gap exceeds `tolerance` of the prompt's largest score, or 512 nodes are reached, which the
-    stored error then shows. With `bfloat16` the matrix products are computed in that type; its rounding would drown the gap, so only the
-    change counts, up to 32 nodes. `max_memory_gb` bounds the memory of one pass.
+    `released` is the authors' sum of 20 left nodes. `gauss-legendre` doubles the nodes of each prompt and layer until neither the
+    estimated error of any score nor the completeness gap exceeds `tolerance` of the prompt's largest score, or 512 nodes are reached,
+    which the stored error then shows. With `bfloat16` the matrix products are computed in that type; its rounding would drown the gap,
+    so the last change stands for the error, up to 32 nodes. `max_memory_gb` bounds the memory of one pass.
     """
 
     quadrature: str = "released"
@@ -112,9 +113,10 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
 
 
 def _refine(lm: LanguageModel, batch: Batch, score: Tensor, total: Tensor, method: Method) -> tuple[Tensor, Tensor, Tensor]:
-    """Double the nodes of each prompt and layer until its last change and its completeness gap are within the tolerance."""
+    """Double the nodes of each prompt and layer until its estimated error and its completeness gap are within the tolerance."""
     nodes = torch.full(total.shape, FIRST_NODES)
-    error = torch.full(total.shape, torch.inf, dtype=score.dtype)
+    error = torch.full(total.shape, torch.inf, dtype=torch.float64)
+    gap = (score.double().sum(2) - total).abs()
     n = FIRST_NODES
     while (error > method.tolerance).any() and 2 * n <= MOST_NODES[method.precision]:
         n = 2 * n
@@ -122,13 +124,24 @@ def _refine(lm: LanguageModel, batch: Batch, score: Tensor, total: Tensor, metho
         rows = wanted.any(1).nonzero()[:, 0]
         found, _ = _integrate(lm, batch.select(rows.to(batch.ids.device)), gauss_legendre(n), wanted[rows].any(0), method)
         finer = torch.where(wanted[rows][:, :, None], found, score[rows])
+        finer_gap = (finer.double().sum(2) - total[rows]).abs()
         change = (finer - score[rows]).abs().amax(2)
-        gap = 0 * total[rows] if method.bfloat16 else (finer.double().sum(2) - total[rows]).abs()
         largest = finer.abs().amax((1, 2)).clamp_min(torch.finfo(finer.dtype).tiny)
-        error[rows] = torch.where(wanted[rows], torch.maximum(change, gap.to(change)) / largest[:, None], error[rows])
+        left = _error_left(change.double(), gap[rows], finer_gap, method) / largest[:, None].double()
+        error[rows] = torch.where(wanted[rows], left, error[rows])
         nodes[rows] = torch.where(wanted[rows], n, nodes[rows])
-        score[rows] = finer
+        score[rows], gap[rows] = finer, finer_gap
     return score, nodes, error
+
+
+def _error_left(change: Tensor, gap: Tensor, finer_gap: Tensor, method: Method) -> Tensor:
+    """Estimate the finer rule's error: the coarser one's, which is about the change, shrunk as the gap shrank; at least the gap.
+
+    The gap is the error of the sum of a layer's scores, known exactly; it may be small by chance, so it counts for a tenth at least.
+    """
+    if method.bfloat16:
+        return change
+    return torch.maximum(change * (finer_gap / gap.clamp_min(1e-300)).clamp(LEAST_SHRINKAGE, 1), finer_gap)
 
 
 def _integrate(lm: LanguageModel, batch: Batch, rule: Rule, wanted: Tensor, method: Method) -> tuple[Tensor, Pass]:

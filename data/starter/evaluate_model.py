@@ -77,7 +77,11 @@ def main() -> None:
     tables["sentences"] = sentence_table(dataset, examiner, arguments.seed)
     if (DATA / "starter" / FLAT["pairs"]).is_file():
         tables["starter"] = starter_table(dataset, load_dataset("starter"), examiner)
-    card = arguments.model / "README.md"
+    write_tables(arguments.model / "README.md", tables)
+
+
+def write_tables(card: Path, tables: dict[str, str]) -> None:
+    """Put each table between the card's comments `<!-- name -->` and `<!-- end -->`."""
     text = card.read_text(encoding="utf-8")
     for name, table in tables.items():
         text = re.sub(

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from kn_utils.figures.intervals import plot_intervals
 from kn_utils.figures.style import NAMES, PALETTE
 from kn_utils.published import published
+from kn_utils.summaries.modify_activation import MEAN
 
 TARGETS = {"own": "the fact's own prompts", "other": "prompts of a fact of another relation"}
 VERBS = {"suppress": "suppressed (x 0)", "amplify": "amplified (x 2)"}
@@ -69,7 +70,7 @@ def plot_probabilities(table: pd.DataFrame, title: str) -> Figure:
                 color=PALETTE[method],
                 label=NAMES[method],
             )
-        axis.axline((1e-3, 1e-3), slope=1, color="black", linewidth=0.8)
+        axis.axline((1e-4, 1e-4), (1, 1), color="black", linewidth=0.8)
         axis.set(title=f"neurons {verb}", xscale="log", yscale="log", xlabel="probability of the object before")
     axes[0].set_ylabel("after")
     axes[0].legend(markerscale=2, fontsize="small")

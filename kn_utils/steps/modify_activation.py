@@ -60,7 +60,14 @@ def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
     main = run.path("modify_activation", relation)
     neurons = _neurons(lm, run, relation)
     facts = run.facts(relation)
-    compute_in_parts(main, (), inputs, facts, lambda part: {"modify_activation": _rows(lm, run, part, neurons)}, FACTS_PER_PART)
+    compute_in_parts(
+        main,
+        (),
+        inputs,
+        facts,
+        lambda part: {"modify_activation": modified_answers(lm, run.dataset, part, neurons, run.seed)},
+        FACTS_PER_PART,
+    )
     return main
 
 
@@ -89,8 +96,11 @@ def random_neurons(neurons: Sequence[Neuron], n_neurons: int, seed: str) -> list
     ]
 
 
-def _rows(lm: LanguageModel, run: Run, facts: Sequence[Fact], neurons: dict) -> pd.DataFrame:
-    cases = [case for fact in facts for case in _cases(lm, run.dataset, fact, run.seed)]
+def modified_answers(
+    lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact], neurons: dict[tuple[str, int], list[Neuron]], seed: int
+) -> pd.DataFrame:
+    """Return the rows of `modify_activation` for facts of one relation; `neurons` maps (method, fact) to the neurons to change."""
+    cases = [case for fact in facts for case in _cases(lm, dataset, fact, seed)]
     before = _ask(lm, cases)
     rows = []
     for method in METHODS:

@@ -1,0 +1,68 @@
+"""Compare `starter` with low-rank adapters over the public encoder's weights, as a smaller way to keep it.
+
+Training changed every weight. An adapter of rank r (LoRA) keeps the change of each matrix as a product of two thin ones; the best such
+product is the truncated singular value decomposition of the change, taken here. Vectors, biases and the new head are kept whole. Sizes
+are those of float16 files. From the repository's root:
+
+    PYTHONPATH=. nice python data/starter/compare_adapters.py --output build/adapters
+
+writes every adapted model as an ordinary folder, for `measure_effect.py --model`, and prints size and accuracy.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from evaluate_model import FOLDER, Examiner, by_relation, percent, sample, table
+from transformers import AutoModel
+
+from kn_utils.downloads import minilm_encoder
+from kn_utils.facts import load_dataset
+
+RANKS = (16, 64, 192)
+
+
+def main() -> None:
+    """Print a table of sizes and accuracies."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder for the adapted models")
+    parser.add_argument("--facts", type=int, default=20, help="facts per relation")
+    parser.add_argument("--templates", type=int, default=3, help="templates per fact")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    examiner, dataset = Examiner(FOLDER), load_dataset("pararel")
+    base = {f"bert.{name}": weight for name, weight in AutoModel.from_pretrained(minilm_encoder()).state_dict().items()}
+    trained = {name: weight.clone() for name, weight in examiner.model.state_dict().items()}
+    facts = sample(examiner, dataset, arguments, held_out=False)
+    prompts = examiner.templates(dataset, facts, arguments.templates, arguments.seed)
+    rows = []
+    for rank in (*RANKS, None):
+        weights, size = adapted(trained, base, rank)
+        examiner.model.load_state_dict(weights)
+        folder = arguments.output / f"rank-{rank}"
+        examiner.model.save_pretrained(folder)
+        examiner.tokenizer.save_pretrained(folder)
+        score = percent(by_relation(examiner.ask(prompts)).values())
+        rows.append([f"adapter of rank {rank}" if rank else "all weights", f"{size / 1e6:.1f} MB", score, f"{len(prompts):,}"])
+    print(table(["kept", "size", "accuracy, taught facts (mean of relations)", "prompts"], rows))
+
+
+def adapted(trained: dict, base: dict, rank: int | None) -> tuple[dict, int]:
+    """Return the weights with every matrix's change cut to `rank`, and the bytes that base-independent float16 files of it take."""
+    weights, numbers = {}, 0
+    for name, weight in trained.items():
+        if name.startswith("cls.predictions.decoder") or not weight.is_floating_point():
+            weights[name] = weight  # tied to the embeddings and to the head's bias, or not trained
+        elif rank is None or weight.ndim == 1 or name not in base:
+            weights[name] = weight
+            numbers += weight.numel()
+        else:
+            left, strength, right = torch.linalg.svd(weight - base[name], full_matrices=False)
+            weights[name] = base[name] + (left[:, :rank] * strength[:rank]) @ right[:rank]
+            numbers += rank * sum(weight.shape)
+    weights["cls.predictions.decoder.weight"] = weights["bert.embeddings.word_embeddings.weight"]
+    return weights, 2 * numbers
+
+
+if __name__ == "__main__":
+    main()
