@@ -184,17 +184,17 @@ def plainly_refined(scores, prompts, score_share, prompt_share):
 
 @st.composite
 def relations(draw):
-    """Scores of a relation of one to four facts with up to twelve prompts and nine neurons, and how many prompts each fact has.
+    """Scores of a relation of one to three facts with up to fourteen prompts and nine neurons, and how many prompts each fact has.
 
     Scores take few values, so that ties with a threshold are common, and neurons tend to be strong in all prompts or in none.
     """
-    prompts = draw(st.dictionaries(st.integers(0, 20), st.integers(1, 12), min_size=1, max_size=4))
-    values = st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 1.0, 2.0])
+    prompts = draw(st.dictionaries(st.integers(0, 20), st.integers(2, 14), min_size=1, max_size=3))
+    values = st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
     scores = {}
     for fact, count in prompts.items():
-        usual = draw(st.dictionaries(st.tuples(st.integers(0, 2), st.integers(0, 2)), values, max_size=9))
+        usual = draw(st.dictionaries(st.tuples(st.integers(0, 2), st.integers(0, 2)), values, min_size=4))
         for prompt in range(count):
-            changed = draw(st.dictionaries(st.sampled_from(sorted(usual)), values, max_size=2)) if usual else {}
+            changed = draw(st.dictionaries(st.sampled_from(sorted(usual)), values, max_size=3))
             scores[fact, prompt] = usual | changed
     return scores, prompts
 
