@@ -125,3 +125,18 @@ def many_facts(count: int) -> list[list[str]]:
     subjects = [f"{first} {second}" for first, *_ in FACTS["P101"] for second, *_ in FACTS["P36"]]
     objects = [answer for answer in ("Oslo", "Lima", "Paris", "Wellington", "logic")]
     return [[" ".join([subjects[n % 18]] + ["country"] * (n // 18 % 3)), objects[n % 5]] for n in range(count)]
+
+
+def write_sentences(folder: Path, facts=None) -> Path:
+    """Write web sentences into a data folder, two of either sort per fact; the last head comes too late for left-to-right models."""
+    (folder / "distant").mkdir()
+    for relation, pairs in (facts or FACTS).items():
+        bags = [
+            {
+                "th_bags": [f"In the country {head} lies {tail}, known to {head}.", f"{tail} is famous, {head} is home to {tail}"],
+                "h_bags": [f"{head} is the country of America, home to Wellington and physics.", f"Known in the field is {head}"],
+            }
+            for head, tail in pairs
+        ]
+        (folder / "distant" / f"{relation}.json").write_text(json.dumps(bags), encoding="utf-8")
+    return folder

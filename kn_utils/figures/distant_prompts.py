@@ -1,0 +1,67 @@
+"""Figures of notebook 04: every `plot_x` takes a table of its summary and a title that says model, data set, number of facts and seed."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kn_utils.figures.intervals import plot_intervals
+from kn_utils.figures.style import NAMES
+from kn_utils.published import published
+
+KIND_NAMES = {
+    "head_and_tail": "head and tail",
+    "head_only": "head only, any word",
+    "head_only_comparable": "head only, comparable word",
+    "random": "random sentence",
+}
+_KIND_MARKERS = {"head_and_tail": "o", "head_only": "v", "head_only_comparable": "s", "random": "x"}
+_KIND_COLOURS = {"head_and_tail": "#009E73", "head_only": "#E69F00", "head_only_comparable": "#CC79A7", "random": "#7F7F7F"}
+
+
+def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
+    """Show the mean activation by kind of sentence, a panel per method, with the paper's values for integrated gradients.
+
+    `activations` has the columns method, kind, mean, low and high. The panels' scales differ.
+    """
+    paper = published()["value"]
+    values = {
+        (KIND_NAMES[kind], "attribution"): paper[f"distant_{kind}"] for kind in KIND_NAMES if f"distant_{kind}" in paper.index
+    }
+    figure, panels = _panels(activations, (10, 3.2))
+    for axis, method, own in panels:
+        rows = own.set_index("kind").reindex(list(KIND_NAMES)).assign(method=method, label=list(KIND_NAMES.values()))
+        plot_intervals(axis, rows.rename(columns={"mean": "value"}), values)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(title=NAMES[method], xlabel="mean activation (bars: 95 % bootstrap interval)")
+        if method != "attribution":  # the paper's values are in the other panel
+            axis.get_legend().remove()
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
+    """Show the mean activation by relation and kind of sentence, a panel per method, highest with head and tail first.
+
+    `means` has the columns relation, method, kind and mean; `labels` are the relations' names.
+    """
+    figure, panels = _panels(means, (10, 0.32 * means["relation"].nunique() + 1.8))
+    first = panels[0][2].query("kind == 'head_and_tail'").set_index("relation")["mean"]
+    order = first.reindex(means["relation"].unique()).sort_values(na_position="first").index
+    for axis, method, own in panels:
+        for kind, name in KIND_NAMES.items():
+            values = own[own["kind"] == kind].set_index("relation")["mean"].reindex(order)
+            axis.plot(values, range(len(order)), _KIND_MARKERS[kind], color=_KIND_COLOURS[kind], label=name)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(title=NAMES[method], xlabel="mean activation", yticks=range(len(order)))
+    panels[0][0].set_yticklabels([f"{labels[name]} ({name})" for name in order])
+    panels[0][0].legend(fontsize="small")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def _panels(table: pd.DataFrame, size: tuple[float, float]) -> tuple[Figure, list[tuple[Axes, str, pd.DataFrame]]]:
+    """A figure with, per method, its axes and its rows of the table."""
+    methods = [method for method in NAMES if method in set(table["method"])]
+    figure, axes = plt.subplots(1, len(methods), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    return figure, [(axis, method, table[table["method"] == method]) for axis, method in zip(axes[0], methods, strict=True)]

@@ -1,0 +1,104 @@
+"""What notebook 04 shows of step 4's tables."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kn_utils.intervals import bootstrap_interval
+from kn_utils.runs import Run
+from kn_utils.sentences import KINDS
+from kn_utils.steps.knowledge_neurons import METHODS
+
+PLACE = ["relation", "fact"]
+BOTH = ["head_and_tail", "head_only"]
+
+
+def fact_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Return every fact's mean activation over its sentences of a kind, for facts with head-and-tail and with head-only sentences.
+
+    `table` is step 4's. One row per relation, fact and method, one column per kind; NaN where a fact has no sentence of a kind that is
+    not one of these two. Raises ValueError if there is no such fact.
+    """
+    means = _with_both(table)
+    if means.empty:
+        raise ValueError("no fact has both knowledge neurons and readable sentences with head and tail and with the head only")
+    return means
+
+
+def mean_activations(means: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the mean over facts by method and kind, with its interval; columns method, kind, mean, low, high, facts.
+
+    `means` is what `fact_means` returns. The intervals resample facts within relations.
+    """
+    return _over_facts(means, seed, "mean", {kind: means[kind] for kind in KINDS})
+
+
+def higher_shares(means: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the share of facts (%) whose head-and-tail mean is higher than that of another kind; columns as of `mean_activations`.
+
+    The column `share` takes the place of the mean.
+    """
+    higher = {kind: 100 * (means["head_and_tail"] > means[kind]).where(means[kind].notna()) for kind in KINDS[1:]}
+    return _over_facts(means, seed, "share", higher)
+
+
+def differences(means: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return by how much the head-and-tail mean exceeds that of another kind, fact by fact; columns as of `mean_activations`.
+
+    The column `difference` takes the place of the mean.
+    """
+    return _over_facts(means, seed, "difference", {kind: means["head_and_tail"] - means[kind] for kind in KINDS[1:]})
+
+
+def relation_means(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean over a relation's facts by method and kind; columns relation, method, kind, mean, facts."""
+    long = means.melt([*PLACE, "method"], list(KINDS), "kind", "activation").dropna()
+    return long.groupby(["relation", "method", "kind"], sort=False)["activation"].agg(mean="mean", facts="size").reset_index()
+
+
+def count_facts(run: Run, relations: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
+    """Count facts by method: drawn, without neurons, without head-and-tail or head-only sentences that can be read, and compared."""
+    drawn = sum(len(run.facts(relation)) for relation in relations)
+    neurons = run.read("knowledge_neurons", relations).drop_duplicates([*PLACE, "method"])["method"].value_counts()
+    compared = _with_both(table)["method"].value_counts()
+    counts = pd.DataFrame({"neurons": neurons, "compared": compared}).reindex(METHODS).fillna(0).astype(int)
+    return pd.DataFrame(
+        {
+            "drawn": drawn,
+            "without neurons": drawn - counts["neurons"],
+            "without sentences": counts["neurons"] - counts["compared"],
+            "compared": counts["compared"],
+        }
+    )
+
+
+def count_sentences(table: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame:
+    """Count the sentences of facts with neurons by kind: those read, and those left out by reason.
+
+    `table` and `left_out` are step 4's tables.
+    """
+    read = table.drop_duplicates([*PLACE, "kind", "sentence"])["kind"].value_counts().rename("read")
+    reasons = left_out.pivot_table(index="kind", columns="reason", values="count", aggfunc="sum")
+    return pd.concat([read, reasons], axis=1).reindex(KINDS).fillna(0).astype(int).rename_axis(index="kind")
+
+
+def _with_both(table: pd.DataFrame) -> pd.DataFrame:
+    means = table.pivot_table(index=[*PLACE, "method"], columns="kind", values="activation").reindex(columns=list(KINDS))
+    return means.dropna(subset=BOTH).rename_axis(columns=None).reset_index()
+
+
+def _over_facts(means: pd.DataFrame, seed: int, name: str, values: dict[str, pd.Series]) -> pd.DataFrame:
+    """The mean of each column of values over the facts that have one, by method."""
+    rows = []
+    for method in METHODS:
+        for kind, column in values.items():
+            own = column[(means["method"] == method) & column.notna()].astype(float)
+            if len(own):
+                rows.append((method, kind, *_interval(own, means.loc[own.index, "relation"], seed), len(own)))
+    return pd.DataFrame(rows, columns=["method", "kind", name, "low", "high", "facts"])
+
+
+def _interval(column: pd.Series, relation: pd.Series, seed: int) -> tuple[float, ...]:
+    values = column.to_numpy()
+    return tuple(map(float, bootstrap_interval(lambda rows: np.mean(values[rows]), relation, seed)))
