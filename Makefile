@@ -1,11 +1,11 @@
-# make run    the signature command on the default model and data; results/ and runs/P101.ipynb
+# make run    all notebooks for one relation on the bundled model and facts; results/ and runs/P101/
 # make test   lint and all tests
 # make clean  remove what these made
 # KN_DATA_DIR may point at a local copy of the paper's data (see README.md).
 
 PYTHON ?= python3.11
 RELATION ?= P101
-FACTS ?= 8
+PARAMETERS ?=
 BIN := .venv/bin
 
 .PHONY: run test clean
@@ -17,8 +17,10 @@ BIN := .venv/bin
 	touch $@
 
 run: .venv/installed
-	mkdir -p runs
-	$(BIN)/papermill --kernel python3 notebooks/01_attribution.ipynb runs/$(RELATION).ipynb -p relation $(RELATION) $(if $(filter none,$(FACTS)),,-p n_facts $(FACTS))
+	mkdir -p runs/$(RELATION)
+	for notebook in notebooks/0*.ipynb; do \
+	  $(BIN)/papermill --kernel python3 $$notebook runs/$(RELATION)/$$(basename $$notebook) -p relation $(RELATION) $(PARAMETERS) || exit 1; \
+	done
 
 test: .venv/installed
 	$(BIN)/ruff check

@@ -93,9 +93,8 @@ def compute_in_parts(
         _discard(parts)
         return
     with _alone(main.parent / f".{relation}.lock"):
-        began = time.monotonic()
         folders = _work_through(parts, facts, work, relation, per_part)
-        provenance = {"inputs": inputs} | _circumstances(time.monotonic() - began)
+        provenance = {"inputs": inputs} | _circumstances(sum(map(_seconds, folders)))
         with _writable(main.parent):
             for name, target in tables.items():
                 _join([folder / f"{name}.parquet" for folder in folders], target, provenance)
@@ -121,23 +120,34 @@ def _is_finished(main: Path, tables: dict[str, Path], inputs: dict) -> bool:
 def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str, per_part: int) -> list[Path]:
     chunks = [facts[start : start + per_part] for start in range(0, len(facts), per_part)]
     folders = [parts / f"{number:05d}" for number in range(len(chunks))]
-    with tqdm(total=len(facts), desc=relation, unit="fact") as progress:
-        for folder, chunk in zip(folders, chunks, strict=True):
-            if not folder.is_dir():
-                tables = work(chunk)
-                with _writable(parts.parent):
-                    _write_part(folder, tables)
+    missing = [(folder, chunk) for folder, chunk in zip(folders, chunks, strict=True) if not folder.is_dir()]
+    still = sum(len(chunk) for _, chunk in missing)
+    with tqdm(total=len(facts), initial=len(facts) - still, desc=relation, unit="fact") as progress:
+        for folder, chunk in missing:
+            began = time.monotonic()
+            tables = work(chunk)
+            with _writable(parts.parent):
+                _write_part(folder, tables, time.monotonic() - began)
             progress.update(len(chunk))
     return folders
 
 
-def _write_part(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+def _write_part(folder: Path, tables: dict[str, pd.DataFrame], seconds: float) -> None:
     partial = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, table in tables.items():
         table.to_parquet(partial / f"{name}.parquet", index=False, write_page_checksum=True)
+    (partial / "seconds").write_text(str(seconds), encoding="utf-8")
     partial.rename(folder)
+
+
+def _seconds(part: Path) -> float:
+    """The time a part took, so that a resumed run's provenance counts all of its sessions."""
+    try:
+        return float((part / "seconds").read_text(encoding="utf-8"))
+    except _DAMAGE as reason:
+        raise ValueError(f"{part} is damaged ({reason}): delete that folder and run the same command again") from None
 
 
 def _join(parts: list[Path], target: Path, provenance: dict) -> None:

@@ -3,10 +3,12 @@
 import nbformat
 import papermill
 import pytest
+import tiny_folders
 from papermill.exceptions import PapermillExecutionError
 
 from kn_utils.paths import ROOT
 from kn_utils.results import read_provenance, read_table
+from kn_utils.runs import MADE_BY
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 EVERY_NOTEBOOK = {"relation", "model", "dataset", "results_dir", "n_facts", "seed", "device"}
@@ -18,7 +20,7 @@ def notebook(request):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["01_attribution"]
+    assert [path.stem for path in NOTEBOOKS] == list(MADE_BY)
 
 
 def test_templates_are_stored_without_outputs(notebook):
@@ -36,10 +38,10 @@ def test_one_parameters_cell_with_types_and_meanings(notebook):
         assert len(parameter["help"]) > 10
 
 
-def run(folder, **parameters):
-    output = folder / "out.ipynb"
+def run(notebook, folder, **parameters):
+    output = folder / notebook.name
     fixed = {"results_dir": str(folder / "results"), "device": "cpu"}
-    papermill.execute_notebook(NOTEBOOKS[0], output, fixed | parameters, kernel_name="python3", progress_bar=False)
+    papermill.execute_notebook(notebook, output, fixed | parameters, kernel_name="python3", progress_bar=False)
     return nbformat.read(output, as_version=4)
 
 
@@ -47,18 +49,34 @@ def printed(notebook) -> str:
     return "\n".join(output.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
 
 
+def pictures(notebook) -> int:
+    return sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["bert", "gpt2"])
-def test_attribution_runs_on_own_model_and_own_facts(folder_of, tiny_data, tmp_path, model_type):
-    parameters = {"relation": "P36,P101", "model": str(folder_of(model_type)), "dataset": str(tiny_data)}
-    done = run(tmp_path, **parameters, quadrature="gauss-legendre")
-    assert sum("image/png" in output.get("data", {}) for cell in done.cells for output in cell.get("outputs", [])) == 5
-    for relation in ("P36", "P101"):
-        [path] = (tmp_path / "results").glob(f"*/tiny/attribution/{relation}.parquet")
-        assert set(read_table(path)["method"]) == {"attribution", "activation"}
-        assert read_provenance(path)["inputs"]["quadrature"] == "gauss-legendre"
-    again = run(tmp_path, **parameters, quadrature="gauss-legendre")
+def test_all_notebooks_run_on_own_model_and_own_facts(folder_of, tmp_path, model_type):
+    data = tiny_folders.write_sentences(tiny_folders.write_data(tmp_path / "tiny"))
+    parameters = {"relation": "P36,P101", "model": str(folder_of(model_type)), "dataset": str(data)}
+    for notebook in NOTEBOOKS:
+        done = run(notebook, tmp_path, **parameters)
+        assert pictures(done) >= (1 if notebook.stem != "05_trigger_examples" else 0)
+        for relation in ("P36", "P101"):
+            for table in MADE_BY[notebook.stem]:
+                [path] = (tmp_path / "results").glob(f"*/tiny/{table}/{relation}.parquet")
+                assert set(read_table(path).get("relation", relation)) <= {relation}
+                assert read_provenance(path)["inputs"]["relation"] == relation
+    again = run(NOTEBOOKS[2], tmp_path, **parameters)
     assert printed(again).count("reusing") == 2
+
+
+@pytest.mark.slow
+def test_a_notebook_without_its_predecessor_says_which_to_run(folder_of, tiny_data, tmp_path):
+    parameters = {"relation": "P36", "model": str(folder_of("bert")), "dataset": str(tiny_data)}
+    for number, needed in ((1, "01_attribution"), (2, "02_knowledge_neurons")):
+        with pytest.raises(PapermillExecutionError) as failure:
+            run(NOTEBOOKS[number], tmp_path, **parameters)
+        assert f"run notebooks/{needed}.ipynb with the same parameters first" in failure.value.evalue
 
 
 @pytest.mark.slow
@@ -74,6 +92,6 @@ def test_attribution_runs_on_own_model_and_own_facts(folder_of, tiny_data, tmp_p
 def test_a_bad_parameter_stops_the_notebook_with_one_message(folder_of, tiny_data, tmp_path, parameters, message):
     good = {"relation": "P36", "model": str(folder_of("bert")), "dataset": str(tiny_data)}
     with pytest.raises(PapermillExecutionError) as failure:
-        run(tmp_path, **(good | parameters))
+        run(NOTEBOOKS[0], tmp_path, **(good | parameters))
     assert message in failure.value.evalue
     assert not (tmp_path / "results").exists()

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -401,3 +402,15 @@ def test_a_folder_without_write_permission(tmp_path):
         pytest.skip("this user may write to any folder")
     with pytest.raises(OSError, match=CANNOT_WRITE.format("Permission denied")):
         compute(tmp_path, Work())
+
+
+def test_a_resumed_run_counts_the_time_of_all_its_sessions(tmp_path):
+    def slow_then_stop(k):
+        time.sleep(0.05)
+        if k == 6:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        compute(tmp_path, Work(slow_then_stop))
+    compute(tmp_path, Work(lambda k: time.sleep(0.05)))
+    assert read_provenance(paths(tmp_path)[0])["seconds"] >= 0.05 * PARTS - 0.05

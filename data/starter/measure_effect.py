@@ -60,7 +60,8 @@ def relation_answers(lm: LanguageModel, run: Run, relation: str) -> pd.DataFrame
 
 def effect_table(rows: pd.DataFrame, seed: int) -> str:
     """Return the mean change over relations with its interval, for the facts' own prompts and for those of other facts."""
-    changes = probability_changes(rows, seed).query("relation == @MEAN").set_index(["method", "operation", "target"])
+    changes = probability_changes(rows, seed)
+    changes = changes[changes["relation"] == MEAN].set_index(["method", "operation", "target"])
     lines = []
     for method in METHODS:
         cells = [
