@@ -267,6 +267,9 @@ def test_sentences_are_counted_by_kind_and_reason(made):
     assert counts.index.tolist() == list(KINDS)
     assert counts.loc[["head_and_tail", "head_only", "head_only_comparable", "random"]].sum(axis=1).tolist() == [8, 8, 8, 8]
     assert counts.loc["head_only", "read"] == counts.loc["head_only", NOTHING_BEHIND_HEAD] == 4
+    counts = summary.count_sentences(table.query("kind != 'random'"), left_out.head(0))
+    assert counts["read"].to_dict() == {"head_and_tail": 8, "head_only": 4, "head_only_comparable": 4, "random": 0}
+    assert counts.columns.tolist() == ["read"]
 
 
 def test_figures():

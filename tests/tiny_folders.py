@@ -133,7 +133,10 @@ def write_sentences(folder: Path, facts=None) -> Path:
     for relation, pairs in (facts or FACTS).items():
         bags = [
             {
-                "th_bags": [f"In the country {head} lies {tail}, known to {head}.", f"{tail} is famous, {head} is home to {tail}"],
+                "th_bags": [
+                    f"In the country {head} lies {tail}, known to {head}.",
+                    f"{tail} is famous, {head} is home to {tail}",
+                ],
                 "h_bags": [f"{head} is the country of America, home to Wellington and physics.", f"Known in the field is {head}"],
             }
             for head, tail in pairs

@@ -22,7 +22,7 @@ _KIND_COLOURS = {"head_and_tail": "#009E73", "head_only": "#E69F00", "head_only_
 def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
     """Show the mean activation by kind of sentence, a panel per method, with the paper's values for integrated gradients.
 
-    `activations` has the columns method, kind, mean, low and high. The panels' scales differ.
+    `activations` has the columns method, kind, mean, low, high and facts. The panels' scales differ.
     """
     paper = published()["value"]
     values = {
@@ -33,7 +33,7 @@ def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
         rows = own.set_index("kind").reindex(list(KIND_NAMES)).assign(method=method, label=list(KIND_NAMES.values()))
         plot_intervals(axis, rows.rename(columns={"mean": "value"}), values)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=NAMES[method], xlabel="mean activation (bars: 95 % bootstrap interval)")
+        axis.set(title=f"{NAMES[method]}, {own['facts'].max()} facts", xlabel="mean activation (bars: 95 % bootstrap interval)")
         if method != "attribution":  # the paper's values are in the other panel
             axis.get_legend().remove()
     figure.suptitle(title, x=0.01, ha="left")
@@ -45,7 +45,7 @@ def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> F
 
     `means` has the columns relation, method, kind and mean; `labels` are the relations' names.
     """
-    figure, panels = _panels(means, (10, 0.32 * means["relation"].nunique() + 1.8))
+    figure, panels = _panels(means, (10, 0.32 * means["relation"].nunique() + 2))
     first = panels[0][2].query("kind == 'head_and_tail'").set_index("relation")["mean"]
     order = first.reindex(means["relation"].unique()).sort_values(na_position="first").index
     for axis, method, own in panels:
@@ -53,9 +53,9 @@ def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> F
             values = own[own["kind"] == kind].set_index("relation")["mean"].reindex(order)
             axis.plot(values, range(len(order)), _KIND_MARKERS[kind], color=_KIND_COLOURS[kind], label=name)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=NAMES[method], xlabel="mean activation", yticks=range(len(order)))
+        axis.set(title=NAMES[method], xlabel="mean activation", yticks=range(len(order)), ylim=(-0.5, len(order) - 0.5))
     panels[0][0].set_yticklabels([f"{labels[name]} ({name})" for name in order])
-    panels[0][0].legend(fontsize="small")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(KIND_NAMES), fontsize="small")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 

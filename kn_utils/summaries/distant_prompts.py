@@ -79,8 +79,8 @@ def count_sentences(table: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame
     `table` and `left_out` are step 4's tables.
     """
     read = table.drop_duplicates([*PLACE, "kind", "sentence"])["kind"].value_counts().rename("read")
-    reasons = left_out.pivot_table(index="kind", columns="reason", values="count", aggfunc="sum")
-    return pd.concat([read, reasons], axis=1).reindex(KINDS).fillna(0).astype(int).rename_axis(index="kind")
+    reasons = left_out.groupby(["kind", "reason"])["count"].sum().unstack()
+    return read.reindex(KINDS).to_frame().join(reasons).fillna(0).astype(int).rename_axis(index="kind")
 
 
 def _with_both(table: pd.DataFrame) -> pd.DataFrame:
