@@ -50,16 +50,21 @@ def each_layer(lm: LanguageModel, prompts: int, visit: Callable[[int, Tensor], T
 
     If it returns a tensor, the model goes on with that one in their place.
     """
-    calls = 0
+    calls = 0  # counted, because layers may share one block (ALBERT)
+
+    def begin(embeddings: nn.Module, args: tuple) -> None:
+        nonlocal calls
+        calls = 0
 
     def before_down(down: nn.Module, args: tuple) -> tuple | None:
         nonlocal calls
-        layer, calls = calls % lm.n_layers, calls + 1  # counted, because layers may share one block (ALBERT)
+        layer, calls = calls, calls + 1
         inner = args[0]
         changed = visit(layer, inner.view(prompts, -1, inner.shape[-1]))  # OPT joins prompts and tokens
         return None if changed is None else (changed.view_as(inner),)
 
     with ExitStack() as stack:
+        stack.enter_context(_hooked(lm.model.get_input_embeddings().register_forward_pre_hook(begin)))
         for down in lm.downs:
             stack.enter_context(_hooked(down.register_forward_pre_hook(before_down)))
         yield

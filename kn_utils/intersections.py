@@ -24,13 +24,18 @@ class SharedNeurons:
     """The facts of several relations and who has which neuron, for means over pairs of facts.
 
     `facts` has the columns relation, fact and object, one row per fact, with facts that have no neuron; `neurons` relation, fact,
-    layer, neuron, of one method. Texts of objects are compared as they are.
+    layer, neuron, of one method. Texts of objects are compared as they are. Raises ValueError for neurons of a fact not in `facts`.
     """
 
     def __init__(self, facts: pd.DataFrame, neurons: pd.DataFrame):
         numbers = pd.Series(np.arange(len(facts)), index=pd.MultiIndex.from_frame(facts[["relation", "fact"]]))
         self.n_facts = len(facts)
-        self.fact = numbers.reindex(pd.MultiIndex.from_frame(neurons[["relation", "fact"]])).to_numpy()
+        found = numbers.reindex(pd.MultiIndex.from_frame(neurons[["relation", "fact"]]))
+        if found.isna().any():
+            raise ValueError(
+                f"there are neurons of {found.index[found.isna()][0]}, a fact that is not among the {len(facts)} given"
+            )
+        self.fact = found.to_numpy(int)
         self.neuron = neurons.groupby(["layer", "neuron"]).ngroup().to_numpy()
         relation, answer = facts["relation"], facts["object"]
         groupings = {

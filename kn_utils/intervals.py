@@ -27,7 +27,8 @@ def bootstrap_interval(
     if not several:
         return estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # NaN in some resamples is left out below
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # NaN in some resamples is left out below,
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)  # in all of them it is the result
         resampled = bootstrap(
             several,
             lambda *drawn: np.asarray(statistic(np.concatenate([*drawn, alone])), float),

@@ -18,10 +18,17 @@ Neuron = tuple[int, int]  # (layer, index), both from 0
 def scaled_neurons(lm: LanguageModel, position: Tensor, neurons: Sequence[Sequence[Neuron]], operation: str) -> Iterator[None]:
     """Suppress or amplify, at `position` [B] of each of B prompts, that prompt's own `neurons`; everything else stays as it is.
 
-    Raises ValueError for an operation that is not one of `OPERATIONS`.
+    Raises ValueError for an operation that is not one of `OPERATIONS`, a neuron the model does not have, or another number of prompts.
     """
     if operation not in OPERATIONS:
         raise ValueError(f"operation is {operation!r}; it must be one of {', '.join(OPERATIONS)}")
+    if len(neurons) != len(position):
+        raise ValueError(f"neurons are given for {len(neurons)} prompts, positions for {len(position)}")
+    own = {place for row in neurons for place in row}
+    if missing := [place for place in own if place[0] not in range(lm.n_layers) or place[1] not in range(lm.n_neurons)]:
+        raise ValueError(
+            f"{lm.name} has {lm.n_layers} layers of {lm.n_neurons} neurons, so no neuron (layer, index) {missing[0]}"
+        )
     places = [
         [(row, neuron) for row, own in enumerate(neurons) for at, neuron in own if at == layer] for layer in range(lm.n_layers)
     ]

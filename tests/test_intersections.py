@@ -166,3 +166,10 @@ def expected_overlap(facts, neurons, fact):
 def test_one_relation_alone_has_no_others_to_draw_from():
     with pytest.raises(ValueError, match="take at least two relations"):
         sampled_mean(small("aaa"), owning(("a", 0, 0, 1)), seed=1)
+
+
+def test_neurons_of_an_unknown_fact_are_refused():
+    facts = pd.DataFrame({"relation": ["P1"], "fact": [0], "object": ["a"]})
+    neurons = pd.DataFrame({"relation": ["P1"], "fact": [7], "layer": [0], "neuron": [0]})
+    with pytest.raises(ValueError, match=r"\('P1', 7\), a fact that is not among the 1 given"):
+        SharedNeurons(facts, neurons)

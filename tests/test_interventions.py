@@ -160,13 +160,22 @@ def test_the_model_is_as_before_also_after_an_error_inside(model_type):
     ids, position = some_prompts(lm)
     weights = {name: weight.clone() for name, weight in lm.model.state_dict().items()}
     before = probabilities(lm, ids, position)
-    no_such_neuron = [[(0, lm.n_neurons)], [], []]
     with pytest.raises(KeyboardInterrupt), scaled_neurons(lm, position, [[(1, 4)]] * 3, "suppress"):
         assert not torch.equal(probabilities(lm, ids, position), before)
         raise KeyboardInterrupt
     assert_no_hooks(lm)
-    with pytest.raises(IndexError), scaled_neurons(lm, position, no_such_neuron, "suppress"):  # inside a pass
-        probabilities(lm, ids, position)
+    with pytest.raises(RuntimeError), scaled_neurons(lm, position, [[(1, 4)]] * 3, "suppress"):
+        probabilities(lm, ids[:2], position[:2])  # fails inside the pass
     assert_no_hooks(lm)
     assert torch.equal(probabilities(lm, ids, position), before)
     assert all(torch.equal(weight, weights[name]) for name, weight in lm.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "neurons, message",
+    [([[(9, 0)]], "no neuron"), ([[(-1, 0)]], "no neuron"), ([[(0, 48)]], "no neuron"), ([[], []], "given for 2 prompts")],
+)
+def test_neurons_that_do_not_fit_are_refused(neurons, message):
+    lm = tiny_model("bert")
+    with pytest.raises(ValueError, match=message), scaled_neurons(lm, torch.tensor([1]), neurons, "suppress"):
+        pass

@@ -107,7 +107,7 @@ def test_a_second_call_reuses(run, capfd, monkeypatch):
     assert_same(tables(main), first)
 
 
-@pytest.mark.parametrize("changes", [{"activation": 0.6}, {"prompt_share": 0.8}], ids=str)
+@pytest.mark.parametrize("changes", [{"attribution": 0.15}, {"activation": 0.6}, {"prompt_share": 0.8}], ids=str)
 def test_other_thresholds_compute_anew(run, capfd, changes):
     main = find_neurons(run, "P36")
     first = tables(main)

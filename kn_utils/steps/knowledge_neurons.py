@@ -24,7 +24,7 @@ def find_neurons(run: Run, relation: str, thresholds: Thresholds = Thresholds())
     """
     attribution = run.made_with("attribution", relation)
     carried = {name: attribution[name] for name in ("weights", "dtype", "device")}
-    inputs = run.inputs("knowledge_neurons", relation) | carried | asdict(thresholds) | {"attribution": attribution}
+    inputs = run.inputs("knowledge_neurons", relation) | carried | {"thresholds": asdict(thresholds), "attribution": attribution}
     main = run.path("knowledge_neurons", relation)
     facts = run.facts(relation)
     compute_in_parts(main, ("refinement",), inputs, facts, lambda _: _tables(run, relation, thresholds), per_part=len(facts))
