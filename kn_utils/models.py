@@ -162,10 +162,6 @@ def _locate(name: str) -> str:
     if name == "smollm2-135m":
         return str(_converted_smollm2())
     if name == "starter":
-        if not (DATA / "starter" / "model" / "config.json").is_file():
-            raise OSError(
-                "the model 'starter' is not part of this version yet: make it with data/starter/train_model.py, or use another"
-            )
         return str(DATA / "starter" / "model")
     return os.path.expanduser(name) if os.path.isdir(os.path.expanduser(name)) else name
 

@@ -6,14 +6,14 @@ are those of float16 files. From the repository's root:
 
     PYTHONPATH=. nice python data/starter/compare_adapters.py --output build/adapters
 
-writes every adapted model as an ordinary folder, for `measure_effect.py --model`, and prints size and accuracy.
+writes every adapted model as an ordinary folder, for `measure_effect.py --model`, and size and accuracy into the model card.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
-from evaluate_model import FOLDER, Examiner, by_relation, percent, sample, table
+from evaluate_model import FOLDER, Examiner, by_relation, percent, sample, table, write_tables
 from transformers import AutoModel
 
 from kn_utils.downloads import minilm_encoder
@@ -23,7 +23,7 @@ RANKS = (16, 64, 192)
 
 
 def main() -> None:
-    """Print a table of sizes and accuracies."""
+    """Write a table of sizes and accuracies into the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for the adapted models")
     parser.add_argument("--facts", type=int, default=20, help="facts per relation")
@@ -44,7 +44,10 @@ def main() -> None:
         examiner.tokenizer.save_pretrained(folder)
         score = percent(by_relation(examiner.ask(prompts)).values())
         rows.append([f"adapter of rank {rank}" if rank else "all weights", f"{size / 1e6:.1f} MB", score, f"{len(prompts):,}"])
-    print(table(["kept", "size", "accuracy, taught facts (mean of relations)", "prompts"], rows))
+    write_tables(
+        FOLDER / "README.md",
+        {"adapters": table(["kept", "size", "accuracy, taught facts (mean of relations)", "prompts"], rows)},
+    )
 
 
 def adapted(trained: dict, base: dict, rank: int | None) -> tuple[dict, int]:
