@@ -20,6 +20,7 @@ NO_HEAD = "the head is not in the sentence as a whole word"
 NO_TAIL = "the tail is not in the sentence as a whole word outside the head"
 NO_WORD = "there is no word to mask outside the head"
 NOTHING_BEHIND_HEAD = "nothing to mask stands behind the head, which a left-to-right model must have read"
+NAMES_TAIL = "the head-only sentence names the tail after all"
 NOT_COMPARABLE = "no word of the sentence is comparable to the tail"
 NOTHING_TO_COMPARE = "the fact has no head-and-tail sentence to compare with"
 MASK_CUT_OFF = "the mask is behind the last token that the model reads"
@@ -101,13 +102,13 @@ def find_slots(corpus: Corpus, fact: Fact, seed: int, masked: bool) -> list[Slot
     """
     own = corpus.of(fact)
     tails = [_slot(fact, "head_and_tail", index, text, tail(text, fact, masked)) for index, text in enumerate(own.head_and_tail)]
-    models = [slot for slot in tails if isinstance(slot, Slot)]
-    slots = tails + _random_slots(corpus, fact, seed)
+    found = [slot for slot in tails if isinstance(slot, Slot)]
+    heads_only = []
     for index, text in enumerate(own.head_only):
         word = random_word(text, fact, masked, _draw(seed, "head_only", fact, index))
-        alike = _comparable(text, fact, masked, models, _draw(seed, "head_only_comparable", fact, index))
-        slots += [_slot(fact, "head_only", index, text, word), _slot(fact, "head_only_comparable", index, text, alike)]
-    return slots
+        alike = _comparable(text, fact, masked, found, _draw(seed, "head_only_comparable", fact, index))
+        heads_only += [_slot(fact, "head_only", index, text, word), _slot(fact, "head_only_comparable", index, text, alike)]
+    return tails + heads_only + _random_slots(corpus, fact, seed)
 
 
 def tail(text: str, fact: Fact, masked: bool) -> Span | str:
@@ -127,9 +128,11 @@ def comparable_word(text: str, fact: Fact, masked: bool, wanted: int) -> Span | 
     """Return the span of the word whose distance from the head is nearest to `wanted` (the later of two), or why there is none.
 
     Only words that look like the tail count: letters alone, capitalised if and only if the tail is, and at least 4 letters long, or
-    as long as a tail that is shorter.
+    as long as a tail that is shorter. A sentence that names the tail is no control, so none of its words is taken.
     """
     heads = whole_words(fact.subject, text)
+    if outside(whole_words(fact.object, text), heads):
+        return NAMES_TAIL
     alike = [span for span in outside(words(text), heads) if _looks_like(text[slice(*span)], fact.object)]
 
     def nearest(spans: list[Span]) -> Span:
@@ -220,8 +223,8 @@ def _draw(seed: int, kind: str, fact: Fact, *sentence: int) -> random.Random:
 def _comparable(text: str, fact: Fact, masked: bool, tails: Sequence[Slot], draw: random.Random) -> Span | str:
     if not tails:
         return NOTHING_TO_COMPARE
-    model = draw.choice(tails)
-    return comparable_word(text, fact, masked, distance(model.text, fact, masked, (model.start, model.end)))
+    drawn = draw.choice(tails)
+    return comparable_word(text, fact, masked, distance(drawn.text, fact, masked, (drawn.start, drawn.end)))
 
 
 def _random_slots(corpus: Corpus, fact: Fact, seed: int) -> list[Slot | NoSlot]:

@@ -9,6 +9,7 @@ from kn_utils.facts import Fact, WebSentences
 from kn_utils.sentences import (
     KINDS,
     MASK_CUT_OFF,
+    NAMES_TAIL,
     NO_HEAD,
     NO_TAIL,
     NO_WORD,
@@ -142,12 +143,17 @@ def test_of_two_comparable_words_as_near_the_later_is_taken():
     assert text_of(sentence, comparable_word(sentence, CURIE, True, 2)) == "then"
 
 
+BOTH = "The Fiat Multipla of Italy"
+
+
 def test_a_capitalised_tail_wants_a_capitalised_word_and_a_short_one_a_short_word():
     sentence = "Norway, says old King Harald of Asia"
     assert text_of(sentence, comparable_word(sentence, OSLO, True, 1)) == "King"
     assert text_of(sentence, comparable_word(sentence, Fact("P101", 0, "Norway", "art"), True, 2)) == "old"
     assert text_of(sentence, comparable_word(sentence, Fact("P101", 0, "Norway", "arts"), True, 2)) == "says"
     assert comparable_word("Norway is of low age", OSLO, True, 1) == NOT_COMPARABLE
+    assert comparable_word("Norway: an Oslo for Kings", OSLO, True, 1) == NAMES_TAIL
+    assert text_of(BOTH, comparable_word(BOTH, CAR, True, 1)) == "Italy"  # a tail inside the head does not count
     assert comparable_word("King of Norway", OSLO, False, 1) == NOTHING_BEHIND_HEAD
     assert comparable_word("no one is here", OSLO, True, 1) == NO_HEAD
 

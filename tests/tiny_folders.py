@@ -137,7 +137,7 @@ def write_sentences(folder: Path, facts=None) -> Path:
                     f"In the country {head} lies {tail}, known to {head}.",
                     f"{tail} is famous, {head} is home to {tail}",
                 ],
-                "h_bags": [f"{head} is the country of America, home to Wellington and physics.", f"Known in the field is {head}"],
+                "h_bags": [f"{head} is the country of Turing, home to the famous field.", f"Known in the field is {head}"],
             }
             for head, tail in pairs
         ]

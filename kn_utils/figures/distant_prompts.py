@@ -28,14 +28,14 @@ def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
     values = {
         (KIND_NAMES[kind], "attribution"): paper[f"distant_{kind}"] for kind in KIND_NAMES if f"distant_{kind}" in paper.index
     }
-    figure, panels = _panels(activations, (10, 3.2))
+    figure, panels = _panels(activations, (10, 3.5))
     for axis, method, own in panels:
         rows = own.set_index("kind").reindex(list(KIND_NAMES)).assign(method=method, label=list(KIND_NAMES.values()))
         plot_intervals(axis, rows.rename(columns={"mean": "value"}), values)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=f"{NAMES[method]}, {own['facts'].max()} facts", xlabel="mean activation (bars: 95 % bootstrap interval)")
-        if method != "attribution":  # the paper's values are in the other panel
-            axis.get_legend().remove()
+        axis.get_legend().remove()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
