@@ -164,7 +164,7 @@ def test_the_model_is_as_before_also_after_an_error_inside(model_type):
         assert not torch.equal(probabilities(lm, ids, position), before)
         raise KeyboardInterrupt
     assert_no_hooks(lm)
-    with pytest.raises(RuntimeError), scaled_neurons(lm, position, [[(1, 4)]] * 3, "suppress"):
+    with pytest.raises(IndexError), scaled_neurons(lm, position, [[(1, 4)]] * 3, "suppress"):
         probabilities(lm, ids[:2], position[:2])  # fails inside the pass
     assert_no_hooks(lm)
     assert torch.equal(probabilities(lm, ids, position), before)
