@@ -47,8 +47,7 @@ def examples_table(
                 (escape(fact.subject), escape(fact.object), f"{row.rank} of {row.of}", f"{row.score:.3f}", sentence, names)
             )
     table = pd.DataFrame(rows, columns=["subject", "object", "rank", "score", "sentence", "neurons"])
-    with pd.option_context("display.max_colwidth", None):
-        return table.to_html(escape=False, index=False, border=0, justify="left", classes=NO_FORMULAS)
+    return table.to_html(escape=False, index=False, border=0, justify="left", classes=NO_FORMULAS)
 
 
 def score_gaps(examples: pd.DataFrame) -> pd.DataFrame:
