@@ -1,6 +1,7 @@
 """The notebooks as a user runs them: by papermill, with parameters, on an encoder and on a left-to-right model."""
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 import tiny_folders
@@ -53,21 +54,39 @@ def pictures(notebook) -> int:
     return sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
 
 
+def assert_tables_and_pictures(notebook, done, results, relations):
+    assert pictures(done) >= (0 if notebook.stem == "05_trigger_examples" else 1)
+    for relation in relations:
+        for table in MADE_BY[notebook.stem]:
+            [path] = results.glob(f"*/*/{table}/{relation}.parquet")
+            assert set(read_table(path)["relation"]) <= {relation}
+            assert read_provenance(path)["inputs"]["relation"] == relation
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
-def test_all_notebooks_run_on_own_model_and_own_facts(folder_of, tmp_path, model_type):
-    data = tiny_folders.write_sentences(tiny_folders.write_data(tmp_path / "tiny"))
-    parameters = {"relation": "P36,P101", "model": str(folder_of(model_type)), "dataset": str(data)}
+def test_all_notebooks_run_on_the_bundled_model_and_facts(tmp_path):
     for notebook in NOTEBOOKS:
-        done = run(notebook, tmp_path, **parameters)
-        assert pictures(done) >= (1 if notebook.stem != "05_trigger_examples" else 0)
-        for relation in ("P36", "P101"):
-            for table in MADE_BY[notebook.stem]:
-                [path] = (tmp_path / "results").glob(f"*/tiny/{table}/{relation}.parquet")
-                assert set(read_table(path).get("relation", relation)) <= {relation}
-                assert read_provenance(path)["inputs"]["relation"] == relation
-    again = run(NOTEBOOKS[2], tmp_path, **parameters)
+        own = {"quadrature": "gauss-legendre"} if notebook.stem == "01_attribution" else {}
+        done = run(notebook, tmp_path, relation="P36,P103", n_facts=8, **own)
+        assert_tables_and_pictures(notebook, done, tmp_path / "results", ["P36", "P103"])
+    again = run(NOTEBOOKS[2], tmp_path, relation="P36,P103", n_facts=8)
     assert printed(again).count("reusing") == 2
+    changes = pd.concat(read_table(path) for path in (tmp_path / "results").glob("*/*/modify_activation/*.parquet"))
+    ours = changes.query("method == 'attribution' and target == 'own'").groupby("operation")
+    before, after = ours["probability_before"].mean(), ours["probability_after"].mean()
+    assert after["suppress"] < before["suppress"] and after["amplify"] > before["amplify"]
+
+
+@pytest.mark.slow
+def test_all_notebooks_run_on_your_own_decoder_and_facts(folder_of, tmp_path):
+    templates = ["The capital of [X] is [Y].", "[X] has the capital [Y]", "[X] is home to [Y].", "[X] is known for [Y] ."]
+    data = tiny_folders.write_data(tmp_path / "tiny", templates=dict.fromkeys(tiny_folders.FACTS, templates))
+    tiny_folders.write_sentences(data)
+    parameters = {"relation": "P36,P101", "model": str(folder_of("gpt2")), "dataset": str(data)}
+    lenient = {"score_share": 0.1, "baseline_share": 0.1, "prompt_share": 0.5}  # so that random weights have knowledge neurons
+    for notebook in NOTEBOOKS:
+        done = run(notebook, tmp_path, **parameters, **(lenient if notebook.stem == "02_knowledge_neurons" else {}))
+        assert_tables_and_pictures(notebook, done, tmp_path / "results", ["P36", "P101"])
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ _COLUMNS |= {"score": "float64", "start": "int32", "end": "int32", "text": str}
 
 
 def rank_sentences(run: Run, relation: str, n: int = 3) -> Path:
-    """Make the table `trigger_examples` of a relation from step 4's and return its path (section 4.5).
+    """Make the table `trigger_examples` of a relation from step 4's and return its path (section 4.4).
 
     Per fact and method, the head-and-tail sentences are ranked by the summed activation of the fact's neurons; the `n` highest and the
     `n` lowest are kept, each once: `rank` counts from 1, the highest, to `of`; the masked word is between `start` and `end` of `text`.
