@@ -16,8 +16,8 @@ MADE_BY = {
     "03_modify_activation": ("modify_activation",),
     "04_distant_prompts": ("distant_prompts", "sentences_left_out"),
     "05_trigger_examples": ("trigger_examples",),
-    "06_edit_facts": ("edit_facts",),
-    "07_erase_relation": ("erase_relation",),
+    "06_edit_facts": ("edit_facts", "edit_strength", "edit_candidates"),
+    "07_erase_relation": ("erase_relation", "erase_facts", "erase_dose"),
 }
 NOTEBOOK_OF = {table: notebook for notebook, tables in MADE_BY.items() for table in tables}
 SHARED = ("facts_and_templates", "n_facts", "seed")

@@ -1,0 +1,162 @@
+"""Which facts are edited (section 5.1): to which new object, at which prompt and by which neurons; and why others are not."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import pandas as pd
+
+from kn_utils.edits import uncommon_neurons
+from kn_utils.facts import Dataset, Fact
+from kn_utils.interventions import Neuron
+from kn_utils.models import LanguageModel
+from kn_utils.prompts import Prompt, encode
+from kn_utils.runs import Run
+
+EDITS = 10  # per relation
+NO_PROMPT = "the fact cannot be asked"
+NO_NEURON = "it has no knowledge neuron"
+COMMON = "all its neurons are common in the relation"
+WRONG = "the model's answer is not the object"
+NO_OBJECT = "no other object is one token of the model's vocabulary in the prompt"
+
+
+class Skipped(NamedTuple):
+    """A fact that is not edited, and why."""
+
+    fact: Fact
+    reason: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit to be made by `neurons`: `fact` is to get `new_object`, judged at the `drawn`-th of its `prompts`.
+
+    `new_targets` are the new object's tokens, one per prompt; prompts that cannot be asked for both objects are not among them.
+    """
+
+    fact: Fact
+    new_object: str
+    prompts: tuple[Prompt, ...]
+    new_targets: tuple[int, ...]
+    drawn: int
+    neurons: tuple[Neuron, ...]
+
+    @property
+    def tokens(self) -> list[tuple[int, int]]:
+        """The old and the new object's token for each prompt."""
+        return [(prompt.target, new) for prompt, new in zip(self.prompts, self.new_targets, strict=True)]
+
+
+class _Known(NamedTuple):
+    """By fact of one relation: the prompts the model answers right, the neurons, and those that are not common in the relation."""
+
+    right: dict[int, set[int]]
+    neurons: dict[int, list[Neuron]]
+    uncommon: dict[int, list[Neuron]]
+
+
+def plan_edits(lm: LanguageModel, run: Run, relation: str) -> list[Edit | Skipped]:
+    """Return a relation's facts in the random order in which they are tried, until ten can be edited.
+
+    Needs the tables of steps 1 and 2: raises FileNotFoundError if they are not there, and ValueError if they are of other facts, another
+    draw or other weights.
+    """
+    known = _known(lm, run, relation)
+    facts = run.facts(relation)
+    found: list[Edit | Skipped] = []
+    for fact in random.Random(f"{run.seed}-edits-{relation}").sample(facts, len(facts)):
+        found.append(_plan(lm, run, fact, known, known.right.get(fact.index, set())))
+        if sum(isinstance(item, Edit) for item in found) == EDITS:
+            break
+    return found
+
+
+def own_edit(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str = "", new_object: str = "") -> Edit:
+    """Return the edit that gives the fact about `subject` the object `new_object`, whether the model answers it right or not.
+
+    "" takes the first fact that `plan_edits` edits, or a random other object of the relation.
+    Raises ValueError for a subject the run has no fact about, a fact that cannot be edited, or an object that is not one other token.
+    """
+    fact = _fact_about(run, relations, subject) if subject else _first_edited(lm, run, relations)
+    known = _known(lm, run, fact.relation)
+    every_prompt = set(range(len(run.dataset.templates[fact.relation])))
+    planned = _plan(lm, run, fact, known, every_prompt, [new_object] if new_object else None)
+    if isinstance(planned, Skipped):
+        able = ", ".join(other.subject for other in run.facts(fact.relation) if other.index in known.uncommon)
+        to = f" to {new_object!r}" if new_object else ""
+        raise ValueError(
+            f"{fact.subject!r} of {fact.relation} cannot be edited{to}: {planned.reason}. Subjects with neurons to edit: {able or 'none'}"
+        )
+    return planned
+
+
+def _fact_about(run: Run, relations: Sequence[str], subject: str) -> Fact:
+    facts = [fact for relation in relations for fact in run.facts(relation)]
+    if found := [fact for fact in facts if fact.subject == subject]:
+        return found[0]
+    some = ", ".join(fact.subject for fact in facts[:10])
+    raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {some}")
+
+
+def _first_edited(lm: LanguageModel, run: Run, relations: Sequence[str]) -> Fact:
+    planned = (item for relation in relations for item in plan_edits(lm, run, relation))
+    if first := next((item.fact for item in planned if isinstance(item, Edit)), None):
+        return first
+    raise ValueError(f"no fact of {', '.join(relations)} can be edited; the table edit_candidates says why")
+
+
+def _known(lm: LanguageModel, run: Run, relation: str) -> _Known:
+    for table in ("prompts", "knowledge_neurons"):
+        run.made_with(table, relation, lm)
+    prompts, facts = run.read("prompts", [relation]), run.read("facts", [relation])
+    right = prompts[prompts["correct"]].groupby("fact")["prompt"].agg(set).to_dict()
+    neurons = run.read("knowledge_neurons", [relation]).query("method == 'attribution'")
+    uncommon = uncommon_neurons(neurons, int((facts["prompts"] > 0).sum()))
+    return _Known(right, _by_fact(neurons), _by_fact(uncommon))
+
+
+def _by_fact(neurons: pd.DataFrame) -> dict[int, list[Neuron]]:
+    return {fact: list(zip(own["layer"].tolist(), own["neuron"].tolist(), strict=True)) for fact, own in neurons.groupby("fact")}
+
+
+def _plan(
+    lm: LanguageModel, run: Run, fact: Fact, known: _Known, prompts: set[int], objects: Iterable[str] | None = None
+) -> Edit | Skipped:
+    """The edit of one fact at one of its prompts, if that is among `prompts`, to the first of `objects` that is one token there.
+
+    Those are by default the relation's other objects in random order.
+    """
+    draw = random.Random(f"{run.seed}-edit-{fact.relation}-{fact.index}")
+    asked = one_token_prompts(lm, run.dataset, fact)
+    neurons = known.uncommon.get(fact.index)
+    if not asked:
+        return Skipped(fact, NO_PROMPT)
+    if not neurons:
+        return Skipped(fact, COMMON if fact.index in known.neurons else NO_NEURON)
+    drawn = draw.choice(asked).index
+    if drawn not in prompts:
+        return Skipped(fact, WRONG)
+    facts = run.dataset.facts[fact.relation]
+    if objects is None:
+        objects = dict.fromkeys(other.object for other in draw.sample(facts, len(facts)) if other.object != fact.object)
+    edits = (_edit(lm, run.dataset, fact, new_object, drawn, neurons) for new_object in objects)
+    return next(filter(None, edits), Skipped(fact, NO_OBJECT))
+
+
+def _edit(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str, drawn: int, neurons: Sequence[Neuron]) -> Edit | None:
+    """The edit judged at the prompt of index `drawn`; None if that prompt cannot be asked for both objects, as different tokens."""
+    targets = {prompt.index: prompt.target for prompt in one_token_prompts(lm, dataset, replace(fact, object=new_object))}
+    prompts = [
+        prompt for prompt in one_token_prompts(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target
+    ]
+    places = [prompt.index for prompt in prompts]
+    if drawn not in places:
+        return None
+    return Edit(fact, new_object, tuple(prompts), tuple(map(targets.get, places)), places.index(drawn), tuple(neurons))
+
+
+def one_token_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
+    """Return the prompts of a fact that the model can be asked; none if its object is not one token."""
+    return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]

@@ -1,0 +1,114 @@
+"""Tiny models that know tiny facts, for the steps that change what a model knows."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import tiny_folders
+import torch
+
+from kn_utils.facts import load_dataset
+from kn_utils.models import LanguageModel, load_model
+from kn_utils.prompts import Prompt, encode, group_by_length, stack
+from kn_utils.results import compute_in_parts
+from kn_utils.runs import Run
+from kn_utils.steps.knowledge_neurons import METHODS
+
+FACTS = {"P36": tiny_folders.many_facts(40), "P101": tiny_folders.FACTS["P101"]}
+TEMPLATES = {
+    "P36": ["The capital of [X] is [Y].", "[X] has the capital [Y]", "[X] is the country of [Y].", "In [X] lies [Y]"],
+    "P101": tiny_folders.TEMPLATES["P101"],
+}
+NUMBERS = {"fact": "int32", "layer": "int32", "neuron": "int32"}
+_FOLDER = tempfile.TemporaryDirectory()
+
+
+@cache
+def dataset():
+    """40 facts of P36 and 3 of P101, with templates that left-to-right models can read."""
+    return load_dataset(tiny_folders.write_data(Path(_FOLDER.name) / "known", FACTS, TEMPLATES))
+
+
+def trained_run(model_type: str, results_dir: Path) -> tuple[LanguageModel, Run]:
+    """A tiny model that has learnt the facts, and a run in `results_dir` with the tables of steps 1 and 2.
+
+    Each of P36's 40 facts has a neuron of its own, one that five or seven facts share, and one that all have; P101's have none.
+    """
+    lm = _trained(model_type)
+    run = Run(lm.name, dataset(), results_dir=results_dir)
+    neurons = {fact: [(fact % 3, fact), (2, 40 + fact // 7), (1, 45)] for fact in range(40)}
+    write_first_steps(lm, run, "P36", neurons)
+    write_first_steps(lm, run, "P101", {})
+    return lm, run
+
+
+@cache
+def _trained(model_type: str) -> LanguageModel:
+    lm = load_model(tiny_folders.write_model(Path(_FOLDER.name) / f"knowing-{model_type}", model_type), "cpu")
+    _learn(lm)
+    return lm
+
+
+def _learn(lm: LanguageModel, steps: int = 35) -> None:
+    facts = [fact for relation in dataset().relations for fact in dataset().facts[relation]]
+    prompts = [item for item in encode(lm, dataset(), facts) if isinstance(item, Prompt)]
+    batches = [stack([prompts[index] for index in group], lm.device) for group in group_by_length(prompts, lambda _: 1000)]
+    lm.model.requires_grad_(True)
+    optimizer = torch.optim.Adam(lm.model.parameters(), lr=5e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        for batch in batches:
+            logits = lm.model(batch.ids).logits[torch.arange(len(batch)), batch.position]
+            torch.nn.functional.cross_entropy(logits, batch.target, reduction="sum").backward()
+        optimizer.step()
+    lm.model.requires_grad_(False)
+
+
+def obstinate_run(results_dir: Path, neurons: dict[int, list]) -> tuple[LanguageModel, Run]:
+    """A model that answers everything with "Oslo", because of one neuron, and a run in which P36's facts have the given neurons.
+
+    The model is a GPT-2 of which all weights are 0, but for word embeddings of length 1 and mean 0, and neuron 5 of its one layer, whose
+    activation is 10 everywhere and whose value vector is 100 times Oslo's embedding.
+    """
+    folder = Path(_FOLDER.name) / "obstinate"
+    lm = load_model(folder if folder.is_dir() else tiny_folders.write_model(folder, "gpt2", n_layer=1), "cpu")
+    with torch.no_grad():
+        embeddings = lm.embeddings - lm.embeddings.mean(1, keepdim=True)
+        for name, weight in lm.model.named_parameters():
+            weight.fill_(1 if name.endswith(".weight") and "ln_" in name else 0)
+        lm.embeddings.copy_(embeddings / embeddings.norm(dim=1, keepdim=True))
+        mlp = lm.model.transformer.h[0].mlp
+        mlp.c_fc.bias[5] = 10
+        mlp.c_proj.weight[5] = 100 * lm.embeddings[lm.tokenizer(" Oslo")["input_ids"][0]]
+    run = Run(lm.name, dataset(), results_dir=results_dir)
+    write_first_steps(lm, run, "P36", neurons)
+    return lm, run
+
+
+def write_first_steps(lm: LanguageModel, run: Run, relation: str, neurons: dict[int, list]) -> None:
+    """Write the tables of steps 1 and 2 that later steps read: what the model answers, and the given neurons of each fact."""
+    facts = run.facts(relation)
+    answers = plain_answers(lm.model, lm, facts, run.dataset)
+    prompts = answers.assign(correct=answers["top"] == answers["target"])[["relation", "fact", "prompt", "correct"]]
+    asked = [int((answers["fact"] == fact.index).sum()) for fact in facts]
+    about = pd.DataFrame({"relation": relation, "fact": [fact.index for fact in facts], "prompts": asked})
+    rows = [(relation, fact, method, *neuron) for method in METHODS for fact, own in neurons.items() for neuron in own]
+    found = pd.DataFrame(rows, columns=["relation", "fact", "method", "layer", "neuron"]).astype(NUMBERS)
+    _write(lm, run, relation, {"facts": about, "prompts": prompts, "attribution": found})
+    _write(lm, run, relation, {"knowledge_neurons": found})
+
+
+def _write(lm: LanguageModel, run: Run, relation: str, tables: dict[str, pd.DataFrame]) -> None:
+    *side, main = tables
+    compute_in_parts(run.path(main, relation), side, run.inputs(main, relation, lm), [None], lambda _: tables)
+
+
+def plain_answers(model, lm: LanguageModel, facts, data=None) -> pd.DataFrame:
+    """Every prompt of the facts asked by itself: columns relation, fact, prompt, target, top and shares, the whole distribution."""
+    rows = []
+    for item in encode(lm, data or dataset(), facts):
+        if isinstance(item, Prompt):
+            shares = model(torch.tensor([item.ids])).logits[0, item.position].softmax(-1)
+            rows.append((item.fact.relation, item.fact.index, item.index, item.target, int(shares.argmax()), shares))
+    return pd.DataFrame(rows, columns=["relation", "fact", "prompt", "target", "top", "shares"])
