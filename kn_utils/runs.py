@@ -33,6 +33,11 @@ class Run:
     seed: int = 42
     results_dir: str | Path = "results"
 
+    def scope(self, relations: Sequence[str]) -> str:
+        """Return the model, the data set and the relations, or their number, for the title of a figure."""
+        shown = ", ".join(relations) if len(relations) <= 4 else f"{len(relations)} relations"
+        return f"{self.model} on {self.dataset.name}, {shown}"
+
     def facts(self, relation: str) -> list[Fact]:
         """Return the facts of a relation that the run is about."""
         return self.dataset.draw(relation, self.n_facts, self.seed)

@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from kn_utils.figures.panels import share_legend
 from kn_utils.figures.style import NAMES, PALETTE, by_method
 
 
@@ -46,7 +47,7 @@ def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
     axis.set(
         title=title, xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", ylabel="", xlim=(0, None)
     )
-    axis.legend(title=None)
+    share_legend(figure, [axis])
     return figure
 
 

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
+from kn_utils.figures.panels import share_legend
 from kn_utils.figures.style import NAMES
 from kn_utils.published import published
 
@@ -34,8 +35,7 @@ def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
         plot_intervals(axis, rows.rename(columns={"mean": "value"}), values)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=f"{NAMES[method]}, {own['facts'].max()} facts", xlabel="mean activation (bars: 95 % bootstrap interval)")
-        axis.get_legend().remove()
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    share_legend(figure, [axis for axis, _, _ in panels])
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
@@ -55,7 +55,7 @@ def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> F
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=NAMES[method], xlabel="mean activation", yticks=range(len(order)), ylim=(-0.5, len(order) - 0.5))
     panels[0][0].set_yticklabels([f"{labels[name]} ({name})" for name in order])
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(KIND_NAMES), fontsize="small")
+    share_legend(figure, [axis for axis, _, _ in panels])
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 

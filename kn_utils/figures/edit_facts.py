@@ -55,15 +55,16 @@ def _paper_values(quantities: list[str]) -> dict[tuple[str, str], float]:
 
 def plot_strengths(strengths: pd.DataFrame, title: str) -> Figure:
     """Show what lambda2 does: how often edits change the answer and succeed, and what they do to other facts."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, quantities in zip(axes, ((CHANGED, SUCCESS), (SAME, OTHER)), strict=True):
         for quantity in quantities:
             _draw_line(axis, strengths[strengths["quantity"] == quantity], quantity)
         axis.axvline(8, color="black", linewidth=0.8, linestyle=":", label="the paper's lambda2")
         axis.set(xlabel="lambda2, the share of the new object's embedding", xticks=sorted(strengths["lambda2"].unique()))
-        axis.legend(fontsize="small", loc="upper left")
     axes[0].set(title="what edits do", ylabel="share of edits (%)", ylim=(-2, 102))
-    axes[1].set(title="what else they do", ylabel="rise of perplexity", yscale="symlog")
+    axes[1].set(title="what else they do", ylabel="perplexity / that before", yscale="log")
+    label_log_scale(axes[1].yaxis)
+    share_legend(figure, axes, ncols=3)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 

@@ -114,10 +114,9 @@ def plot_doses(doses: pd.DataFrame, title: str) -> Figure:
             line = "o-" if where == OWN else "o:"
             label = f"{NAMES[method]}, {where}"
             axis.plot(own["neurons"], own["ratio"], line, color=PALETTE[method], markersize=4, label=label)
-        axis.set(title=relation, yscale="log", xlabel="neurons erased")
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xticks([0, *DOSES], [0, *DOSES], fontsize="x-small")
-        label_log_scale(axis.yaxis)
+        axis.set(title=relation, xlabel="neurons erased", xlim=(-0.3, 1.2 * DOSES[-1]))
     for axis in axes[:, 0]:
         axis.set_ylabel("perplexity / that before")
     for axis in axes.flat[len(relations) :]:

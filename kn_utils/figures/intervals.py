@@ -25,7 +25,6 @@ def plot_intervals(axis: Axes, table: pd.DataFrame, published: dict[tuple[str, s
                 *zip(*shown, strict=True), **PUBLISHED, label="_" if "the paper's value" in _labels(axis) else "the paper's value"
             )
     axis.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
-    axis.legend(fontsize="small")
 
 
 def _labels(axis: Axes) -> list[str]:

@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
+from kn_utils.figures.panels import share_legend
 from kn_utils.figures.style import NAMES, PALETTE, by_method
 
 
@@ -14,7 +15,7 @@ def plot_neurons_per_fact(counts: pd.DataFrame, title: str) -> Figure:
     figure, axis = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
     sns.histplot(counts, x="neurons", **by_method(counts), discrete=True, multiple="dodge", shrink=0.8, alpha=1, ax=axis)
     axis.set(title=title, xlabel="neurons of a fact", ylabel="facts")
-    axis.get_legend().set_title(None)
+    sns.move_legend(axis, "upper right", title=None)
     axis.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
     return figure
 
@@ -23,6 +24,7 @@ def plot_shared(pairs: pd.DataFrame, title: str) -> Figure:
     """Show how many neurons two facts share, by kind of pair; `pairs` has the columns method, kind, mean, low and high."""
     figure, axis = plt.subplots(figsize=(8.5, 3.8), layout="constrained")
     plot_intervals(axis, pairs.rename(columns={"kind": "label", "mean": "value"}))
+    share_legend(figure, [axis])
     axis.set(
         title=title, xlabel="neurons that two facts share, mean over all pairs (bars: 95 % bootstrap interval)", xlim=(0, None)
     )

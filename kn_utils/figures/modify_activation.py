@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
+from kn_utils.figures.panels import label_log_scale, share_legend
 from kn_utils.figures.style import NAMES, PALETTE
 from kn_utils.published import published
 from kn_utils.summaries.modify_activation import MEAN
@@ -24,7 +25,7 @@ def plot_changes(changes: pd.DataFrame, title: str) -> Figure:
         plot_intervals(axis, table, values)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=f"neurons {verb}", xlabel="change of the object's probability (%)")
-    axes[1].get_legend().remove()
+    share_legend(figure, axes)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
@@ -37,6 +38,7 @@ def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str]
     table = table.assign(label=[f"{labels[name]} ({name})" for name in table["relation"]], value=table["change"])
     figure, axis = plt.subplots(figsize=(8, 0.32 * len(order) + 1.6), layout="constrained")
     plot_intervals(axis, table)
+    share_legend(figure, [axis])
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(title=title, xlabel=f"change of the object's probability with neurons {VERBS[operation]} (%)")
     return figure
@@ -49,30 +51,26 @@ def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
         own = flips[(flips["operation"] == operation) & (flips["target"] == "own")]
         plot_intervals(axis, own.rename(columns={"flip": "label", "share": "value"}))
         axis.set(title=f"neurons {verb}", xlabel="prompts whose top answer changes (%)", xlim=(0, None))
-    axes[1].get_legend().remove()
+    share_legend(figure, axes)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def plot_probabilities(table: pd.DataFrame, title: str) -> Figure:
-    """Show every own prompt's probability before and after, a panel per operation; `table` is step 3's."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharex=True, sharey=True, layout="constrained")
+    """Show for every own prompt how many times its probability is after the change; `table` is step 3's."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharex=True, sharey=True, layout="constrained")
     for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
         changed = table[(table["operation"] == operation) & (table["target"] == "own") & (table["neurons"] > 0)]
         for method in reversed(PALETTE):
             own = changed[changed["method"] == method]
+            times = own["probability_after"] / own["probability_before"]
             axis.scatter(
-                own["probability_before"],
-                own["probability_after"],
-                s=8,
-                alpha=0.4,
-                linewidth=0,
-                color=PALETTE[method],
-                label=NAMES[method],
+                own["probability_before"], times, s=8, alpha=0.4, linewidth=0, color=PALETTE[method], label=NAMES[method]
             )
-        axis.axline((1e-4, 1e-4), (1, 1), color="black", linewidth=0.8)
+        axis.axhline(1, color="black", linewidth=0.8)
         axis.set(title=f"neurons {verb}", xscale="log", yscale="log", xlabel="probability of the object before")
-    axes[0].set_ylabel("after")
-    axes[0].legend(markerscale=2, fontsize="small")
+    label_log_scale(axes[0].yaxis)
+    axes[0].set_ylabel("times as probable after")
+    share_legend(figure, axes)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
