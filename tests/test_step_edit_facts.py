@@ -288,6 +288,14 @@ def test_means_over_edits_by_hand():
     assert summary.template_rates(edits, 1)["value"].tolist() == [75, 12.5, 0, 0]
     rises = summary.perplexity_rises(edits, 1)
     assert rises["value"].tolist() == [2, 1, 0, -0.5] and rises["median"].tolist() == [2, 1, 0, -0.5]
+    ratios = summary.perplexity_ratios(edits, 1)
+    assert ratios["value"].tolist() == pytest.approx([math.sqrt(8), 1.5, 1, math.sqrt(0.5)])
+    assert ratios.loc[0, ["low", "high"]].tolist() == pytest.approx([2, 4])
+    strength = summary.strengths(edits.assign(lambda2=[0.0, 0.0, 4.0, 4.0]), 1).set_index(["lambda2", "quantity"])["value"]
+    assert strength[0.0].to_dict() == pytest.approx(
+        {summary.CHANGED: 100, summary.SUCCESS: 50, summary.SAME: math.sqrt(8), summary.OTHER: 1.5}
+    )
+    assert strength[4.0][summary.CHANGED] == 50
     tried = pd.DataFrame({"relation": ["P1", "P1", "P2"], "edited": [True, False, False], "reason": ["", WRONG, COMMON]})
     assert summary.candidates(tried).to_dict("index") == {
         "P1": {"tried": 2, "edited": 1, COMMON: 0, WRONG: 1},

@@ -68,14 +68,27 @@ def perplexity_rises(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     return means.assign(median=[medians.loc[(row.rule, row.method), row.quantity] for row in means.itertuples()])
 
 
+def perplexity_ratios(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return how many times as large perplexity on other facts is after an edit as before, the geometric mean over edits."""
+    return _exponentials(_means(edits, ["rule", "method"], _log_ratios(edits), seed))
+
+
 def strengths(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return how rates (%) and rises of perplexity depend on lambda2; `table` is step 6's `edit_strength`, the key column lambda2."""
-    shares = {CHANGED: 100.0 * table["changed"], SUCCESS: 100.0 * table["success"]}
-    return _means(table, ["lambda2"], shares | _rises(table), seed)
+    """Return how rates (%) and ratios of perplexity depend on lambda2; `table` is step 6's `edit_strength`, the key column lambda2."""
+    shares = _means(table, ["lambda2"], {CHANGED: 100.0 * table["changed"], SUCCESS: 100.0 * table["success"]}, seed)
+    return pd.concat([shares, _exponentials(_means(table, ["lambda2"], _log_ratios(table), seed))], ignore_index=True)
 
 
 def _rises(table: pd.DataFrame) -> dict[str, pd.Series]:
     return {name: table[f"{column}_after"] - table[f"{column}_before"] for name, column in PERPLEXITIES.items()}
+
+
+def _log_ratios(table: pd.DataFrame) -> dict[str, pd.Series]:
+    return {name: np.log(table[f"{column}_after"] / table[f"{column}_before"]) for name, column in PERPLEXITIES.items()}
+
+
+def _exponentials(means: pd.DataFrame) -> pd.DataFrame:
+    return means.assign(**{name: np.exp(means[name]) for name in ("value", "low", "high")})
 
 
 def _means(table: pd.DataFrame, keys: list[str], columns: dict[str, pd.Series], seed: int) -> pd.DataFrame:
