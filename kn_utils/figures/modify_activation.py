@@ -72,5 +72,7 @@ def plot_probabilities(table: pd.DataFrame, title: str) -> Figure:
     label_log_scale(axes[0].yaxis)
     axes[0].set_ylabel("times as probable after")
     share_legend(figure, axes)
+    for handle in figure.legends[0].legend_handles:
+        handle.set(alpha=1, sizes=[30])
     figure.suptitle(title, x=0.01, ha="left")
     return figure
