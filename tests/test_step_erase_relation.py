@@ -205,6 +205,11 @@ def test_rises_by_relation_and_doses_by_hand():
     whole = some_scores().groupby(["relation", "method", "neurons", "evaluated", "phase"])[SCORES].sum().reset_index()
     rises = summary.rises_by_relation(whole, "attribution")
     assert rises.loc["P1"].to_dict() == pytest.approx({"P1": 100 * (np.e - 1), "P2": 0})
+    assert list(summary.rises_by_relation(whole.assign(relation="P2"), "attribution").columns) == ["P2", "P1"]
+    assert list(summary.rises_by_relation(whole.assign(relation="P3"), "attribution").columns) == [
+        "P1",
+        "P2",
+    ]  # P3 cannot be asked
     dose = pd.concat(
         [
             whole[whole["phase"] == "after"].assign(neurons=5),

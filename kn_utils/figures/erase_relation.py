@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
@@ -19,8 +20,8 @@ from kn_utils.summaries.erase_relation import AFTER, BEFORE, LOSS, OTHERS, OWN, 
 def plot_erasures(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     """Show the perplexity of each erased relation before and after, and that of all others beside it; a line per method."""
     relations = list(dict.fromkeys(erasures["relation"]))
-    figure, axes = _panels(relations, labels, sharex=False)
-    for axis, where in zip(axes, (OWN, OTHERS), strict=True):
+    figure, panels = _panels(erasures, labels, sharex=False)
+    for where, axis in panels.items():
         for number, method in enumerate(PALETTE):
             own = erasures[(erasures["where"] == where) & (erasures["method"] == method)]
             values = own.pivot(index="relation", columns="quantity", values="value").reindex(
@@ -32,18 +33,20 @@ def plot_erasures(erasures: pd.DataFrame, labels: dict[str, str], title: str) ->
             axis.plot(values[AFTER], height, "o", color=PALETTE[method], markersize=5, label=NAMES[method])
         axis.set(title=where, xscale="log", xlabel="perplexity before (hollow) and after (filled)")
         label_log_scale(axis.xaxis)
-    share_legend(figure, axes)
+    share_legend(figure, list(panels.values()))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def _panels(relations: list[str], labels: dict[str, str], sharex: bool) -> tuple[Figure, np.ndarray]:
-    """A panel for the erased relations themselves and one for all others, with a row per erased relation."""
+def _panels(erasures: pd.DataFrame, labels: dict[str, str], sharex: bool) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for the erased relations themselves and, if any were evaluated, one for all others; a row per erased relation."""
+    relations = list(dict.fromkeys(erasures["relation"]))
+    shown = [where for where in (OWN, OTHERS) if where in set(erasures["where"])]
     size = (11, 0.7 * len(relations) + 2)
-    figure, axes = plt.subplots(1, 2, figsize=size, sharex=sharex, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(shown), figsize=size, sharex=sharex, sharey=True, squeeze=False, layout="constrained")
     rows = {"yticks": range(len(relations)), "yticklabels": _names(relations, labels), "ylabel": "erased"}
-    axes[0].set(**rows, ylim=(len(relations) - 0.5, -0.5))
-    return figure, axes
+    axes[0, 0].set(**rows, ylim=(len(relations) - 0.5, -0.5))
+    return figure, dict(zip(shown, axes[0], strict=True))
 
 
 def plot_rises(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
@@ -61,14 +64,14 @@ def _plot_changes(erasures: pd.DataFrame, quantity: str, labels: dict[str, str],
     own = erasures[erasures["quantity"] == quantity]
     relations = list(dict.fromkeys(own["relation"]))
     names = dict(zip(relations, _names(relations, labels), strict=True))
-    figure, axes = _panels(relations, labels, sharex=True)
-    for axis, where in zip(axes, (OWN, OTHERS), strict=True):
+    figure, panels = _panels(own, labels, sharex=True)
+    for where, axis in panels.items():
         there = own[own["where"] == where]
         values = {(names[name], "attribution"): paper[where, name] for name in relations if (where, name) in paper}
         plot_intervals(axis, there.assign(label=there["relation"].map(names)), values)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=where, **settings)
-    share_legend(figure, axes)
+    share_legend(figure, list(panels.values()))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 

@@ -45,15 +45,15 @@ def _quantities(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def rises_by_relation(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """Return the rise of perplexity (%) of every evaluated relation (columns) after each erasure (rows) by one method.
 
-    `table` is step 7's `erase_relation`.
+    `table` is step 7's `erase_relation`. Erased relations come first among the columns, as far as they can be asked.
     """
     own = table[table["method"] == method]
     logs = own.assign(log=-own["log_probability"] / own["prompts"]).pivot(
         index="relation", columns=["phase", "evaluated"], values="log"
     )
     rises = 100 * np.expm1(logs["after"] - logs["before"])
-    order = list(dict.fromkeys(table["relation"]))
-    return rises.loc[order, [*order, *(name for name in dict.fromkeys(table["evaluated"]) if name not in order)]]
+    erased, evaluated = (list(dict.fromkeys(table[column])) for column in ("relation", "evaluated"))
+    return rises.loc[erased, sorted(evaluated, key=lambda name: erased.index(name) if name in erased else len(erased))]
 
 
 def doses(table: pd.DataFrame) -> pd.DataFrame:
