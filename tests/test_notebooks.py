@@ -65,12 +65,12 @@ def assert_tables_and_pictures(notebook, done, results, relations):
 
 @pytest.mark.slow
 def test_all_notebooks_run_on_the_bundled_model_and_facts(tmp_path):
+    own = {"01_attribution": {"quadrature": "gauss-legendre"}, "07_erase_relation": {"other_facts": 1}}
     for notebook in NOTEBOOKS:
-        own = {"quadrature": "gauss-legendre"} if notebook.stem == "01_attribution" else {}
-        done = run(notebook, tmp_path, relation="P36,P103", n_facts=8, **own)
-        assert_tables_and_pictures(notebook, done, tmp_path / "results", ["P36", "P103"])
-    again = run(NOTEBOOKS[2], tmp_path, relation="P36,P103", n_facts=8)
-    assert printed(again).count("reusing") == 2
+        done = run(notebook, tmp_path, relation="P36", n_facts=20, **own.get(notebook.stem, {}))
+        assert_tables_and_pictures(notebook, done, tmp_path / "results", ["P36"])
+    again = run(NOTEBOOKS[2], tmp_path, relation="P36", n_facts=20)
+    assert printed(again).count("reusing") == 1
     changes = pd.concat(read_table(path) for path in (tmp_path / "results").glob("*/*/modify_activation/*.parquet"))
     ours = changes.query("method == 'attribution' and target == 'own'").groupby("operation")
     before, after = ours["probability_before"].mean(), ours["probability_after"].mean()
@@ -85,6 +85,10 @@ def test_all_notebooks_run_on_your_own_decoder_and_facts(folder_of, tmp_path):
     parameters = {"relation": "P36,P101", "model": str(folder_of("gpt2")), "dataset": str(data)}
     lenient = {"score_share": 0.1, "baseline_share": 0.1, "prompt_share": 0.5}  # so that random weights have knowledge neurons
     for notebook in NOTEBOOKS:
+        if notebook.stem == "06_edit_facts":
+            with pytest.raises(PapermillExecutionError, match="no fact"):  # three or six are too few for a neuron to be uncommon
+                run(notebook, tmp_path, **parameters)
+            continue
         done = run(notebook, tmp_path, **parameters, **(lenient if notebook.stem == "02_knowledge_neurons" else {}))
         assert_tables_and_pictures(notebook, done, tmp_path / "results", ["P36", "P101"])
 

@@ -6,20 +6,26 @@ are those of float16 files. From the repository's root:
 
     PYTHONPATH=. nice python data/starter/compare_adapters.py --output build/adapters
 
-writes every adapted model as an ordinary folder, for `measure_effect.py --model`, and size and accuracy into the model card.
+writes every adapted model as an ordinary folder, and size, accuracy and the effect of knowledge neurons into the model card.
 """
 
 import argparse
 from pathlib import Path
 
+import pandas as pd
 import torch
 from evaluate_model import FOLDER, Examiner, by_relation, percent, sample, table, write_tables
+from measure_effect import relation_answers
 from transformers import AutoModel
 
 from kn_utils.downloads import minilm_encoder
 from kn_utils.facts import load_dataset
+from kn_utils.models import load_model
+from kn_utils.runs import Run
+from kn_utils.summaries.modify_activation import MEAN, probability_changes
 
 RANKS = (16, 64, 192)
+FACTS_FOR_EFFECT = 4
 
 
 def main() -> None:
@@ -30,6 +36,7 @@ def main() -> None:
     parser.add_argument("--templates", type=int, default=3, help="templates per fact")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    arguments.output = arguments.output.resolve()
     examiner, dataset = Examiner(FOLDER), load_dataset("pararel")
     base = {f"bert.{name}": weight for name, weight in AutoModel.from_pretrained(minilm_encoder()).state_dict().items()}
     trained = {name: weight.clone() for name, weight in examiner.model.state_dict().items()}
@@ -43,11 +50,18 @@ def main() -> None:
         examiner.model.save_pretrained(folder)
         examiner.tokenizer.save_pretrained(folder)
         score = percent(by_relation(examiner.ask(prompts)).values())
-        rows.append([f"adapter of rank {rank}" if rank else "all weights", f"{size / 1e6:.1f} MB", score, f"{len(prompts):,}"])
-    write_tables(
-        FOLDER / "README.md",
-        {"adapters": table(["kept", "size", "accuracy, taught facts (mean of relations)", "prompts"], rows)},
-    )
+        rows.append([f"adapter of rank {rank}" if rank else "all weights", f"{size / 1e6:.1f} MB", score, *effects(folder)])
+    heads = ["kept", "size", "accuracy", "knowledge neurons suppressed", "amplified"]
+    write_tables(FOLDER / "README.md", {"adapters": table(heads, rows)})
+
+
+def effects(folder: Path) -> list[str]:
+    """Return the change of the object's probability by suppressing and by amplifying knowledge neurons, mean of relations."""
+    lm, dataset = load_model(folder), load_dataset("starter")
+    run = Run(lm.name, dataset, FACTS_FOR_EFFECT, results_dir=folder / "results")
+    changes = probability_changes(pd.concat([relation_answers(lm, run, relation) for relation in dataset.relations]), run.seed)
+    ours = changes[(changes["relation"] == MEAN) & (changes["method"] == "attribution") & (changes["target"] == "own")]
+    return [f"{row.change:+.1f} % [{row.low:+.1f}, {row.high:+.1f}]" for row in ours.itertuples()]
 
 
 def adapted(trained: dict, base: dict, rank: int | None) -> tuple[dict, int]:
