@@ -24,8 +24,8 @@ from kn_utils.models import load_model
 from kn_utils.runs import Run
 from kn_utils.summaries.modify_activation import MEAN, probability_changes
 
-RANKS = (16, 64, 192)
-FACTS_FOR_EFFECT = 4
+RANKS = (64, 192)
+FACTS_FOR_EFFECT = 2
 
 
 def main() -> None:
