@@ -32,9 +32,8 @@ class SharedNeurons:
         self.n_facts = len(facts)
         found = numbers.reindex(pd.MultiIndex.from_frame(neurons[["relation", "fact"]]))
         if found.isna().any():
-            raise ValueError(
-                f"there are neurons of {found.index[found.isna()][0]}, a fact that is not among the {len(facts)} given"
-            )
+            relation, fact = found.index[found.isna()][0]
+            raise ValueError(f"there are neurons of fact {fact} of {relation}, which is not among the {len(facts)} facts given")
         self.fact = found.to_numpy(int)
         self.neuron = neurons.groupby(["layer", "neuron"]).ngroup().to_numpy()
         relation, answer = facts["relation"], facts["object"]

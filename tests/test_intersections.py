@@ -171,5 +171,5 @@ def test_one_relation_alone_has_no_others_to_draw_from():
 def test_neurons_of_an_unknown_fact_are_refused():
     facts = pd.DataFrame({"relation": ["P1"], "fact": [0], "object": ["a"]})
     neurons = pd.DataFrame({"relation": ["P1"], "fact": [7], "layer": [0], "neuron": [0]})
-    with pytest.raises(ValueError, match=r"\('P1', 7\), a fact that is not among the 1 given"):
+    with pytest.raises(ValueError, match="fact 7 of P1, which is not among the 1 facts given"):
         SharedNeurons(facts, neurons)
