@@ -11,7 +11,7 @@ from kn_utils.edits import uncommon_neurons
 from kn_utils.facts import Dataset, Fact
 from kn_utils.interventions import Neuron
 from kn_utils.models import LanguageModel
-from kn_utils.prompts import Prompt, encode
+from kn_utils.prompts import Prompt, askable
 from kn_utils.runs import Run
 
 EDITS = 10  # per relation
@@ -129,7 +129,7 @@ def _plan(
     Those are by default the relation's other objects in random order.
     """
     draw = random.Random(f"{run.seed}-edit-{fact.relation}-{fact.index}")
-    asked = one_token_prompts(lm, run.dataset, fact)
+    asked = askable(lm, run.dataset, fact)
     neurons = known.uncommon.get(fact.index)
     if not asked:
         return Skipped(fact, NO_PROMPT)
@@ -147,16 +147,9 @@ def _plan(
 
 def _edit(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str, drawn: int, neurons: Sequence[Neuron]) -> Edit | None:
     """The edit judged at the prompt of index `drawn`; None if that prompt cannot be asked for both objects, as different tokens."""
-    targets = {prompt.index: prompt.target for prompt in one_token_prompts(lm, dataset, replace(fact, object=new_object))}
-    prompts = [
-        prompt for prompt in one_token_prompts(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target
-    ]
+    targets = {prompt.index: prompt.target for prompt in askable(lm, dataset, replace(fact, object=new_object))}
+    prompts = [prompt for prompt in askable(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target]
     places = [prompt.index for prompt in prompts]
     if drawn not in places:
         return None
     return Edit(fact, new_object, tuple(prompts), tuple(map(targets.get, places)), places.index(drawn), tuple(neurons))
-
-
-def one_token_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
-    """Return the prompts of a fact that the model can be asked; none if its object is not one token."""
-    return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]

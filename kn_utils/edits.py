@@ -21,7 +21,7 @@ def edited_value_vectors(lm: LanguageModel, vectors: Mapping[Neuron, Tensor]) ->
     no result can pass for one of the original. Blocks may be nested.
     Raises ValueError for a neuron the model does not have, a vector of another shape, or a model whose layers share their neurons.
     """
-    _check_layers_are_separate(lm)
+    check_layers_are_separate(lm)
     places = {neuron: _value_vector(lm, neuron) for neuron in vectors}
     for neuron, place in places.items():
         if vectors[neuron].shape != place.shape:
@@ -54,14 +54,15 @@ def _value_vector(lm: LanguageModel, neuron: Neuron) -> Tensor:
     return value_vectors(lm.downs[layer])[index]
 
 
-def _check_layers_are_separate(lm: LanguageModel) -> None:
+def check_layers_are_separate(lm: LanguageModel) -> None:
+    """Raise ValueError for a model whose layers share one feed-forward network (ALBERT)."""
     if len(lm.blocks) < lm.n_layers:
         raise ValueError(f"{lm.name}: layers share one feed-forward network, so no value vector belongs to one layer alone")
 
 
 def new_vectors(lm: LanguageModel, neurons: Sequence[Neuron], rule: Callable[[Tensor], Tensor]) -> dict[Neuron, Tensor]:
     """Return what `rule` makes of the neurons' value vectors, for `edited_value_vectors`; raises as that does."""
-    _check_layers_are_separate(lm)
+    check_layers_are_separate(lm)
     return {neuron: rule(_value_vector(lm, neuron)) for neuron in neurons}
 
 
@@ -84,16 +85,19 @@ def erasure(vector: Tensor) -> Tensor:
     return vector.new_zeros(vector.shape)
 
 
-def target_embedding(lm: LanguageModel, token: int) -> Tensor:
-    """Return the input word embedding of a token, [hidden].
-
-    Raises ValueError if the model's word embeddings are not as wide as its value vectors.
-    """
+def check_editable(lm: LanguageModel) -> None:
+    """Raise ValueError for a model whose facts cannot be edited: layers share neurons, or word embeddings have another width."""
+    check_layers_are_separate(lm)
     width, wanted = lm.embeddings.shape[1], value_vectors(lm.downs[0]).shape[1]
     if width != wanted:
         raise ValueError(
             f"{lm.name}: word embeddings have {width} coordinates and value vectors {wanted}, so they cannot be added"
         )
+
+
+def target_embedding(lm: LanguageModel, token: int) -> Tensor:
+    """Return the input word embedding of a token, [hidden]; raises as `check_editable`."""
+    check_editable(lm)
     return lm.embeddings[token]
 
 

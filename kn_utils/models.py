@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from kn_utils.downloads import cache_dir, smollm2_gguf
 from kn_utils.layouts import Layout, find_blocks, layout_of, submodule, value_vectors
 from kn_utils.paths import DATA
 
+_NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # of a configuration: where and with what it was saved
 BUNDLED = ("starter", "smollm2-135m")
 
 
@@ -86,8 +88,20 @@ class LanguageModel:
         return self.model.get_input_embeddings().weight
 
     def identity(self) -> dict[str, str]:
-        """Return what of the model values depend on, for provenance: its weights' digest and type, and its device."""
-        return {"weights": self.digest, "dtype": str(self.model.dtype).removeprefix("torch."), "device": str(self.device)}
+        """Return what of the model values depend on, for provenance: digests of weights, configuration and tokenizer, type and device."""
+        return {
+            "weights": self.digest,
+            "settings": self._settings_digest,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": str(self.device),
+        }
+
+    @cached_property
+    def _settings_digest(self) -> str:
+        config = {name: value for name, value in self.model.config.to_dict().items() if name not in _NOT_SETTINGS}
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = {**json.loads(backend.to_str()), "truncation": None, "padding": None} if backend else {}
+        return hashlib.sha256(json.dumps([config, words], sort_keys=True, default=str).encode()).hexdigest()
 
     @cached_property
     def digest(self) -> str:

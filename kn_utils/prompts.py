@@ -85,6 +85,11 @@ def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[P
     ]
 
 
+def askable(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
+    """Return the prompts of a fact that the model can be asked."""
+    return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]
+
+
 def _texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str]:
     """The prompt as asked, and as it would read with its answer."""
     if template is None:

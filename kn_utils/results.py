@@ -98,7 +98,8 @@ def compute_in_parts(
         with _writable(main.parent):
             for name, target in tables.items():
                 _join([folder / f"{name}.parquet" for folder in folders], target, provenance)
-        _discard(parts)
+        for left in main.parent.glob(f".{relation}.????????????"):  # of this run, and of killed ones with other inputs
+            _discard(left)
 
 
 def _is_finished(main: Path, tables: dict[str, Path], inputs: dict) -> bool:

@@ -62,7 +62,8 @@ class Run:
     def made_with(self, table: str, relation: str, lm: LanguageModel | None = None) -> dict:
         """Return the inputs that a finished table was made with.
 
-        Raises FileNotFoundError if there is no table and ValueError if it is of other facts, another draw or other weights.
+        Raises FileNotFoundError if there is no table and ValueError if it is of other facts, another draw or another model, or was made
+        from a table of an earlier step that has been made anew since.
         """
         path = self.path(table, relation)
         if not path.is_file():
@@ -70,10 +71,16 @@ class Run:
                 f"there is no {path}: run notebooks/{NOTEBOOK_OF[table]}.ipynb with the same parameters first"
             )
         found = read_provenance(path)["inputs"]
-        wanted = {name: self.inputs(table, relation)[name] for name in SHARED} | ({"weights": lm.digest} if lm else {})
+        wanted = {name: self.inputs(table, relation)[name] for name in SHARED}
+        wanted |= {name: lm.identity()[name] for name in ("weights", "settings")} if lm else {}
         if different := {name: value for name, value in wanted.items() if found.get(name) != value}:
             says = ", ".join(f"{name} {found.get(name)!r} where {value!r} is asked for" for name, value in different.items())
             raise ValueError(f"{path} was made with {says}: use the same here, or run notebooks/{NOTEBOOK_OF[table]}.ipynb again")
+        for earlier in NOTEBOOK_OF.keys() & found.keys():
+            if self.path(earlier, relation).is_file() and self.made_with(earlier, relation, lm) != found[earlier]:
+                raise ValueError(
+                    f"{path} was made from {earlier} that has been made anew since: run notebooks/{NOTEBOOK_OF[table]}.ipynb again"
+                )
         return found
 
     def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pytest
 import tiny_folders
 
 from kn_utils.facts import load_dataset
-from kn_utils.models import LanguageModel
+from kn_utils.models import LanguageModel, load_model
 from kn_utils.results import compute_in_parts, fingerprint, read_table
 from kn_utils.runs import MADE_BY, NOTEBOOK_OF, Run
 
@@ -44,7 +44,8 @@ def test_what_values_depend_on(run, loaded, tiny_dataset):
     expected = {"step": "edit_facts", "model": "toy", "dataset": "tiny", "relation": "P30", "n_facts": None, "seed": 42}
     expected |= {"facts_and_templates": tiny_dataset.digest("P30"), "versions": fingerprint()}
     assert run.inputs("edit_facts", "P30") == expected
-    assert run.inputs("edit_facts", "P30", lm) == expected | {"weights": lm.digest, "dtype": "float32", "device": "cpu"}
+    assert run.inputs("edit_facts", "P30", lm) == expected | lm.identity()
+    assert lm.identity().items() >= {"weights": lm.digest, "dtype": "float32", "device": "cpu"}.items()
 
 
 def test_every_table_has_one_notebook():
@@ -133,3 +134,30 @@ def test_a_damaged_table_is_one_clear_error(run):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))} is damaged or not a result table"):
         run.read("attribution", ["P36"])
+
+
+def test_a_table_made_from_an_older_one_is_refused(run, monkeypatch):
+    monkeypatch.setattr("kn_utils.runs.read_provenance", lambda path: {"inputs": inputs[path.parent.name]})
+    shared = {name: run.inputs("x", "P36")[name] for name in ("facts_and_templates", "n_facts", "seed")}
+    old, new = shared | {"quadrature": "released"}, shared | {"quadrature": "gauss-legendre"}
+    inputs = {"attribution": new, "knowledge_neurons": shared | {"attribution": old}}
+    for table in inputs:
+        run.path(table, "P36").parent.mkdir(parents=True, exist_ok=True)
+        run.path(table, "P36").touch()
+    with pytest.raises(
+        ValueError, match=r"made from attribution that has been made anew since: run notebooks/02_knowledge_neurons"
+    ):
+        run.made_with("knowledge_neurons", "P36")
+    inputs["attribution"] = old
+    assert run.made_with("knowledge_neurons", "P36")["attribution"] == old
+
+
+def test_another_tokenizer_or_configuration_is_another_model(folder_of):
+    lm = load_model(folder_of("bert"), "cpu")
+    before = lm.identity()
+    other = load_model(folder_of("bert"), "cpu")
+    other.model.config.layer_norm_eps = 0.5
+    retokenized = load_model(folder_of("bert"), "cpu")
+    retokenized.tokenizer.backend_tokenizer.normalizer.lowercase = True
+    assert len({lm.identity()["settings"] for lm in (lm, other, retokenized)}) == 3
+    assert load_model(folder_of("bert"), "cpu").identity() == before

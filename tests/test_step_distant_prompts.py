@@ -144,8 +144,20 @@ def test_facts_without_neurons_by_one_method(loaded, web_data, tmp_path, monkeyp
         (1, "activation", 1),
     }
     counts = summary.count_facts(run, ["P36"], table)
-    assert counts.loc["attribution"].to_dict() == {"drawn": 6, "without neurons": 5, "without sentences": 0, "compared": 1}
-    assert counts.loc["activation"].to_dict() == {"drawn": 6, "without neurons": 5, "without sentences": 0, "compared": 1}
+    assert counts.loc["attribution"].to_dict() == {
+        "drawn": 6,
+        "not asked": 2,
+        "without neurons": 3,
+        "without sentences": 0,
+        "compared": 1,
+    }
+    assert counts.loc["activation"].to_dict() == {
+        "drawn": 6,
+        "not asked": 2,
+        "without neurons": 3,
+        "without sentences": 0,
+        "compared": 1,
+    }
 
 
 def test_a_second_call_reuses_and_other_sentences_compute_anew(loaded, web_data, tmp_path, capfd):

@@ -250,8 +250,9 @@ def test_the_worked_example_shows_all_templates_and_what_else_changed(edited):
     new = [float(values[token]) for values, token in zip(shares, edit.new_targets, strict=True)]
     assert own["new_object_after"].tolist() == pytest.approx(new, rel=1e-4)
     changed = (plain["top"] != after["top"]) & (plain["prompt"] == row.prompt) & (plain["fact"] != row.fact)
-    assert 0 < changed.sum() == len(elsewhere)
-    assert elsewhere["answer_after"].tolist() == [word for word, listed in zip(words, changed, strict=True) if listed]
+    others = (plain["prompt"] == row.prompt) & (plain["fact"] != row.fact)
+    assert 0 < changed.sum() == elsewhere["changed"].sum() and len(elsewhere) == others.sum()
+    assert elsewhere["answer_after"].tolist() == [word for word, listed in zip(words, others, strict=True) if listed]
 
 
 def test_a_data_set_of_one_relation_has_no_other_facts(tmp_path):

@@ -32,6 +32,7 @@ COLUMNS |= {
     "other_relation": "str",
     "other_fact": "int32",
 }
+COLUMNS |= {"answer_changed": "bool"}
 PLACE = ["fact", "prompt", "method", "operation", "target"]
 
 
@@ -150,6 +151,7 @@ def rows(*values, relation="P1", method="attribution", operation="suppress", tar
         neurons=2,
         answer_before=table["correct_before"].map(answers),
         answer_after=table["correct_after"].map(answers),
+        answer_changed=table["correct_before"] != table["correct_after"],
     )
 
 

@@ -13,13 +13,21 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from kn_utils.edit_plans import Edit, Skipped, one_token_prompts, plan_edits
-from kn_utils.edits import edited_value_vectors, fixed_rule, new_vectors, scaled_rule, target_embedding
+from kn_utils.edit_plans import EDITS, Edit, Skipped, plan_edits
+from kn_utils.edits import (
+    COMMON_SHARE,
+    check_editable,
+    edited_value_vectors,
+    fixed_rule,
+    new_vectors,
+    scaled_rule,
+    target_embedding,
+)
 from kn_utils.facts import Dataset, Fact
 from kn_utils.forward import probabilities, prompts_at_once
 from kn_utils.interventions import Neuron
 from kn_utils.models import LanguageModel
-from kn_utils.prompts import Prompt, group_by_length, stack
+from kn_utils.prompts import Prompt, askable, group_by_length, stack
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
 from kn_utils.steps.modify_activation import random_neurons
@@ -28,6 +36,7 @@ SIDE_TABLES = ("edit_strength", "edit_candidates")
 RULES = ("scaled", "fixed")
 STRENGTHS = (0.0, 2.0, 4.0, 8.0, 16.0)  # of lambda2
 OTHER_FACTS = 5  # of the relation, and of other relations, for the perplexities
+SETTINGS = {"edits": EDITS, "strengths": STRENGTHS, "other_facts": OTHER_FACTS, "common_share": COMMON_SHARE}
 _COLUMNS = {
     "edit_facts": {"relation": str, "fact": "int32", "subject": str, "old_object": str, "new_object": str, "prompt": "int32"}
     | {"rule": str, "control": bool, "neurons": "int32", "neuron_names": str, "answer_before": str, "answer_after": str}
@@ -89,10 +98,13 @@ def edit_facts(lm: LanguageModel, run: Run, relation: str, lambda1: float = 1, l
     for name, value in (("lambda1", lambda1), ("lambda2", lambda2)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise ValueError(f"{name} is {value!r}; it must be a number of at least 0")
+    check_editable(lm)
     upstream = run.made_with("knowledge_neurons", relation, lm)
     others = {name: run.dataset.digest(name) for name in run.dataset.relations if name != relation}
     strengths = {"lambda1": float(lambda1), "lambda2": float(lambda2)}
-    inputs = run.inputs("edit_facts", relation, lm) | strengths | {"other_relations": others, "knowledge_neurons": upstream}
+    inputs = (
+        run.inputs("edit_facts", relation, lm) | strengths | SETTINGS | {"other_relations": others, "knowledge_neurons": upstream}
+    )
     main = run.path("edit_facts", relation)
     planned = plan_edits(lm, run, relation)
     compute_in_parts(main, SIDE_TABLES, inputs, planned, lambda part: _tables(lm, run, part, **strengths))
@@ -104,12 +116,12 @@ def show_edit(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Make an edit by the scaled rule and return what the model says before and after, and what else changed.
 
-    First table: a row per prompt of the fact. Second: the relation's other facts of the run, asked with the template the edit was made
-    at, whose answer changed; there the object's own probability is shown.
+    First table: a row per prompt of the fact. Second: a row per other fact of the relation in the run, asked with the template the edit was
+    made at; there the object's own probability is shown, and `changed` says whether the answer is another.
     """
-    others = [fact for fact in run.facts(edit.fact.relation) if fact != edit.fact]
+    other_facts = [fact for fact in run.facts(edit.fact.relation) if fact != edit.fact]
     index = edit.prompts[edit.drawn].index
-    elsewhere = [prompt for fact in others for prompt in one_token_prompts(lm, run.dataset, fact) if prompt.index == index]
+    elsewhere = [prompt for fact in other_facts for prompt in askable(lm, run.dataset, fact) if prompt.index == index]
     prompts, tokens = [*edit.prompts, *elsewhere], [*edit.tokens, *_own_tokens(elsewhere)]
     before = ask(lm, prompts, tokens)
     with _applied(lm, run, edit, Variant("scaled", lambda2), lambda1):
@@ -127,8 +139,8 @@ def show_edit(
         }
     )
     count = len(edit.prompts)
-    changed = rows[before.top != after.top].loc[count:].drop(columns=["new_object_before", "new_object_after"])
-    return rows[:count], changed.reset_index(drop=True)
+    others = rows[count:].drop(columns=["new_object_before", "new_object_after"])
+    return rows[:count], others.assign(changed=(before.top != after.top)[count:]).reset_index(drop=True)
 
 
 def _tables(
@@ -183,14 +195,14 @@ def _bystanders(lm: LanguageModel, run: Run, fact: Fact) -> tuple[list[Prompt], 
     draw = random.Random(f"{run.seed}-bystanders-{fact.relation}-{fact.index}")
     facts = run.dataset.facts
     same = [other for other in facts[fact.relation] if other != fact]
-    other = [other for relation in facts if relation != fact.relation for other in facts[relation]]
+    other = [other for relation in run.dataset.relations if relation != fact.relation for other in facts[relation]]
     return _some_prompts(lm, run.dataset, same, draw), _some_prompts(lm, run.dataset, other, draw)
 
 
 def _some_prompts(lm: LanguageModel, dataset: Dataset, facts: list[Fact], draw: random.Random) -> list[Prompt]:
     found = []
     for fact in draw.sample(facts, len(facts)):
-        if prompts := one_token_prompts(lm, dataset, fact):
+        if prompts := askable(lm, dataset, fact):
             found.append(prompts)
         if len(found) == OTHER_FACTS:
             break
@@ -246,8 +258,13 @@ def _words(lm: LanguageModel, tokens: np.ndarray) -> list[str]:
     return [lm.tokenizer.decode([token]).strip() for token in tokens.tolist()]
 
 
+def log_probability(probability: np.ndarray) -> np.ndarray:
+    """Return ln P, of the smallest single-precision number where the softmax came out as zero."""
+    return np.log(np.maximum(probability, np.finfo(np.float32).tiny))
+
+
 def _perplexities(answers: Answers, when: str, starts: Sequence[int]) -> dict:
     """exp(mean(-ln P(object))) of the prompts of other facts, which begin at `starts`; NaN where there are none."""
     parts = np.split(answers.probability[:, 0], starts)[1:]
-    values = [float(np.exp(-np.log(part).mean())) if len(part) else math.nan for part in parts]
+    values = [float(np.exp(-log_probability(part).mean())) if len(part) else math.nan for part in parts]
     return {f"perplexity_{kind}_{when}": value for kind, value in zip(("same", "other"), values, strict=True)}

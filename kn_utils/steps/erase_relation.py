@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from kn_utils.edits import edited_value_vectors, erasure, new_vectors
+from kn_utils.edits import check_layers_are_separate, edited_value_vectors, erasure, new_vectors
 from kn_utils.facts import Fact
 from kn_utils.interventions import Neuron
 from kn_utils.models import LanguageModel
 from kn_utils.prompts import Prompt, encode
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
-from kn_utils.steps.edit_facts import ask
+from kn_utils.steps.edit_facts import ask, log_probability
 from kn_utils.steps.modify_activation import METHODS, random_neurons
 
 SIDE_TABLES = ("erase_facts", "erase_dose")
@@ -57,10 +57,12 @@ def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int 
     """
     if other_facts is not None and (not isinstance(other_facts, int) or isinstance(other_facts, bool) or other_facts < 1):
         raise ValueError(f"other_facts is {other_facts!r}; it must be None (all facts) or a whole number of at least 1")
+    check_layers_are_separate(lm)
     upstream = run.made_with("knowledge_neurons", relation, lm)
     others = {name: run.dataset.digest(name) for name in run.dataset.relations if name != relation}
     inputs = run.inputs("erase_relation", relation, lm)
-    inputs |= {"other_facts": other_facts, "other_relations": others, "knowledge_neurons": upstream}
+    inputs |= {"erased": ERASED, "doses": DOSES, "dose_facts": DOSE_FACTS, "other_facts": other_facts}
+    inputs |= {"other_relations": others, "knowledge_neurons": upstream}
     main = run.path("erase_relation", relation)
     erasures = _erasures(lm, run, relation)
     prompts = cache(lambda: _prompts(lm, run, relation, other_facts))
@@ -157,6 +159,6 @@ def _scores(lm: LanguageModel, prompts: Sequence[Prompt]) -> pd.DataFrame:
     """A row per fact: columns of (the fact), evaluated (its relation), fact (its index), prompts, correct, log_probability."""
     targets = np.array([prompt.target for prompt in prompts])
     answers = ask(lm, prompts, targets[:, None].tolist())
-    scores = {"prompts": 1, "correct": answers.top == targets, "log_probability": np.log(answers.probability[:, 0])}
+    scores = {"prompts": 1, "correct": answers.top == targets, "log_probability": log_probability(answers.probability[:, 0])}
     sums = pd.DataFrame({"of": [prompt.fact for prompt in prompts]} | scores).groupby("of", sort=False).sum().reset_index()
     return sums.assign(evaluated=[fact.relation for fact in sums["of"]], fact=[fact.index for fact in sums["of"]])

@@ -5,11 +5,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from kn_utils.neurons import Thresholds, refine
+from kn_utils.neurons import (
+    FEWEST_NEURONS,
+    FEWEST_PROMPTS,
+    MOST_NEURONS,
+    PROMPT_SHARE_STEP,
+    ROUNDS,
+    Thresholds,
+    refine,
+)
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
 
 METHODS = ("attribution", "activation")
+ROUND_RULE = {"rounds": ROUNDS, "neurons": [FEWEST_NEURONS, MOST_NEURONS], "step": PROMPT_SHARE_STEP, "prompts": FEWEST_PROMPTS}
 _COLUMNS = {
     "knowledge_neurons": {"fact": "int32", "layer": "int32", "neuron": "int32", "prompts": "int32"},
     "refinement": {"round": "int32", "prompt_share": "float64", "mean_neurons": "float64"},
@@ -23,8 +32,12 @@ def find_neurons(run: Run, relation: str, thresholds: Thresholds = Thresholds())
     Raises FileNotFoundError if step 1 has not been run, and ValueError if it was with other facts or another draw.
     """
     attribution = run.made_with("attribution", relation)
-    carried = {name: attribution[name] for name in ("weights", "dtype", "device")}
-    inputs = run.inputs("knowledge_neurons", relation) | carried | {"thresholds": asdict(thresholds), "attribution": attribution}
+    carried = {name: attribution[name] for name in ("weights", "settings", "dtype", "device")}
+    inputs = (
+        run.inputs("knowledge_neurons", relation)
+        | carried
+        | {"thresholds": asdict(thresholds), "rounds": ROUND_RULE, "attribution": attribution}
+    )
     main = run.path("knowledge_neurons", relation)
     facts = run.facts(relation)
     compute_in_parts(main, ("refinement",), inputs, facts, lambda _: _tables(run, relation, thresholds), per_part=len(facts))

@@ -11,7 +11,7 @@ from kn_utils.facts import Dataset, Fact
 from kn_utils.forward import probabilities, prompts_at_once
 from kn_utils.interventions import OPERATIONS, Neuron, scaled_neurons
 from kn_utils.models import LanguageModel
-from kn_utils.prompts import Prompt, encode, group_by_length, stack
+from kn_utils.prompts import Prompt, askable, group_by_length, stack
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
 
@@ -21,6 +21,7 @@ CANDIDATES = 100  # random facts of other relations to try before giving up
 _COLUMNS = {"relation": str, "fact": "int32", "prompt": "int32", "method": str, "operation": str, "target": str}
 _COLUMNS |= {"neurons": "int32", "probability_before": "float64", "probability_after": "float64"}
 _COLUMNS |= {"answer_before": str, "answer_after": str, "correct_before": bool, "correct_after": bool}
+_COLUMNS |= {"answer_changed": bool}
 _COLUMNS |= {"other_relation": str, "other_fact": "int32"}
 
 
@@ -87,10 +88,17 @@ def _neurons(lm: LanguageModel, run: Run, relation: str) -> dict[tuple[str, int]
 
 
 def random_neurons(neurons: Sequence[Neuron], n_neurons: int, seed: str) -> list[Neuron]:
-    """Return as many random neurons in each layer as `neurons` has there, none of them twice and none of `neurons`."""
+    """Return as many random neurons in each layer as `neurons` has there, none of them twice and none of `neurons`.
+
+    Raises ValueError if a layer has not so many others.
+    """
     draw = random.Random(seed)
     layers = sorted({layer for layer, _ in neurons})
     own = {layer: {neuron for at, neuron in neurons if at == layer} for layer in layers}
+    if crowded := [layer for layer in layers if 2 * len(own[layer]) > n_neurons]:
+        raise ValueError(
+            f"{len(own[crowded[0]])} of the {n_neurons} neurons of layer {crowded[0]} are taken: too few others to draw from"
+        )
     return [
         (layer, neuron) for layer in layers for neuron in draw.sample(sorted(set(range(n_neurons)) - own[layer]), len(own[layer]))
     ]
@@ -118,12 +126,8 @@ def modified_answers(
 
 def _cases(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Case]:
     """The fact's own prompts and those of a random fact of another relation; none if the fact itself cannot be asked."""
-    own = [Case(fact, prompt, "own") for prompt in _prompts(lm, dataset, fact)]
+    own = [Case(fact, prompt, "own") for prompt in askable(lm, dataset, fact)]
     return own + [Case(fact, prompt, "other") for prompt in _other_prompts(lm, dataset, fact, seed)] if own else []
-
-
-def _prompts(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
-    return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]
 
 
 def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Prompt]:
@@ -131,7 +135,7 @@ def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -
     draw = random.Random(f"{seed}-other-{fact.relation}-{fact.index}")
     relations = [relation for relation in dataset.relations if relation != fact.relation]
     for _ in range(CANDIDATES if relations else 0):
-        if prompts := _prompts(lm, dataset, draw.choice(dataset.facts[draw.choice(relations)])):
+        if prompts := askable(lm, dataset, draw.choice(dataset.facts[draw.choice(relations)])):
             return prompts
     return []
 
@@ -155,6 +159,6 @@ def _row(lm: LanguageModel, case: Case, method: str, operation: str, neurons: in
     fact, asked = case.fact, case.prompt
     place = (fact.relation, fact.index, asked.index, method, operation, case.target, neurons)
     words = [lm.tokenizer.decode([token]).strip() for token in (before.top, after.top)]
-    correct = (before.top == asked.target, after.top == asked.target)
+    correct = (before.top == asked.target, after.top == asked.target, before.top != after.top)
     other = (asked.fact.relation, asked.fact.index) if case.target == "other" else ("", -1)
     return (*place, before.probability, after.probability, *words, *correct, *other)

@@ -26,7 +26,7 @@ def rank_sentences(run: Run, relation: str, n: int = 3) -> Path:
     sentences = run.dataset.web_sentences(relation)
     if upstream["sentences"][relation] != digest(sentences):
         raise ValueError(f"the web sentences of {relation} have changed: run notebooks/04_distant_prompts.ipynb again")
-    carried = {name: upstream[name] for name in ("weights", "dtype", "device")}
+    carried = {name: upstream[name] for name in ("weights", "settings", "dtype", "device")}
     inputs = run.inputs("trigger_examples", relation) | carried | {"n_examples": n, "distant_prompts": upstream}
     main = run.path("trigger_examples", relation)
     facts = run.facts(relation)

@@ -58,15 +58,17 @@ def relation_means(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_facts(run: Run, relations: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
-    """Count facts by method: drawn, without neurons, without head-and-tail or head-only sentences that can be read, and compared."""
-    drawn = sum(len(run.facts(relation)) for relation in relations)
+    """Count facts by method: drawn, not asked, without neurons, without both sorts of sentences that can be read, and compared."""
+    facts = run.read("facts", relations)
+    asked = int((facts["prompts"] > 0).sum())
     neurons = run.read("knowledge_neurons", relations).drop_duplicates([*PLACE, "method"])["method"].value_counts()
     compared = _with_both(table)["method"].value_counts()
     counts = pd.DataFrame({"neurons": neurons, "compared": compared}).reindex(METHODS).fillna(0).astype(int)
     return pd.DataFrame(
         {
-            "drawn": drawn,
-            "without neurons": drawn - counts["neurons"],
+            "drawn": len(facts),
+            "not asked": len(facts) - asked,
+            "without neurons": asked - counts["neurons"],
             "without sentences": counts["neurons"] - counts["compared"],
             "compared": counts["compared"],
         }

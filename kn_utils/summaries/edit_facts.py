@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from kn_utils.edit_plans import COMMON
+from kn_utils.edits import COMMON_SHARE
 from kn_utils.intervals import bootstrap_interval
 from kn_utils.runs import Run
 
@@ -21,7 +23,13 @@ def load_edits(run: Run, relations: Sequence[str]) -> pd.DataFrame:
     table = run.read("edit_facts", relations)
     if table.empty:
         reasons = run.read("edit_candidates", relations)["reason"].value_counts()
-        raise ValueError("no fact could be edited: " + "; ".join(f"{count} x {reason}" for reason, count in reasons.items()))
+        counts = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
+        few = (
+            " (among fewer than 20 facts every neuron counts as common: take a larger n_facts)"
+            if COMMON in reasons and max(len(run.facts(name)) for name in relations) < 2 / COMMON_SHARE
+            else ""
+        )
+        raise ValueError(f"no fact could be edited: {counts}{few}")
     return table.assign(method=np.where(table["control"], "random", "attribution"))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from kn_utils.intersections import KINDS, SharedNeurons
@@ -102,10 +101,15 @@ def widest_neurons(neurons: pd.DataFrame, facts: pd.DataFrame, n: int = 10) -> p
 
 
 def relation_neuron_counts(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """Return per relation and method how many neurons at least a tenth of its facts have, and the share of facts that have the widest."""
-    asked = facts.groupby("relation").size()
+    """Return by method and relation how many neurons at least a tenth of its facts have, and the share (%) that have the most frequent.
+
+    Columns method, relation, facts, relation_neurons, widest; relations without neurons have zeros.
+    """
     rows = []
-    for (method, relation), own in neurons.groupby(["method", "relation"]):
-        common = relation_neurons(own, asked[relation])
-        rows.append((method, relation, asked[relation], len(common), 100 * common["facts"].max() / asked[relation]))
-    return pd.DataFrame(rows, columns=["method", "relation", "facts", "relation_neurons", "widest"]).replace({np.nan: 0})
+    for relation, asked in facts.groupby("relation").size().items():
+        for method in METHODS:
+            own = neurons[(neurons["relation"] == relation) & (neurons["method"] == method)]
+            common = len(relation_neurons(own, asked))
+            widest = own.groupby(["layer", "neuron"]).size().max() if len(own) else 0
+            rows.append((method, relation, asked, common, 100 * widest / asked))
+    return pd.DataFrame(rows, columns=["method", "relation", "facts", "relation_neurons", "widest"])

@@ -1,12 +1,24 @@
 """What notebook 03 shows of step 3's table."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from kn_utils.intervals import bootstrap_interval
+from kn_utils.runs import Run
 
 GROUP = ["operation", "target", "method"]
 MEAN = "mean of relations"
+
+
+def load_answers(run: Run, relations: Sequence[str]) -> pd.DataFrame:
+    """Return step 3's table of several relations. Raises ValueError if none of their facts could be asked, and says why."""
+    table = run.read("modify_activation", relations)
+    if table.empty:
+        reasons = run.read("facts", relations)["left_out_because"]
+        raise ValueError(f"none of the {len(reasons)} facts could be asked: {reasons.iloc[0]}")
+    return table
 
 
 def probability_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -40,7 +52,7 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     kinds = {
         "right to wrong": (table["correct_before"], ~table["correct_after"]),
         "wrong to right": (~table["correct_before"], table["correct_after"]),
-        "any change": (table["correct_before"] | True, table["answer_before"] != table["answer_after"]),
+        "any change": (table["correct_before"] | True, table["answer_changed"]),
     }
     rows = []
     for flip, (among, flipped) in kinds.items():
