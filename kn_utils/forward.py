@@ -26,7 +26,7 @@ def probabilities(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
     def at_position(head: nn.Module, args: tuple) -> tuple:
         return (args[0][torch.arange(len(ids)), position, None],)
 
-    with _hooked(lm.model.get_output_embeddings().register_forward_pre_hook(at_position)):
+    with lm.model.get_output_embeddings().register_forward_pre_hook(at_position):
         logits = lm.model(ids, **_no_cache(lm)).logits[:, 0]
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
 
@@ -64,20 +64,11 @@ def each_layer(lm: LanguageModel, prompts: int, visit: Callable[[int, Tensor], T
         return None if changed is None else (changed.view_as(inner),)
 
     with ExitStack() as stack:
-        stack.enter_context(_hooked(lm.model.get_input_embeddings().register_forward_pre_hook(begin)))
+        stack.enter_context(lm.model.get_input_embeddings().register_forward_pre_hook(begin))
         for down in lm.downs:
-            stack.enter_context(_hooked(down.register_forward_pre_hook(before_down)))
+            stack.enter_context(down.register_forward_pre_hook(before_down))
         yield
 
 
 def _no_cache(lm: LanguageModel) -> dict:
     return {} if lm.masked else {"use_cache": False}
-
-
-@contextmanager
-def _hooked(handle) -> Iterator[None]:
-    """Remove a hook at the end, however that comes."""
-    try:
-        yield
-    finally:
-        handle.remove()

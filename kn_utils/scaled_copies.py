@@ -82,12 +82,12 @@ class _Copies:
     def attached(self) -> Iterator[None]:
         with ExitStack() as stack:
             for block, down in zip(self.lm.blocks, self.lm.downs, strict=True):
-                stack.enter_context(_removed(block.register_forward_pre_hook(self._before_block, with_kwargs=True)))
-                stack.enter_context(_removed(down.register_forward_pre_hook(self._before_down)))
-                stack.enter_context(_removed(block.register_forward_hook(self._after_block)))
+                stack.enter_context(block.register_forward_pre_hook(self._before_block, with_kwargs=True))
+                stack.enter_context(down.register_forward_pre_hook(self._before_down))
+                stack.enter_context(block.register_forward_hook(self._after_block))
                 if norm := self.lm.layout.after_norm:
                     hook = submodule(block, norm).register_forward_pre_hook(self._before_after_norm)
-                    stack.enter_context(_removed(hook))
+                    stack.enter_context(hook)
                 if self.lm.layout.attention:
                     stack.enter_context(_forward_replaced(block, partial(self._block, block, block.forward)))
             yield
@@ -216,14 +216,6 @@ def _prefix_cache(lm: LanguageModel, prefix: Tensor) -> DynamicCache:
     for layer in cache.layers:
         layer.__class__ = _PrefixLayer
     return cache
-
-
-@contextmanager
-def _removed(handle) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @contextmanager
