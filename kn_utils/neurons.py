@@ -77,11 +77,16 @@ def refine(scores: pd.DataFrame, prompts: pd.Series, score_share: float, prompt_
     return Refined(neurons, pd.DataFrame(rounds, columns=["round", "prompt_share", "mean_neurons"]))
 
 
-def relation_neurons(neurons: pd.DataFrame, facts: int) -> pd.DataFrame:
-    """Return the neurons of at least a tenth of a relation's facts: columns layer, neuron, facts, most frequent first.
+def frequent_neurons(neurons: pd.DataFrame) -> pd.DataFrame:
+    """Count the facts of each neuron, most frequent first, ties by layer and index: columns layer, neuron, facts.
 
-    `neurons` are one relation's and one method's; `facts` is how many facts were asked.
+    `neurons` are one relation's and one method's.
     """
     counts = neurons.groupby(["layer", "neuron"]).size().rename("facts").reset_index()
-    common = counts[counts["facts"] >= RELATION_SHARE * facts]
-    return common.sort_values(["facts", "layer", "neuron"], ascending=[False, True, True], ignore_index=True)
+    return counts.sort_values(["facts", "layer", "neuron"], ascending=[False, True, True], ignore_index=True)
+
+
+def relation_neurons(neurons: pd.DataFrame, facts: int) -> pd.DataFrame:
+    """Return those `frequent_neurons` that at least a tenth of a relation's facts have; `facts` is how many were asked."""
+    counts = frequent_neurons(neurons)
+    return counts[counts["facts"] >= RELATION_SHARE * facts].reset_index(drop=True)

@@ -13,7 +13,7 @@ from kn_utils.models import LanguageModel
 from kn_utils.results import read_provenance
 from kn_utils.runs import Run
 from kn_utils.steps import erase_relation as step
-from kn_utils.steps.erase_relation import DOSES, erase_relation, frequent_neurons
+from kn_utils.steps.erase_relation import DOSES, erase_relation, ranked_neurons
 from kn_utils.summaries import erase_relation as summary
 
 PLACE = ["relation", "method", "neurons", "evaluated"]
@@ -76,7 +76,7 @@ def test_scores_are_those_of_a_model_with_zeroed_value_vectors(erased):
     lm, run, _ = erased
     whole, _, dose = tables(run).values()
     known = run.read("knowledge_neurons", ["P36"]).query("method == 'attribution'")
-    ranked = frequent_neurons(known)
+    ranked = ranked_neurons(known)
     assert ranked[0] == (1, 45) and set(ranked[1:6]) == {(2, 40 + number) for number in range(5)}
     facts = run.dataset.facts["P36"]
     expected = {count: scores_by_hand(erased_by_hand(lm, ranked[:count]), lm, facts) for count in (0, 1, 5, 20, 47)}
@@ -105,7 +105,7 @@ def test_random_neurons_are_as_many_others_in_the_same_layers(erased):
 def test_frequent_neurons_and_their_ties():
     pairs = [(0, 2, 5), (1, 2, 5), (0, 1, 9), (1, 1, 9), (0, 1, 3), (2, 1, 3), (0, 0, 7), (1, 0, 1), (2, 0, 1), (3, 0, 1)]
     table = pd.DataFrame(pairs, columns=["fact", "layer", "neuron"])
-    assert frequent_neurons(table) == [(0, 1), (1, 3), (1, 9), (2, 5), (0, 7)]
+    assert ranked_neurons(table) == [(0, 1), (1, 3), (1, 9), (2, 5), (0, 7)]
 
 
 @pytest.mark.parametrize("neurons", [{}, {0: [(0, 1), (2, 3)]}])

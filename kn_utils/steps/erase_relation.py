@@ -14,6 +14,7 @@ from kn_utils.edits import check_layers_are_separate, edited_value_vectors, eras
 from kn_utils.facts import Fact
 from kn_utils.interventions import Neuron
 from kn_utils.models import LanguageModel
+from kn_utils.neurons import frequent_neurons
 from kn_utils.prompts import Prompt, encode
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
@@ -73,17 +74,16 @@ def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int 
     return main
 
 
-def frequent_neurons(neurons: pd.DataFrame) -> list[Neuron]:
+def ranked_neurons(neurons: pd.DataFrame) -> list[Neuron]:
     """Return one relation's and one method's neurons, those of the most facts first, ties by layer and neuron."""
-    counts = neurons.groupby(["layer", "neuron"]).size().rename("facts").reset_index()
-    ordered = counts.sort_values(["facts", "layer", "neuron"], ascending=[False, True, True])
+    ordered = frequent_neurons(neurons)
     return list(zip(ordered["layer"].tolist(), ordered["neuron"].tolist(), strict=True))
 
 
 def _erasures(lm: LanguageModel, run: Run, relation: str) -> list[Erasure]:
     """The erasures of every method, and those of smaller and larger numbers of neurons as far as there are so many, each once."""
     table = run.read("knowledge_neurons", [relation])
-    ranked = {method: frequent_neurons(table[table["method"] == method]) for method in METHODS}
+    ranked = {method: ranked_neurons(table[table["method"] == method]) for method in METHODS}
     full = [_erasure(lm, run, relation, method, ranked, ERASED) for method in METHODS]
     doses = [_erasure(lm, run, relation, method, ranked, dose) for dose in DOSES for method in DOSE_METHODS]
     return list(dict.fromkeys([*full, *doses]))
