@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from kn_utils.downloads import cache_dir, smollm2_gguf
 from kn_utils.layouts import Layout, find_blocks, layout_of, submodule, value_vectors
-from kn_utils.paths import DATA
+from kn_utils.paths import DATA, model_name
 
 _NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # of a configuration: where and with what it was saved
 BUNDLED = ("starter", "smollm2-135m")
@@ -129,12 +129,6 @@ def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
     _check_weights(str(name), masked, report)
     _check_tokenizer(str(name), masked, tokenizer, config.vocab_size)
     return LanguageModel(model_name(name), model.to(target), tokenizer)
-
-
-def model_name(name: str | Path) -> str:
-    """Return the name that results of a model are kept under: a folder's own name, or the hub id with its slash replaced."""
-    folder = Path(os.path.expanduser(name))
-    return folder.resolve().name if folder.is_dir() else str(name).replace("/", "--")
 
 
 _ALLOWED = (

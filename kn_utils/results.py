@@ -23,20 +23,11 @@ import torch
 from tqdm.auto import tqdm
 
 import kn_utils
-from kn_utils.paths import ROOT
 
 PROVENANCE = b"knowledge_neurons"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 FACTS_PER_PART = 8
 _DAMAGE = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)  # what a damaged file makes pyarrow and json raise
-
-
-def table_path(results_dir: str | Path, model: str, dataset: str, step: str, relation: str) -> Path:
-    """Return where a step's table of one relation is kept: `results/<model>/<dataset>/<step>/<relation>.parquet`.
-
-    A relative `results_dir` lies in this repository, whatever folder a notebook runs in.
-    """
-    return ROOT / results_dir / model / dataset / step / f"{relation}.parquet"
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

@@ -8,24 +8,15 @@ import pandas as pd
 
 from kn_utils.facts import Dataset, Fact
 from kn_utils.models import LanguageModel
-from kn_utils.results import fingerprint, read_provenance, read_table, table_path
+from kn_utils.paths import NOTEBOOK_OF, table_path
+from kn_utils.results import fingerprint, read_provenance, read_table
 
-MADE_BY = {
-    "01_attribution": ("attribution", "facts", "prompts", "completeness"),
-    "02_knowledge_neurons": ("knowledge_neurons", "refinement"),
-    "03_modify_activation": ("modify_activation",),
-    "04_distant_prompts": ("distant_prompts", "sentences_left_out"),
-    "05_trigger_examples": ("trigger_examples",),
-    "06_edit_facts": ("edit_facts", "edit_strength", "edit_candidates"),
-    "07_erase_relation": ("erase_relation", "erase_facts", "erase_dose"),
-}
-NOTEBOOK_OF = {table: notebook for notebook, tables in MADE_BY.items() for table in tables}
 SHARED = ("facts_and_templates", "n_facts", "seed")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.models.model_name`."""
+    """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.paths.model_name`."""
 
     model: str
     dataset: Dataset

@@ -7,9 +7,8 @@ import pytest
 import tiny_folders
 from papermill.exceptions import PapermillExecutionError
 
-from kn_utils.paths import ROOT
+from kn_utils.paths import MADE_BY, ROOT
 from kn_utils.results import read_provenance, read_table
-from kn_utils.runs import MADE_BY
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 EVERY_NOTEBOOK = {"relation", "model", "dataset", "results_dir", "n_facts", "seed", "device"}

@@ -8,8 +8,9 @@ import tiny_folders
 
 from kn_utils.facts import load_dataset
 from kn_utils.models import LanguageModel, load_model
+from kn_utils.paths import MADE_BY, NOTEBOOK_OF
 from kn_utils.results import compute_in_parts, fingerprint, read_table
-from kn_utils.runs import MADE_BY, NOTEBOOK_OF, Run
+from kn_utils.runs import Run
 
 
 @pytest.fixture
