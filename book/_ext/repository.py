@@ -1,0 +1,56 @@
+"""Buttons that open a page's notebook in its repository, on Binder and in Colab.
+
+All come from one setting, the environment variable REPOSITORY, such as https://github.com/owner/name; without it there are none.
+"""
+
+import os
+import re
+
+BRANCH = "main"
+TEMPLATE_OF_RELATIONS = "notebooks/01_attribution.ipynb"
+NOTEBOOK_FOLDERS = ("notebooks/", "relations/")
+
+
+def configure(app, config):
+    """Turn the buttons on. Raises ValueError if REPOSITORY is not the address of a GitHub repository."""
+    repository = os.environ.get("REPOSITORY", "").removesuffix("/")
+    if not repository:
+        return
+    match = re.fullmatch(r"https://github\.com/([\w.-]+)/([\w.-]+)", repository)
+    if not match:
+        raise ValueError(f"REPOSITORY is {repository!r}; it must look like https://github.com/owner/name, or be empty")
+    owner, name = match.groups()
+    config.ogp_site_url = f"https://{owner.lower()}.github.io/{name}/"
+    config.html_theme_options |= {
+        "repository_url": repository,
+        "repository_branch": BRANCH,
+        "use_repository_button": True,
+        "use_source_button": True,
+        "launch_buttons": {
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+            "notebook_interface": "jupyterlab",
+        },
+    }
+
+
+def place_source(app, pagename, templatename, context, doctree):
+    """Say where a page's source lies: templates in notebooks/, written pages in book/."""
+    context["doc_path"] = "" if pagename.startswith(NOTEBOOK_FOLDERS) else "book"
+
+
+def open_template(app, pagename, templatename, context, doctree):
+    """Let the buttons of a relation's page open notebook 01, of which it is a run."""
+    if not pagename.startswith("relations/"):
+        return
+    for group in context["header_buttons"]:
+        if group.get("label") in ("launch-buttons", "source-buttons"):
+            for button in group["buttons"]:
+                button["url"] = button["url"].replace(f"{pagename}.ipynb", TEMPLATE_OF_RELATIONS)
+
+
+def setup(app):
+    app.connect("config-inited", configure)
+    app.connect("html-page-context", place_source, priority=100)  # the theme makes its buttons at 500
+    app.connect("html-page-context", open_template, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
