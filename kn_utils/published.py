@@ -1,20 +1,152 @@
-"""The values the paper reports, kept apart from ours in one file, `data/published/paper.csv`."""
+"""What is published, in `data/published/`: the paper's values, in `paper.csv`, and our own results, in `results/`; kept apart.
+
+Our own are the tables of finished runs, all relations of a model and data set in one file per table. `python -m kn_utils.published MODEL
+DATASET` puts them there.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from kn_utils.facts import load_dataset
+from kn_utils.models import model_name
 from kn_utils.paths import DATA
+from kn_utils.results import PROVENANCE, read_provenance, read_table
+from kn_utils.runs import Run
+
+RESULTS = DATA / "published" / "results"
+ALL = slice(None)
+COLUMNS = {
+    "facts": ALL,
+    "prompts": ALL,
+    "completeness": ["relation", "layer"],  # which layers there are; a row per prompt would be large
+    "knowledge_neurons": ALL,
+    "refinement": ALL,
+    "modify_activation": ALL,
+    "distant_prompts": ALL,
+    "edit_facts": ALL,
+    "edit_candidates": ALL,
+    "edit_strength": ALL,
+    "erase_relation": ALL,
+    "erase_facts": ALL,
+    "erase_dose": ALL,
+}
 
 
 def published() -> pd.DataFrame:
-    """Return the published values, indexed by `id`, with the paper's section and whether a second source confirms each ("checked")."""
+    """Return the paper's values, indexed by `id`, with the paper's section and whether a second source confirms each ("checked")."""
     return pd.read_csv(DATA / "published" / "paper.csv", index_col="id")
 
 
 def beside_paper(ours: dict[str, tuple[float, float, float, int]]) -> pd.DataFrame:
-    """Return published values with ours beside them.
+    """Return the paper's values with ours beside them.
 
     `ours` maps a value's id to (estimate, low, high, number of facts). Columns quantity, unit, paper, checked, here, low, high, facts.
     """
     rows = pd.DataFrame.from_dict(ours, orient="index", columns=["here", "low", "high", "facts"])
     paper = published().loc[rows.index, ["quantity", "unit", "value", "checked"]].rename(columns={"value": "paper"})
     return paper[["quantity", "unit", "paper", "checked"]].join(rows)
+
+
+@dataclass(frozen=True)
+class PublishedResults:
+    """Our own published tables of one model and data set."""
+
+    model: str
+    dataset: str
+    folder: Path = RESULTS
+
+    @property
+    def relations(self) -> list[str]:
+        """The relations whose facts are published."""
+        return list(self.provenance("facts"))
+
+    def path(self, table: str) -> Path:
+        """Return where a table lies. Raises FileNotFoundError if it is not published."""
+        place = self.folder / self.model / self.dataset
+        if not (place / f"{table}.parquet").is_file():
+            there = ", ".join(sorted(path.stem for path in place.glob("*.parquet"))) or "none"
+            raise FileNotFoundError(f"no table {table} is published of {self.model} on {self.dataset}; tables there: {there}")
+        return place / f"{table}.parquet"
+
+    def provenance(self, table: str) -> dict[str, dict]:
+        """Return how a table was made, by relation, as `read_provenance` does for a single one."""
+        return read_provenance(self.path(table))
+
+    def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:
+        """Return a table of several relations joined, as `Run.read` does.
+
+        Raises FileNotFoundError if it is not published, or not of all these relations, and ValueError if the file is damaged.
+        """
+        if missing := [relation for relation in relations if relation not in self.provenance(table)]:
+            raise FileNotFoundError(f"{self.path(table)} has no {', '.join(missing)}")
+        by_relation = dict(list(read_table(self.path(table)).groupby("relation", sort=False)))
+        found = [by_relation[relation] for relation in relations if relation in by_relation]
+        return pd.concat(found, ignore_index=True) if found else read_table(self.path(table)).head(0)
+
+
+def published_results(folder: Path = RESULTS) -> list[PublishedResults]:
+    """Return all our published results, in the order of their names."""
+    places = sorted(path.parent for path in folder.glob("*/*/facts.parquet"))
+    return [PublishedResults(place.parent.name, place.name, folder) for place in places]
+
+
+def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -> bool:
+    """Return whether published knowledge neurons are those of a run: of the same relations and made with the same inputs."""
+    if (results.model, results.dataset, results.relations) != (run.model, run.dataset.name, list(relations)):
+        return False
+    made = results.provenance("knowledge_neurons")
+    return all(made[relation]["inputs"] == run.made_with("knowledge_neurons", relation) for relation in relations)
+
+
+def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
+    """Write a run's tables as published results, in place of earlier ones of its model and data set, and return their paths.
+
+    Every table has the relations that were run, in the data set's order, and the provenance of each. Raises FileNotFoundError if step 1
+    has not been run for any relation, and ValueError if a table is damaged or belongs to another run.
+    """
+    done = {table: [name for name in run.dataset.relations if run.path(table, name).is_file()] for table in COLUMNS}
+    if not done["facts"]:
+        run.made_with("facts", run.dataset.relations[0])  # says what to run first
+    tables = {table: _joined(run, table, relations) for table, relations in done.items() if relations}
+    place = folder / run.model / run.dataset.name
+    place.mkdir(parents=True, exist_ok=True)
+    for earlier in place.glob("*.parquet"):
+        earlier.unlink()
+    how = {"compression": "zstd", "compression_level": 19, "write_page_checksum": True, "store_schema": False}
+    for table, content in tables.items():  # the Arrow schema would hold all provenance a second time
+        pq.write_table(content, place / f"{table}.parquet", **how)
+    return [place / f"{table}.parquet" for table in tables]
+
+
+def _joined(run: Run, table: str, relations: Sequence[str]) -> pa.Table:
+    rows = run.read(table, relations).loc[:, COLUMNS[table]].drop_duplicates(ignore_index=True)
+    made = {relation: read_provenance(run.path(table, relation)) for relation in relations}
+    content = pa.Table.from_pandas(rows, preserve_index=False)
+    return content.replace_schema_metadata({PROVENANCE: json.dumps(made, separators=(",", ":")).encode()})
+
+
+def main() -> None:
+    """Publish a run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kn_utils.published", description="Put a run's tables into data/published/results."
+    )
+    parser.add_argument("model")
+    parser.add_argument("dataset")
+    parser.add_argument("--results-dir", default="results")
+    parser.add_argument("--n-facts", type=int)
+    parser.add_argument("--seed", type=int, default=42)
+    given = parser.parse_args()
+    run = Run(model_name(given.model), load_dataset(given.dataset), given.n_facts, given.seed, given.results_dir)
+    for path in publish(run):
+        print(f"{path}: {path.stat().st_size / 1e3:,.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What is claimed of edits of facts (section 5.1).
+
+Each function takes tables by name and a seed, and returns the claim's conditions, the claim itself first.
+"""
+
+import numpy as np
+import pandas as pd
+
+from kn_utils.claims.rule import HARDLY, Condition, NoDataError, Tables, half_the_paper, intervals, reported
+
+PLACE = ["relation", "fact"]
+
+
+def edits(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the edits by the paper's rule, with our neurons and with random ones, row by row the same facts."""
+    scaled = table[table["rule"] == "scaled"].set_index(PLACE)
+    if scaled.empty:
+        raise NoDataError("no fact was edited")
+    random = scaled["control"].to_numpy(bool)
+    return {"ours": scaled[~random], "random": scaled[random].reindex(scaled[~random].index)}
+
+
+def edit_rate(outcome: str, tables: Tables, seed: int) -> list[Condition]:
+    """Edits change the answer, or make it the new object (`outcome` "changed" or "success"), unlike those of random neurons (5.1)."""
+    own, random = edits(tables["edit_facts"]).values()
+    drawn = 100.0 * (own[outcome].to_numpy(float) - random[outcome].to_numpy(float))
+    templates = 100.0 * ((own[f"templates_{outcome}"] - random[f"templates_{outcome}"]) / own["templates"]).to_numpy(float)
+    found = intervals(lambda rows: [drawn[rows].mean(), templates[rows].mean()], own.index.get_level_values("relation"), seed)
+    name = {"changed": "edit_change_rate", "success": "edit_success_rate"}[outcome]
+    claim = Condition(
+        "% of edits, ours minus random neurons'",
+        *found[0],
+        len(own),
+        "edits",
+        above=0,
+        paper=reported(np.subtract, name, f"{name}_random"),
+    )
+    return [
+        claim,
+        Condition("the same over all templates of the fact", *found[1], len(own), "edits", above=0),
+        half_the_paper(claim),
+    ]
+
+
+def side_effects(tables: Tables, seed: int) -> list[Condition]:
+    """Edits hardly harm other facts, of the same relation and of others (section 5.1)."""
+    both = edits(tables["edit_facts"])
+    kinds = [("ours", "same"), ("ours", "other"), ("random", "same")]
+    logs = np.stack(
+        [np.log(both[whose][f"perplexity_{kind}_after"] / both[whose][f"perplexity_{kind}_before"]) for whose, kind in kinds]
+    )
+
+    def statistic(rows: np.ndarray) -> list[float]:
+        same, other, random = 100 * np.expm1(np.nanmean(logs[:, rows], axis=1))
+        return [same, other, same - random]
+
+    found = intervals(statistic, both["ours"].index.get_level_values("relation"), seed)
+    about = (len(both["ours"]), "edits")
+    return [
+        Condition("% by which perplexity on other facts of the relation rises", *found[0], *about, below=HARDLY),
+        Condition("% by which perplexity on facts of other relations rises", *found[1], *about, below=HARDLY),
+        Condition("the rise in the same relation minus random neurons'", *found[2], *about, below=0),
+    ]

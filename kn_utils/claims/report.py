@@ -1,0 +1,194 @@
+"""All claims of the paper, judged on the tables of a run, as tables to be shown."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import pandas as pd
+
+from kn_utils.claims.distant_prompts import web_sentences
+from kn_utils.claims.edit_facts import edit_rate, side_effects
+from kn_utils.claims.erase_relation import erased
+from kn_utils.claims.knowledge_neurons import exclusive, number_of_neurons, shared_within, upper_layers
+from kn_utils.claims.modify_activation import changed_probability, other_facts
+from kn_utils.claims.rule import UNTESTED, Condition, NoDataError, verdict
+from kn_utils.runs import NOTEBOOK_OF
+
+ERASED_IN_THE_PAPER = ("P19", "P27", "P106", "P937")
+FOUND = ("facts", "knowledge_neurons")
+Read = Callable[[str, Sequence[str]], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper: the section it stands in, the tables it is tested on and what turns them into conditions.
+
+    `relation` is the one it is about, if it is about a single one; without `conditions`, `remark` says why it cannot be tested.
+    """
+
+    section: str
+    says: str
+    tables: tuple[str, ...] = ()
+    conditions: Callable | None = None
+    relation: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its conditions as measured, or the reason why there are none."""
+
+    claim: Claim
+    conditions: list[Condition] = field(default_factory=list)
+    reason: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        return verdict(self.conditions)
+
+    @property
+    def why(self) -> str:
+        """What stands in the way of "replicated": the reason, or the conditions that fail, with their numbers."""
+        if self.verdict == UNTESTED:
+            return self.reason or f"{self.conditions[0].says}: too few {self.conditions[0].unit} or relations for an interval"
+        failed = [
+            f"{condition.says}: {_measured(condition)}, must be {_range(condition)}"
+            for condition in self.conditions
+            if not condition.holds
+        ]
+        return "; ".join(failed)
+
+
+CLAIMS = (
+    Claim(
+        "4.2",
+        "a fact has two to five knowledge neurons",
+        (*FOUND, "refinement"),
+        number_of_neurons,
+        remark="a weak test: the threshold p is tuned until this is so",
+    ),
+    Claim("4.2", "most of them lie in the upper layers", ("knowledge_neurons", "completeness"), upper_layers),
+    Claim("4.2", "two facts of one relation share more of them than two of different relations", FOUND, shared_within),
+    Claim("4.2", "two facts share fewer of them than of the baseline's neurons", FOUND, exclusive),
+    Claim(
+        "4.3",
+        "suppressing them makes the right answer less probable",
+        ("modify_activation",),
+        partial(changed_probability, "suppress"),
+    ),
+    Claim(
+        "4.3",
+        "amplifying them makes the right answer more probable",
+        ("modify_activation",),
+        partial(changed_probability, "amplify"),
+    ),
+    Claim("4.3, arXiv v1", "facts of other relations hardly change", ("modify_activation",), other_facts),
+    Claim("4.4", "sentences that state the fact activate them more than others", ("distant_prompts",), web_sentences),
+    Claim(
+        "4.4",
+        "the sentences that activate them most express the fact",
+        remark="the paper shows examples and no number; chapter 5 shows ours",
+    ),
+    Claim("5.1", "edits of them change the answer", ("edit_facts",), partial(edit_rate, "changed")),
+    Claim("5.1", "edits of them make the new object the answer", ("edit_facts",), partial(edit_rate, "success")),
+    Claim("5.1", "edits hardly harm other facts", ("edit_facts",), side_effects),
+    *(
+        Claim(
+            "5.2",
+            f"erasing {name} raises its perplexity more than that of all others",
+            ("erase_facts",),
+            partial(erased, name),
+            name,
+        )
+        for name in ERASED_IN_THE_PAPER
+    ),
+    Claim(
+        "3.2",
+        "the time that attribution takes",
+        remark="the paper's is on another device, a V100; chapter 1 shows ours",
+    ),
+)
+
+
+def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judged:
+    """Test one claim; `read` returns a table of relations, as `Run.read` or `PublishedResults.read`.
+
+    A missing or empty table means that the claim cannot be tested. Raises ValueError for damaged tables, or tables of another run.
+    """
+    if claim.conditions is None:
+        return Judged(claim, reason=claim.remark)
+    if claim.relation and claim.relation not in relations:
+        return Judged(claim, reason=f"{claim.relation} is not among the relations")
+    try:
+        tables = {name: _read(read, name, [claim.relation] if claim.relation else relations) for name in claim.tables}
+        return Judged(claim, claim.conditions(tables, seed))
+    except NoDataError as reason:
+        return Judged(claim, reason=str(reason))
+
+
+def judge_all(read: Read, relations: Sequence[str], seed: int) -> list[Judged]:
+    """Test every claim of the paper; arguments as of `judge`."""
+    return [judge(claim, read, relations, seed) for claim in CLAIMS]
+
+
+def _read(read: Read, name: str, relations: Sequence[str]) -> pd.DataFrame:
+    try:
+        table = read(name, relations)
+    except FileNotFoundError:
+        raise NoDataError(f"there is no table {name} of these relations: notebook {NOTEBOOK_OF[name]} makes it") from None
+    if table.empty:
+        raise NoDataError(f"the table {name} is empty: notebook {NOTEBOOK_OF[name]} says why")
+    return table
+
+
+def verdict_table(judged: Sequence[Judged]) -> pd.DataFrame:
+    """Return a row per claim: what is contrasted, the paper's value, ours with its interval, n, conditions that hold, the verdict."""
+    rows = []
+    for one in judged:
+        row = {"section": one.claim.section, "claim": one.claim.says} | dict.fromkeys(CONTRAST, "") | {"verdict": one.verdict}
+        if one.conditions:
+            held = sum(condition.holds for condition in one.conditions)
+            row |= _row(one.conditions[0]) | {"conditions": f"{held} of {len(one.conditions)}"}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+CONTRAST = ("contrast", "paper", "ours [95 % interval]", "n", "conditions")
+
+
+def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
+    """Return a row per condition: what is measured, in the paper and here, the range it must lie in, and whether it does."""
+    return pd.DataFrame(
+        {"claim": one.claim.says} | _row(condition) | {"must be": _range(condition), "holds": "yes" if condition.holds else "no"}
+        for one in judged
+        for condition in one.conditions
+    )
+
+
+def _row(condition: Condition) -> dict[str, str]:
+    return {
+        "contrast": condition.says,
+        "paper": _paper(condition),
+        "ours [95 % interval]": _measured(condition),
+        "n": f"{condition.n:,} {condition.unit}",
+    }
+
+
+def _paper(condition: Condition) -> str:
+    return f"{_number(condition.paper.value)}{'' if condition.paper.checked else ' *'}" if condition.paper else "–"
+
+
+def _measured(condition: Condition) -> str:
+    return f"{_number(condition.value)} [{_number(condition.low)}, {_number(condition.high)}]"
+
+
+def _range(condition: Condition) -> str:
+    lowest, highest = _number(condition.above), _number(condition.below)
+    if condition.below == float("inf"):
+        return f"above {lowest}"
+    return f"below {highest}" if condition.above == float("-inf") else f"between {lowest} and {highest}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
