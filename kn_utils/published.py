@@ -119,9 +119,8 @@ def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
     place.mkdir(parents=True, exist_ok=True)
     for earlier in place.glob("*.parquet"):
         earlier.unlink()
-    how = {"compression": "zstd", "compression_level": 19, "write_page_checksum": True, "store_schema": False}
-    for table, content in tables.items():  # the Arrow schema would hold all provenance a second time
-        pq.write_table(content, place / f"{table}.parquet", **how)
+    for table, content in tables.items():
+        pq.write_table(content, place / f"{table}.parquet", compression="zstd", compression_level=19, write_page_checksum=True)
     return [place / f"{table}.parquet" for table in tables]
 
 
