@@ -1,0 +1,192 @@
+# Runs the notebooks that book/runs.yml lists, and builds the book of them: one rule per notebook, from tables to tables.
+#
+#   snakemake --cores all                               the whole book: book/_build/html/index.html
+#   snakemake --cores all --config n_facts=all          the same with all facts
+#   snakemake tables --cores all --config model=smollm2-135m dataset=pararel n_facts=60 results_dir=results
+#                                                       the tables of another model and data set, no book
+#
+# Notebooks reuse tables made with the same inputs and resume what was killed; so no rule removes a table before it runs ("update").
+import json
+import os
+import sys
+from pathlib import Path
+from shlex import quote
+
+sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/book"]
+from pages import make_pages
+from run_list import RunList
+
+from kn_utils.paths import MADE_BY
+
+
+configfile: "book/runs.yml"
+
+
+RUNS = RunList(config)
+METHOD = sorted(map(str, Path("kn_utils").glob("*.py")))
+STEPS = [notebook for notebook in config["notebooks"] if notebook in MADE_BY]
+
+
+def code(notebook):
+    """The notebook, and the code behind it."""
+    own = [f"kn_utils/{folder}/{notebook[3:]}.py" for folder in ("steps", "summaries", "figures")]
+    return [f"notebooks/{notebook}.ipynb", *METHOD, *filter(os.path.isfile, own)]
+
+
+def tables(notebook, *names):
+    """The tables that one run of a notebook needs or makes; {relation} where it runs once for each."""
+    relations = ["{relation}"] if RUNS.each(notebook) else RUNS.relations(notebook)
+    return [f"{RUNS.results}/{name}/{relation}.parquet" for name in names for relation in relations]
+
+
+def makes(notebook):
+    return list(map(update, tables(notebook, *MADE_BY[notebook])))
+
+
+def made_by(*notebooks):
+    """All tables of all relations of these notebooks."""
+    return [path.format(relation=name) for step in notebooks for path in tables(step, *MADE_BY[step]) for name in RUNS.relations(step)]
+
+
+def executed(notebook):
+    return RUNS.run(notebook, "{relation}" if RUNS.each(notebook) else "").executed
+
+
+def parameters(notebook):
+    return lambda wildcards: quote(json.dumps(RUNS.run(notebook, wildcards.get("relation", "")).parameters))
+
+
+localrules:
+    book,
+    tables,
+    pages,
+
+
+rule book:
+    input:
+        "book/_build/html/index.html",
+
+
+rule tables:
+    input:
+        made_by(*STEPS),
+
+
+rule attribution:
+    input:
+        code("01_attribution"),
+    output:
+        makes("01_attribution"),
+        notebook=executed("01_attribution"),
+    params:
+        parameters("01_attribution"),
+    threads: 1
+    shell:
+        "{sys.executable} book/run_notebook.py {input[0]} {output.notebook} {params} && touch {output}"
+
+
+use rule attribution as knowledge_neurons with:
+    input:
+        code("02_knowledge_neurons"),
+        tables("02_knowledge_neurons", "attribution", "facts", "completeness"),
+    output:
+        makes("02_knowledge_neurons"),
+        notebook=executed("02_knowledge_neurons"),
+    params:
+        parameters("02_knowledge_neurons"),
+
+
+use rule attribution as modify_activation with:
+    input:
+        code("03_modify_activation"),
+        tables("03_modify_activation", "knowledge_neurons", "facts"),
+    output:
+        makes("03_modify_activation"),
+        notebook=executed("03_modify_activation"),
+    params:
+        parameters("03_modify_activation"),
+
+
+use rule attribution as distant_prompts with:
+    input:
+        code("04_distant_prompts"),
+        tables("04_distant_prompts", "knowledge_neurons", "facts"),
+    output:
+        makes("04_distant_prompts"),
+        notebook=executed("04_distant_prompts"),
+    params:
+        parameters("04_distant_prompts"),
+
+
+use rule attribution as trigger_examples with:
+    input:
+        code("05_trigger_examples"),
+        tables("05_trigger_examples", "distant_prompts", "knowledge_neurons"),
+    output:
+        makes("05_trigger_examples"),
+        notebook=executed("05_trigger_examples"),
+    params:
+        parameters("05_trigger_examples"),
+
+
+use rule attribution as edit_facts with:
+    input:
+        code("06_edit_facts"),
+        tables("06_edit_facts", "knowledge_neurons", "prompts", "facts"),
+    output:
+        makes("06_edit_facts"),
+        notebook=executed("06_edit_facts"),
+    params:
+        parameters("06_edit_facts"),
+
+
+use rule attribution as erase_relation with:
+    input:
+        code("07_erase_relation"),
+        tables("07_erase_relation", "knowledge_neurons"),
+    output:
+        makes("07_erase_relation"),
+        notebook=executed("07_erase_relation"),
+    params:
+        parameters("07_erase_relation"),
+
+
+# A chapter is a notebook run over all relations, from tables that are there: of a notebook that ran once for each, and of those
+# that make no table (the report, the figures, the queries).
+use rule attribution as chapter with:
+    input:
+        "notebooks/{chapter}.ipynb",
+        METHOD,
+        made_by(*STEPS),
+        *[RUNS.run(step).executed for step in STEPS if not RUNS.each(step)],
+    output:
+        notebook=f"{RUNS.results}/notebooks/{{chapter}}.ipynb",
+    params:
+        lambda wildcards: parameters(wildcards.chapter)({}),
+    wildcard_constraints:
+        chapter="|".join(notebook for notebook in config["notebooks"] if notebook not in STEPS or RUNS.each(notebook)),
+
+
+rule pages:
+    input:
+        [run.executed for run in RUNS.all_runs()],
+        [f"notebooks/{notebook}.ipynb" for notebook in config["notebooks"]],
+        sorted(map(str, Path("book").glob("*.py"))),
+        "book/runs.yml",
+    output:
+        [run.page for run in RUNS.all_runs()],
+        "book/_toc.yml",
+    run:
+        make_pages(RUNS)
+
+
+rule html:
+    input:
+        rules.pages.output,
+        "book/_config.yml",
+        [str(path) for folder in ("", "api/", "_ext/", "_static/", "images/") for path in Path("book").glob(f"{folder}*.*")],
+        sorted(map(str, Path("kn_utils").rglob("*.py"))),
+    output:
+        "book/_build/html/index.html",
+    shell:
+        "{sys.executable} -m jupyter_book build book -W -n --keep-going && touch {output}"

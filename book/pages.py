@@ -1,0 +1,69 @@
+"""Turns the executed notebooks into the book's pages, and the run list into its table of contents."""
+
+from copy import deepcopy
+
+import nbformat
+import yaml
+from gate import problems
+from nbformat import NotebookNode
+from run_list import NotebookRun, RunList
+
+from kn_utils.paths import ROOT
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def make_pages(runs: RunList) -> None:
+    """Write the page of every run and `book/_toc.yml`. Raises ValueError, with every problem of every run, if one may not be published."""
+    executed = [(run, nbformat.read(ROOT / run.executed, as_version=4)) for run in runs.all_runs()]
+    found = [f"{run.executed}: {problem}" for run, notebook in executed for problem in _problems(run, notebook)]
+    if found:
+        raise ValueError("these notebooks cannot be published:\n" + "\n".join(found))
+    for run, notebook in executed:
+        title = f"{run.relation} · {runs.dataset.labels[run.relation]}" if run.relation else ""
+        _write(ROOT / run.page, page(notebook, title))
+    contents = yaml.safe_dump(table_of_contents(runs), sort_keys=False, allow_unicode=True)
+    (ROOT / "book/_toc.yml").write_text(f"# Made by book/pages.py from book/runs.yml.\n{contents}", encoding="utf-8")
+
+
+def _problems(run: NotebookRun, notebook: NotebookNode) -> list[str]:
+    return problems(notebook, nbformat.read(ROOT / run.template, as_version=4), run.parameters)
+
+
+def page(executed: NotebookNode, title: str = "") -> NotebookNode:
+    """Return an executed notebook as a page: code folded, no progress bars, and under `title` if there is one."""
+    made = deepcopy(executed)
+    made.metadata.pop("widgets", None)
+    for cell in made.cells:
+        if cell.cell_type == "code":
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
+    if title:
+        made.cells[0].source = f"# {title}\n" + made.cells[0].source.partition("\n")[2]
+    return made
+
+
+def _is_progress(output: NotebookNode) -> bool:
+    return WIDGET in output.get("data", {}) or output.get("name") == "stderr"
+
+
+def _write(path, notebook: NotebookNode) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def table_of_contents(runs: RunList) -> dict:
+    """Return Jupyter Book's table of contents: the parts of the run list, with a chapter's single relations below it."""
+    (first, *rest), *parts = [[_entry(runs, name) for name in part["pages"]] for part in runs.config["contents"]]
+    captions = [part["caption"] for part in runs.config["contents"]]
+    chapters = [{"caption": caption, "chapters": part} for caption, part in zip(captions, [rest, *parts], strict=True)]
+    return {"format": "jb-book", "root": first["file"], "parts": chapters}
+
+
+def _entry(runs: RunList, name: str) -> dict:
+    if name not in runs.config["notebooks"]:
+        return {"file": name}
+    entry = {"file": f"notebooks/{name}"}
+    if runs.each(name):
+        entry["sections"] = [{"file": f"relations/{relation}"} for relation in runs.relations(name)]
+    return entry

@@ -1,0 +1,26 @@
+"""Runs one notebook by papermill: `python book/run_notebook.py TEMPLATE OUTPUT '{"relation": "P101"}'`.
+
+Papermill only warns about a parameter the notebook does not have; here that is an error. The output appears when the run has succeeded;
+a run that failed leaves what it did beside it, under a name that ends in .failed.ipynb.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import papermill
+
+
+def run_notebook(template: Path, output: Path, parameters: dict) -> None:
+    """Execute `template` with `parameters` and write it to `output`. Raises ValueError for a parameter the notebook does not declare."""
+    declared = papermill.inspect_notebook(str(template))
+    if unknown := sorted(parameters.keys() - declared.keys()):
+        raise ValueError(f"{template} has no parameter {', '.join(unknown)}; it has: {', '.join(declared)}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_suffix(".failed.ipynb")
+    papermill.execute_notebook(template, unfinished, parameters, kernel_name="python3", progress_bar=False)
+    unfinished.replace(output)
+
+
+if __name__ == "__main__":
+    run_notebook(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
