@@ -293,7 +293,7 @@ def test_figures():
     assert list(paper.get_xdata()) == published().loc[ids, "value"].tolist()
     assert [label.get_text() for label in ours.get_yticklabels()] == list(figures.KIND_NAMES.values())
     assert not any(line.get_label() == "the paper's value" for line in baseline.lines)
-    dots = next(line for line in baseline.lines if line.get_marker() == "o")
+    dots = next(line for line in baseline.lines if line.get_marker() == "s")
     assert list(dots.get_xdata()[:2]) == [0.5, -0.5] and np.isnan(dots.get_xdata()[2:]).all()
     names = {"P1": "capital", "P2": "field of work"}
     ours, baseline = figures.plot_relations(summary.relation_means(means), names, "about").axes

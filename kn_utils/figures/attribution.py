@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from kn_utils.figures.panels import share_legend
-from kn_utils.figures.style import NAMES, PALETTE, by_method
+from kn_utils.figures.style import MARKERS, NAMES, PALETTE, WIDTH
 
 
 def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Figure:
@@ -17,7 +17,7 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
 
     `score` and `activation` are [layers, neurons]. One dot stands for each neuron whose share is at least 2 %; its size is the share.
     """
-    figure, axes = plt.subplots(2, 1, figsize=(9, 6.4), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(WIDTH, 5.6), sharex=True, sharey=True, layout="constrained")
     for axis, (method, values) in zip(axes, {"attribution": score, "activation": activation}.items(), strict=True):
         share = values / values.max()
         layer, neuron = np.nonzero(share >= 0.02)
@@ -32,34 +32,27 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
 
 def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
     """Show how much the kept neurons of two prompts overlap; `pairs` has the columns method, kind and overlap (Jaccard, 0 to 1)."""
-    figure, axis = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
-    sns.pointplot(
-        pairs,
-        x="overlap",
-        y="kind",
-        **by_method(pairs),
-        errorbar=("ci", 95),
-        seed=0,
-        dodge=0.3,
-        linestyle="none",
-        ax=axis,
-    )
-    axis.set(
-        title=title, xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", ylabel="", xlim=(0, None)
-    )
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.8), layout="constrained")
+    methods = [method for method in PALETTE if method in set(pairs["method"])]
+    look = {"hue_order": [NAMES[method] for method in methods], "markers": [MARKERS[method] for method in methods]}
+    look |= {"palette": [PALETTE[method] for method in methods]}
+    bars = {"errorbar": ("ci", 95), "seed": 0, "dodge": 0.3, "linestyle": "none"}
+    sns.pointplot(pairs, x="overlap", y="kind", hue=pairs["method"].map(NAMES), **look, **bars, ax=axis)
+    axis.set(xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", ylabel="", xlim=(0, None))
     share_legend(figure, [axis])
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def plot_answers(prompts: pd.DataFrame, templates: list[str], title: str) -> Figure:
     """Show, per template of one relation, the share of correct answers and the object's probability; `prompts` is the step's table."""
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(9.5, 0.34 * prompts["prompt"].nunique() + 1.5), sharey=True, layout="constrained"
+        1, 2, figsize=(WIDTH, 0.28 * prompts["prompt"].nunique() + 1.3), sharey=True, layout="constrained"
     )
-    labels = prompts["prompt"].map(lambda index: textwrap.shorten(f"{index}: {templates[index]}", 52, placeholder=" ..."))
+    labels = prompts["prompt"].map(lambda index: textwrap.shorten(f"{index}: {templates[index]}", 45, placeholder=" ..."))
     labelled = prompts.assign(template=labels, percent=100 * prompts["correct"])
     sns.barplot(labelled, x="percent", y="template", errorbar=None, color=PALETTE["attribution"], ax=left)
-    left.set(xlabel="object is the top answer (% of prompts)", ylabel="", xlim=(0, 100))
+    left.set(xlabel="object on top (% of prompts)", ylabel="", xlim=(0, 100))
     sns.stripplot(labelled, x="probability", y="template", color=PALETTE["attribution"], alpha=0.5, size=4, ax=right)
     right.set(xlabel="probability of the object", xscale="log", ylabel="")
     figure.suptitle(title, x=0.01, ha="left")
@@ -68,8 +61,9 @@ def plot_answers(prompts: pd.DataFrame, templates: list[str], title: str) -> Fig
 
 def plot_error(completeness: pd.DataFrame, title: str) -> Figure:
     """Show the quadrature per layer: its completeness gap as a share of P(object); `completeness` has layer (from 1) and gap_share."""
-    figure, axis = plt.subplots(figsize=(8.5, 3.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(WIDTH, 3), layout="constrained")
     sns.boxplot(completeness, x="layer", y="gap_share", color=PALETTE["attribution"], fliersize=2, linewidth=0.8, ax=axis)
-    axis.set(title=title, xlabel="layer", ylabel="|completeness gap| / P(object)", yscale="log")
+    axis.set(xlabel="layer", ylabel="|completeness gap| / P(object)", yscale="log")
+    figure.suptitle(title, x=0.01, ha="left")
     axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
     return figure

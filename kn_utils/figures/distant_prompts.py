@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
 from kn_utils.figures.panels import share_legend
-from kn_utils.figures.style import NAMES
+from kn_utils.figures.style import NAMES, PALETTE, WIDTH
 from kn_utils.published import published
 
 KIND_NAMES = {
@@ -29,13 +29,33 @@ def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
     values = {
         (KIND_NAMES[kind], "attribution"): paper[f"distant_{kind}"] for kind in KIND_NAMES if f"distant_{kind}" in paper.index
     }
-    figure, panels = _panels(activations, (10, 3.5))
+    figure, panels = _panels(activations, (WIDTH, 2.8))
     for axis, method, own in panels:
         rows = own.set_index("kind").reindex(list(KIND_NAMES)).assign(method=method, label=list(KIND_NAMES.values()))
         plot_intervals(axis, rows.rename(columns={"mean": "value"}), values)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=f"{NAMES[method]}, {own['facts'].max()} facts", xlabel="mean activation (bars: 95 % bootstrap interval)")
+        axis.set(title=f"{NAMES[method]}, {own['facts'].max()} facts", xlabel="mean activation (95 % interval)")
     share_legend(figure, [axis for axis, _, _ in panels])
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def plot_differences(means: pd.DataFrame, title: str) -> Figure:
+    """Show, fact by fact, by how much the activation with head and tail exceeds that in other sentences, a panel per method.
+
+    `means` is a row per fact and method, a column per kind. Boxes hold the middle half of the facts, whiskers 95 % of them.
+    """
+    figure, panels = _panels(means, (WIDTH, 2.8))
+    others = [kind for kind in KIND_NAMES if kind != "head_and_tail"]
+    for axis, method, own in panels:
+        differences = -own[others].sub(own["head_and_tail"], axis=0)
+        boxes = [differences[kind].dropna() for kind in others]
+        look = {"patch_artist": True, "boxprops": {"facecolor": PALETTE[method]}, "medianprops": {"color": "white"}}
+        axis.boxplot(boxes, orientation="horizontal", whis=(2.5, 97.5), showfliers=False, widths=0.5, **look)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(title=f"{NAMES[method]}, {len(own)} facts", xlabel="head and tail minus other kind")
+    names = [KIND_NAMES[kind] for kind in others]
+    panels[0][0].set(yticks=range(1, len(others) + 1), yticklabels=names, ylim=(len(others) + 0.5, 0.5))
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
@@ -45,7 +65,7 @@ def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> F
 
     `means` has the columns relation, method, kind and mean; `labels` are the relations' names.
     """
-    figure, panels = _panels(means, (10, 0.32 * means["relation"].nunique() + 2))
+    figure, panels = _panels(means, (WIDTH, 0.24 * means["relation"].nunique() + 1.6))
     first = panels[0][2].query("kind == 'head_and_tail'").set_index("relation")["mean"]
     order = first.reindex(means["relation"].unique()).sort_values(na_position="first").index
     for axis, method, own in panels:

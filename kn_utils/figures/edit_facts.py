@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
 from kn_utils.figures.panels import label_log_scale, share_legend
+from kn_utils.figures.style import WIDTH
 from kn_utils.published import published
 from kn_utils.steps.edit_facts import RULES
 from kn_utils.summaries.edit_facts import CHANGED, OTHER, SAME, SUCCESS
@@ -18,6 +19,7 @@ PAPER = {  # the ids of the paper's values
     SAME: "edit_perplexity_same_relation",
     OTHER: "edit_perplexity_other_relations",
 }
+MARKERS = {CHANGED: "v", SUCCESS: "o", SAME: "s", OTHER: "^"}
 COLOURS = {CHANGED: "#56B4E9", SUCCESS: "#0072B2", SAME: "#D55E00", OTHER: "#E69F00"}
 
 
@@ -28,11 +30,14 @@ def plot_rates(rates: pd.DataFrame, title: str) -> Figure:
 
 def plot_perplexities(rises: pd.DataFrame, title: str) -> Figure:
     """Show the mean rise of perplexity on other facts, a panel per rule, with random neurons beside ours and the paper's values."""
-    return _plot_rules(rises, "rise of perplexity (mean over edits; symmetric log scale)", title, xscale="symlog")
+    figure = _plot_rules(rises, "rise of perplexity (mean over edits)", title)
+    figure.axes[0].set_xscale("symlog", linthresh=10)
+    figure.axes[0].autoscale(axis="x")
+    return figure
 
 
 def _plot_rules(table: pd.DataFrame, xlabel: str, title: str, **settings) -> Figure:
-    figure, axes = plt.subplots(1, len(RULES), figsize=(11, 3.2), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(RULES), figsize=(WIDTH, 2.8), sharex=True, sharey=True, layout="constrained")
     for axis, rule in zip(axes, RULES, strict=True):
         own = table[table["rule"] == rule].rename(columns={"quantity": "label"})
         plot_intervals(axis, own, _paper_values(own["label"].unique()) if rule == "scaled" else None)
@@ -55,12 +60,12 @@ def _paper_values(quantities: list[str]) -> dict[tuple[str, str], float]:
 
 def plot_strengths(strengths: pd.DataFrame, title: str) -> Figure:
     """Show what lambda2 does: how often edits change the answer and succeed, and what they do to other facts."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained")
     for axis, quantities in zip(axes, ((CHANGED, SUCCESS), (SAME, OTHER)), strict=True):
         for quantity in quantities:
             _draw_line(axis, strengths[strengths["quantity"] == quantity], quantity)
         axis.axvline(8, color="black", linewidth=0.8, linestyle=":", label="the paper's lambda2")
-        axis.set(xlabel="lambda2, the share of the new object's embedding", xticks=sorted(strengths["lambda2"].unique()))
+        axis.set(xlabel="lambda2, the weight of the new object", xticks=sorted(strengths["lambda2"].unique()))
     axes[0].set(title="what edits do", ylabel="share of edits (%)", ylim=(-2, 102))
     axes[1].set(title="what else they do", ylabel="perplexity / that before", yscale="log")
     label_log_scale(axes[1].yaxis)
@@ -70,19 +75,19 @@ def plot_strengths(strengths: pd.DataFrame, title: str) -> Figure:
 
 
 def _draw_line(axis: Axes, own: pd.DataFrame, label: str) -> None:
-    axis.plot(own["lambda2"], own["value"], "o-", color=COLOURS[label], label=label)
+    axis.plot(own["lambda2"], own["value"], f"{MARKERS[label]}-", color=COLOURS[label], label=label)
     axis.fill_between(own["lambda2"], own["low"], own["high"], color=COLOURS[label], alpha=0.2, linewidth=0)
 
 
 def plot_ranks(edits: pd.DataFrame, title: str) -> Figure:
     """Show the new object's rank before and after every edit by the paper's rule, with our neurons and with random ones."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.2), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8), sharex=True, sharey=True, layout="constrained")
     for axis, (control, name) in zip(axes, ((False, "the fact's neurons"), (True, "random neurons")), strict=True):
         own = edits[(edits["rule"] == "scaled") & (edits["control"] == control)]
-        for success, colour in ((False, "#7F7F7F"), (True, COLOURS[SUCCESS])):
+        for success, colour, marker in ((False, "#7F7F7F", "x"), (True, COLOURS[SUCCESS], "o")):
             some = own[own["success"] == success]
             label = SUCCESS if success else "the answer is something else"
-            axis.scatter(some["rank_before"], some["rank_after"], s=18, alpha=0.6, linewidth=0, color=colour, label=label)
+            axis.scatter(some["rank_before"], some["rank_after"], 16, colour, marker, alpha=0.7, linewidth=0.8, label=label)
         axis.axline((1, 1), (2, 2), color="black", linewidth=0.8)
         axis.set(title=name, xscale="log", yscale="log", xlabel="rank of the new object before")
         label_log_scale(axis.xaxis)

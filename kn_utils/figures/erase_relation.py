@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
 from kn_utils.figures.panels import label_log_scale, share_legend
-from kn_utils.figures.style import NAMES, PALETTE
+from kn_utils.figures.style import MARKERS, NAMES, PALETTE, WIDTH
 from kn_utils.published import published
 from kn_utils.steps.erase_relation import DOSES
 from kn_utils.summaries.erase_relation import AFTER, BEFORE, LOSS, OTHERS, OWN, RISE
@@ -29,9 +29,10 @@ def plot_erasures(erasures: pd.DataFrame, labels: dict[str, str], title: str) ->
             )
             height = np.arange(len(relations)) + 0.2 * (number - 1)
             axis.hlines(height, values[BEFORE], values[AFTER], color=PALETTE[method], linewidth=2)
-            axis.plot(values[BEFORE], height, "o", color=PALETTE[method], markerfacecolor="white", markersize=5)
-            axis.plot(values[AFTER], height, "o", color=PALETTE[method], markersize=5, label=NAMES[method])
-        axis.set(title=where, xscale="log", xlabel="perplexity before (hollow) and after (filled)")
+            look = {"marker": MARKERS[method], "linestyle": "none", "color": PALETTE[method], "markersize": 5}
+            axis.plot(values[BEFORE], height, **look, markerfacecolor="white")
+            axis.plot(values[AFTER], height, **look, label=NAMES[method])
+        axis.set(title=where, xscale="log", xlabel="perplexity before (hollow), after (filled)")
         label_log_scale(axis.xaxis)
     share_legend(figure, list(panels.values()))
     figure.suptitle(title, x=0.01, ha="left")
@@ -42,7 +43,7 @@ def _panels(erasures: pd.DataFrame, labels: dict[str, str], sharex: bool) -> tup
     """A panel for the erased relations themselves and, if any were evaluated, one for all others; a row per erased relation."""
     relations = list(dict.fromkeys(erasures["relation"]))
     shown = [where for where in (OWN, OTHERS) if where in set(erasures["where"])]
-    size = (11, 0.7 * len(relations) + 2)
+    size = (WIDTH, 0.5 * len(relations) + 1.4)
     figure, axes = plt.subplots(1, len(shown), figsize=size, sharex=sharex, sharey=True, squeeze=False, layout="constrained")
     rows = {"yticks": range(len(relations)), "yticklabels": _names(relations, labels), "ylabel": "erased"}
     axes[0, 0].set(**rows, ylim=(len(relations) - 0.5, -0.5))
@@ -51,7 +52,7 @@ def _panels(erasures: pd.DataFrame, labels: dict[str, str], sharex: bool) -> tup
 
 def plot_rises(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     """Show by how many per cent the perplexity rises, with intervals and the paper's values where it erased the same relation."""
-    xlabel = "rise of perplexity (%; symmetric log scale)"
+    xlabel = "rise of perplexity (%)"
     return _plot_changes(erasures, RISE, labels, title, _paper_rises(), xlabel=xlabel, xscale="symlog")
 
 
@@ -95,13 +96,14 @@ def _names(relations: list[str], labels: dict[str, str]) -> list[str]:
 
 
 def plot_by_relation(rises: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
-    """Show the rise of perplexity of every relation (across) after each erasure (down), a heat map; `rises` is the summary's table."""
-    figure, axis = plt.subplots(figsize=(12, 0.45 * len(rises) + 2), layout="constrained")
+    """Show the rise of perplexity of every relation (down) after each erasure (across), a heat map; `rises` is the summary's table."""
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.19 * rises.shape[1] + 1.8), layout="constrained")
     limit = max(10, np.nanquantile(rises.abs(), 0.98))
-    settings = {"cmap": "RdBu_r", "center": 0, "vmin": -limit, "vmax": limit, "annot_kws": {"size": 7}}
-    sns.heatmap(rises, annot=True, fmt=".0f", cbar_kws={"label": "rise (%)"}, **settings, ax=axis)
-    axis.set(title=title, xlabel="evaluated", ylabel="erased", yticklabels=_names(list(rises.index), labels))
-    axis.tick_params(axis="y", rotation=0)
+    settings = {"cmap": "RdBu_r", "center": 0, "vmin": -limit, "vmax": limit, "cbar_kws": {"label": "rise (%)"}}
+    rows = _names(list(rises.columns), labels)
+    sns.heatmap(rises.T, annot=len(rises) <= 8, fmt=".0f", annot_kws={"size": "medium"}, yticklabels=rows, **settings, ax=axis)
+    axis.set(xlabel="erased", ylabel="evaluated")
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -110,15 +112,15 @@ def plot_doses(doses: pd.DataFrame, title: str) -> Figure:
     relations = list(dict.fromkeys(doses["relation"]))
     columns = min(4, len(relations))
     rows = math.ceil(len(relations) / columns)
-    size = (max(6.5, 3 * columns), 2.8 * rows + 1)
+    size = (WIDTH, 2.2 * rows + 1)
     figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
     for axis, relation in zip(axes.flat, relations, strict=False):
         for (where, method), own in doses[doses["relation"] == relation].groupby(["where", "method"], sort=False):
-            line = "o-" if where == OWN else "o:"
+            line = f"{MARKERS[method]}{'-' if where == OWN else ':'}"
             label = f"{NAMES[method]}, {where}"
             axis.plot(own["neurons"], own["ratio"], line, color=PALETTE[method], markersize=4, label=label)
         axis.set_xscale("symlog", linthresh=1)
-        axis.set_xticks([0, *DOSES], [0, *DOSES], fontsize="x-small")
+        axis.set_xticks([0, *DOSES[::2]], [0, *DOSES[::2]])
         axis.set(title=relation, xlabel="neurons erased", xlim=(-0.3, 1.2 * DOSES[-1]))
     for axis in axes[:, 0]:
         axis.set_ylabel("perplexity / that before")

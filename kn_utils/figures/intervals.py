@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kn_utils.figures.style import NAMES, PALETTE, PUBLISHED
+from kn_utils.figures.style import MARKERS, NAMES, PALETTE, PUBLISHED
 
 
 def plot_intervals(axis: Axes, table: pd.DataFrame, published: dict[tuple[str, str], float] | None = None) -> None:
@@ -17,7 +17,7 @@ def plot_intervals(axis: Axes, table: pd.DataFrame, published: dict[tuple[str, s
         own = table[table["method"] == method].set_index("label").reindex(labels)
         height = [row + 0.5 * (number - (len(methods) - 1) / 2) / len(methods) for row in range(len(labels))]
         axis.hlines(height, own["low"], own["high"], color=PALETTE[method], linewidth=2)
-        axis.plot(own["value"], height, "o", color=PALETTE[method], label=NAMES[method])
+        axis.plot(own["value"], height, MARKERS[method], color=PALETTE[method], label=NAMES[method])
         paper = [(published or {}).get((label, method)) for label in labels]
         shown = [(value, at) for value, at in zip(paper, height, strict=True) if value is not None]
         if shown:

@@ -6,17 +6,17 @@ from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
 from kn_utils.figures.panels import label_log_scale, share_legend
-from kn_utils.figures.style import NAMES, PALETTE
+from kn_utils.figures.style import MARKERS, NAMES, PALETTE, WIDTH
 from kn_utils.published import published
 from kn_utils.summaries.modify_activation import MEAN
 
-TARGETS = {"own": "the fact's own prompts", "other": "prompts of a fact of another relation"}
+TARGETS = {"own": "the fact's own prompts", "other": "another relation's prompts"}
 VERBS = {"suppress": "suppressed (x 0)", "amplify": "amplified (x 2)"}
 
 
 def plot_changes(changes: pd.DataFrame, title: str) -> Figure:
     """Show the mean change of the object's probability by operation, target and method, with the paper's values."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.6), sharey=True, layout="constrained")
     paper = published()["value"]
     for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
         mean = changes[(changes["relation"] == MEAN) & (changes["operation"] == operation)]
@@ -31,22 +31,28 @@ def plot_changes(changes: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str], title: str) -> Figure:
-    """Show the change for the facts' own prompts by relation, largest first (the paper's figures 4 and 5)."""
-    own = changes[(changes["relation"] != MEAN) & (changes["operation"] == operation) & (changes["target"] == "own")]
-    order = own[own["method"] == "attribution"].sort_values("change", ascending=operation == "suppress")["relation"]
-    table = own.set_index("relation").loc[order].reset_index()
-    table = table.assign(label=[f"{labels[name]} ({name})" for name in table["relation"]], value=table["change"])
-    figure, axis = plt.subplots(figsize=(8, 0.32 * len(order) + 1.6), layout="constrained")
-    plot_intervals(axis, table)
-    share_legend(figure, [axis])
-    axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(title=title, xlabel=f"change of the object's probability with neurons {VERBS[operation]} (%)")
+    """Show the change by relation, largest first, for the facts' own prompts and, if there are any, another relation's."""
+    own = changes[(changes["relation"] != MEAN) & (changes["operation"] == operation)]
+    ours = own[(own["target"] == "own") & (own["method"] == "attribution")]
+    order = ours.sort_values("change", ascending=operation == "suppress")["relation"]
+    targets = [target for target in TARGETS if target in set(own["target"])]
+    size = (WIDTH, 0.22 * len(order) + 1.6)
+    figure, axes = plt.subplots(1, len(targets), figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    for axis, target in zip(axes[0], targets, strict=True):
+        table = own[own["target"] == target].set_index("relation").loc[order].reset_index()
+        plot_intervals(
+            axis, table.assign(label=[f"{labels[name]} ({name})" for name in table["relation"]], value=table["change"])
+        )
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(title=TARGETS[target], xlabel="change of the probability (%)")
+    share_legend(figure, axes[0])
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
     """Show how often the top answer of a fact's own prompts changes; `flips` is the summary's table."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.6), sharey=True, layout="constrained")
     for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
         own = flips[(flips["operation"] == operation) & (flips["target"] == "own")]
         plot_intervals(axis, own.rename(columns={"flip": "label", "share": "value"}))
@@ -58,15 +64,14 @@ def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
 
 def plot_probabilities(table: pd.DataFrame, title: str) -> Figure:
     """Show for every own prompt how many times its probability is after the change; `table` is step 3's."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), sharex=True, sharey=True, layout="constrained")
     for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
         changed = table[(table["operation"] == operation) & (table["target"] == "own") & (table["neurons"] > 0)]
         for method in reversed(PALETTE):
             own = changed[changed["method"] == method]
             times = own["probability_after"] / own["probability_before"]
-            axis.scatter(
-                own["probability_before"], times, s=8, alpha=0.4, linewidth=0, color=PALETTE[method], label=NAMES[method]
-            )
+            look = {"marker": MARKERS[method], "color": PALETTE[method], "label": NAMES[method]}
+            axis.scatter(own["probability_before"], times, s=6, alpha=0.4, linewidth=0, **look)
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set(title=f"neurons {verb}", xscale="log", yscale="log", xlabel="probability of the object before")
     label_log_scale(axes[0].yaxis)

@@ -7,14 +7,18 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from kn_utils.figures.style import NAMES
+
 
 def share_legend(figure: Figure, axes: Sequence[Axes], ncols: int = 4) -> None:
-    """Put one legend of all panels below them, where it hides nothing."""
+    """Put one legend of all panels below them, where it hides nothing: methods in their order, then the rest."""
     entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    names = [*NAMES.values()]
+    entries = dict(sorted(entries.items(), key=lambda entry: names.index(entry[0]) if entry[0] in names else len(names)))
     for axis in axes:
         if axis.get_legend():
             axis.get_legend().remove()
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=ncols, fontsize="small")
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=ncols)
 
 
 def label_log_scale(axis: Axis) -> None:
