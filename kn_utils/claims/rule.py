@@ -30,7 +30,8 @@ class Reported:
 class Condition:
     """A contrast with its 95 % interval, and the open range between `above` and `below` in which all of the interval must lie.
 
-    `n` counts the units that are resampled, named by `unit`; `paper` is the same contrast in the paper, if it has one.
+    `n` counts the units that are resampled, named by `unit`; `paper` is the same contrast in the paper, if it has one. `is_size` marks the
+    condition on the size of the paper's effect.
     """
 
     says: str
@@ -42,6 +43,21 @@ class Condition:
     above: float = -math.inf
     below: float = math.inf
     paper: Reported | None = None
+    is_size: bool = False
+
+    @property
+    def measured(self) -> str:
+        """The estimate and its interval, as text."""
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+
+    @property
+    def required(self) -> str:
+        """The range, as text."""
+        if math.isinf(self.below):
+            return f"above {number(self.above)}"
+        return (
+            f"below {number(self.below)}" if math.isinf(self.above) else f"between {number(self.above)} and {number(self.below)}"
+        )
 
     @property
     def holds(self) -> bool:
@@ -73,7 +89,12 @@ def half_the_paper(condition: Condition) -> Condition:
     half = condition.paper.value / 2
     above, below = (half, math.inf) if half > 0 else (-math.inf, half)
     measured = (condition.value, condition.low, condition.high, condition.n, condition.unit)
-    return Condition(f"{SIZE}: {condition.says}", *measured, above, below, condition.paper)
+    return Condition(f"{SIZE}: {condition.says}", *measured, above, below, condition.paper, is_size=True)
+
+
+def number(value: float) -> str:
+    """Return a number with at least three figures, as text."""
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def intervals(

@@ -1,4 +1,4 @@
-"""All claims of the paper, judged on the tables of a run, as tables to be shown."""
+"""All claims of the paper, and their verdicts on the tables of a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from kn_utils.claims.erase_relation import erased
 from kn_utils.claims.knowledge_neurons import exclusive, number_of_neurons, shared_within, upper_layers
 from kn_utils.claims.modify_activation import changed_probability, other_facts
 from kn_utils.claims.rule import UNTESTED, Condition, NoDataError, verdict
-from kn_utils.runs import NOTEBOOK_OF
+from kn_utils.paths import NOTEBOOK_OF
 
 ERASED_IN_THE_PAPER = ("P19", "P27", "P106", "P937")
 FOUND = ("facts", "knowledge_neurons")
@@ -52,21 +52,16 @@ class Judged:
         """What stands in the way of "replicated": the reason, or the conditions that fail, with their numbers."""
         if self.verdict == UNTESTED:
             return self.reason or f"{self.conditions[0].says}: too few {self.conditions[0].unit} or relations for an interval"
-        failed = [
-            f"{condition.says}: {_measured(condition)}, must be {_range(condition)}"
-            for condition in self.conditions
-            if not condition.holds
-        ]
-        return "; ".join(failed)
+        failed = [condition for condition in self.conditions if not condition.holds]
+        return "; ".join(f"{one.says}: {one.measured}, must be {one.required}" for one in failed)
 
 
 CLAIMS = (
     Claim(
         "4.2",
-        "a fact has two to five knowledge neurons",
+        "a fact has two to five knowledge neurons (the threshold is tuned to that)",
         (*FOUND, "refinement"),
         number_of_neurons,
-        remark="a weak test: the threshold p is tuned until this is so",
     ),
     Claim("4.2", "most of them lie in the upper layers", ("knowledge_neurons", "completeness"), upper_layers),
     Claim("4.2", "two facts of one relation share more of them than two of different relations", FOUND, shared_within),
@@ -140,55 +135,3 @@ def _read(read: Read, name: str, relations: Sequence[str]) -> pd.DataFrame:
     if table.empty:
         raise NoDataError(f"the table {name} is empty: notebook {NOTEBOOK_OF[name]} says why")
     return table
-
-
-def verdict_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per claim: what is contrasted, the paper's value, ours with its interval, n, conditions that hold, the verdict."""
-    rows = []
-    for one in judged:
-        row = {"section": one.claim.section, "claim": one.claim.says} | dict.fromkeys(CONTRAST, "") | {"verdict": one.verdict}
-        if one.conditions:
-            held = sum(condition.holds for condition in one.conditions)
-            row |= _row(one.conditions[0]) | {"conditions": f"{held} of {len(one.conditions)}"}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-CONTRAST = ("contrast", "paper", "ours [95 % interval]", "n", "conditions")
-
-
-def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per condition: what is measured, in the paper and here, the range it must lie in, and whether it does."""
-    return pd.DataFrame(
-        {"claim": one.claim.says} | _row(condition) | {"must be": _range(condition), "holds": "yes" if condition.holds else "no"}
-        for one in judged
-        for condition in one.conditions
-    )
-
-
-def _row(condition: Condition) -> dict[str, str]:
-    return {
-        "contrast": condition.says,
-        "paper": _paper(condition),
-        "ours [95 % interval]": _measured(condition),
-        "n": f"{condition.n:,} {condition.unit}",
-    }
-
-
-def _paper(condition: Condition) -> str:
-    return f"{_number(condition.paper.value)}{'' if condition.paper.checked else ' *'}" if condition.paper else "–"
-
-
-def _measured(condition: Condition) -> str:
-    return f"{_number(condition.value)} [{_number(condition.low)}, {_number(condition.high)}]"
-
-
-def _range(condition: Condition) -> str:
-    lowest, highest = _number(condition.above), _number(condition.below)
-    if condition.below == float("inf"):
-        return f"above {lowest}"
-    return f"below {highest}" if condition.above == float("-inf") else f"between {lowest} and {highest}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"

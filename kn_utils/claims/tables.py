@@ -1,0 +1,89 @@
+"""Verdicts as tables to be shown."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from kn_utils.claims.judge import Judged
+from kn_utils.claims.rule import UNTESTED, Condition, number
+
+SIGNS = {"replicated": "● replicated", "partly": "◐ partly", "not replicated": "○ not replicated"}
+
+
+def verdict_table(judged: Sequence[Judged]) -> pd.DataFrame:
+    """Return a row per claim: the contrast that is the claim itself, in the paper and here, how many conditions hold, the verdict."""
+    return pd.DataFrame([_claim(one) | _contrast(one) | {"verdict": SIGNS.get(one.verdict, UNTESTED)} for one in judged])
+
+
+def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
+    """Return a row per condition: what is measured, in the paper and here, the range it must lie in, and whether it does."""
+    return pd.DataFrame(
+        {"claim": one.claim.says} | _row(condition) | {"must be": condition.required, "holds": "yes" if condition.holds else "no"}
+        for one in judged
+        for condition in one.conditions
+    )
+
+
+def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
+    """Return a row per claim that is not replicated, with the conditions that fail or the reason why it cannot be tested."""
+    return pd.DataFrame(
+        [_claim(one) | {"verdict": SIGNS.get(one.verdict, UNTESTED), "because": one.why} for one in judged if one.why],
+        columns=["section", "claim", "verdict", "because"],
+    )
+
+
+def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
+    """Return a row per claim and a column per run with its verdict and, where it could be tested, what was measured."""
+    return pd.DataFrame(
+        [
+            _claim(same[0])
+            | {name: f"{SIGNS.get(one.verdict, UNTESTED)} {_first(one)}" for name, one in zip(runs, same, strict=True)}
+            for same in zip(*runs.values(), strict=True)
+        ]
+    )
+
+
+def described(facts: pd.DataFrame, prompts: pd.DataFrame, inputs: Sequence[dict]) -> dict[str, str]:
+    """Return what was run, from step 1's tables `facts` and `prompts` and the inputs in the provenance of each relation's facts."""
+    asked = (facts["prompts"] > 0).sum()
+    named = {
+        "weights": "weights (SHA-256)",
+        "n_facts": "facts per relation",
+        "quadrature": "quadrature",
+        "seed": "seed",
+        "device": "device",
+    }
+    return {
+        "relations": f"{facts['relation'].nunique()}",
+        "facts asked": f"{asked:,} of {len(facts):,}",
+        "prompts": f"{len(prompts):,}, {prompts['correct'].mean():.1%} answered right",
+    } | {shown: ", ".join(dict.fromkeys(_short(made[name]) for made in inputs)) for name, shown in named.items()}
+
+
+def _short(value: object) -> str:
+    return "all" if value is None else str(value)[:14]
+
+
+def _claim(one: Judged) -> dict[str, str]:
+    return {"section": one.claim.section, "claim": one.claim.says}
+
+
+def _contrast(one: Judged) -> dict[str, str]:
+    if not one.conditions:
+        return {}
+    held = sum(condition.holds for condition in one.conditions)
+    return _row(one.conditions[0]) | {"conditions that hold": f"{held} of {len(one.conditions)}"}
+
+
+def _first(one: Judged) -> str:
+    return "" if one.verdict == UNTESTED else f"({one.conditions[0].measured})"
+
+
+def _row(condition: Condition) -> dict[str, str]:
+    paper = condition.paper
+    return {
+        "contrast": condition.says,
+        "paper": f"{number(paper.value)}{'' if paper.checked else ' *'}" if paper else "–",
+        "ours [95 % interval]": condition.measured,
+        "n": f"{condition.n:,} {condition.unit}",
+    }
