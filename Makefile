@@ -20,7 +20,7 @@ BIN := .venv/bin
 	touch $@
 
 book: .venv/installed
-	$(BIN)/snakemake --cores all --rerun-incomplete --quiet rules --config n_facts=$(FACTS)
+	$(BIN)/snakemake --cores all --rerun-incomplete --show-failed-logs --quiet rules --config n_facts=$(FACTS)
 
 test: .venv/installed
 	$(BIN)/ruff check

@@ -78,11 +78,13 @@ rule attribution:
     output:
         makes("01_attribution"),
         notebook=executed("01_attribution"),
+    log:
+        executed("01_attribution").replace(".ipynb", ".log"),
     params:
         parameters("01_attribution"),
     threads: 1
     shell:
-        "{sys.executable} book/run_notebook.py {input[0]} {output.notebook} {params} && touch {output}"
+        "{sys.executable} book/run_notebook.py {input[0]} {output.notebook} {params} > {log} 2>&1 && touch {output}"
 
 
 use rule attribution as knowledge_neurons with:
@@ -92,6 +94,8 @@ use rule attribution as knowledge_neurons with:
     output:
         makes("02_knowledge_neurons"),
         notebook=executed("02_knowledge_neurons"),
+    log:
+        executed("02_knowledge_neurons").replace(".ipynb", ".log"),
     params:
         parameters("02_knowledge_neurons"),
 
@@ -103,6 +107,8 @@ use rule attribution as modify_activation with:
     output:
         makes("03_modify_activation"),
         notebook=executed("03_modify_activation"),
+    log:
+        executed("03_modify_activation").replace(".ipynb", ".log"),
     params:
         parameters("03_modify_activation"),
 
@@ -114,6 +120,8 @@ use rule attribution as distant_prompts with:
     output:
         makes("04_distant_prompts"),
         notebook=executed("04_distant_prompts"),
+    log:
+        executed("04_distant_prompts").replace(".ipynb", ".log"),
     params:
         parameters("04_distant_prompts"),
 
@@ -125,6 +133,8 @@ use rule attribution as trigger_examples with:
     output:
         makes("05_trigger_examples"),
         notebook=executed("05_trigger_examples"),
+    log:
+        executed("05_trigger_examples").replace(".ipynb", ".log"),
     params:
         parameters("05_trigger_examples"),
 
@@ -136,6 +146,8 @@ use rule attribution as edit_facts with:
     output:
         makes("06_edit_facts"),
         notebook=executed("06_edit_facts"),
+    log:
+        executed("06_edit_facts").replace(".ipynb", ".log"),
     params:
         parameters("06_edit_facts"),
 
@@ -147,6 +159,8 @@ use rule attribution as erase_relation with:
     output:
         makes("07_erase_relation"),
         notebook=executed("07_erase_relation"),
+    log:
+        executed("07_erase_relation").replace(".ipynb", ".log"),
     params:
         parameters("07_erase_relation"),
 
@@ -161,6 +175,8 @@ use rule attribution as chapter with:
         *[RUNS.run(step).executed for step in STEPS if not RUNS.each(step)],
     output:
         notebook=f"{RUNS.results}/notebooks/{{chapter}}.ipynb",
+    log:
+        f"{RUNS.results}/notebooks/{{chapter}}.log",
     params:
         lambda wildcards: parameters(wildcards.chapter)({}),
     wildcard_constraints:

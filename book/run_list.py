@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from kn_utils.facts import Dataset, load_dataset
 from kn_utils.paths import ROOT, model_name
