@@ -101,6 +101,8 @@ def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -
     """Return whether published knowledge neurons are those of a run: of the same relations and made with the same inputs."""
     if (results.model, results.dataset, results.relations) != (run.model, run.dataset.name, list(relations)):
         return False
+    if not all(run.path("knowledge_neurons", relation).is_file() for relation in relations):
+        return False
     made = results.provenance("knowledge_neurons")
     return all(made[relation]["inputs"] == run.made_with("knowledge_neurons", relation) for relation in relations)
 

@@ -93,8 +93,9 @@ def half_the_paper(condition: Condition) -> Condition:
 
 
 def number(value: float) -> str:
-    """Return a number with at least three figures, as text."""
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    """Return a number as text, with one decimal from 10 on and two below."""
+    text = f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return text.replace("-", "−")  # after a hyphen a browser may break the line
 
 
 def intervals(

@@ -1,0 +1,129 @@
+"""Our own results as they are published: written from a run, read back, and shown by notebook 00."""
+
+import shutil
+from dataclasses import replace
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+import tiny_folders
+
+from kn_utils import published
+from kn_utils.attribution import Method
+from kn_utils.facts import load_dataset
+from kn_utils.neurons import Thresholds
+from kn_utils.paths import ROOT
+from kn_utils.published import COLUMNS, PublishedResults, is_same_run, publish, published_results
+from kn_utils.results import read_provenance
+from kn_utils.runs import Run
+from kn_utils.steps.attribution import attribute_relation
+from kn_utils.steps.knowledge_neurons import find_neurons
+from kn_utils.steps.modify_activation import modify_activations
+
+LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
+TEMPLATES = [*tiny_folders.TEMPLATES["P36"], "[X] is home to [Y].", "The country of [X] is [Y]", "[X] is known for [Y] ."]
+RUN = ["P36", "P101"]
+
+
+@pytest.fixture(scope="module")
+def run(loaded, tmp_path_factory):
+    """Steps 1 to 3 of two of the three relations."""
+    folder = tmp_path_factory.mktemp("published")
+    data = tiny_folders.write_data(folder / "tiny", templates=dict.fromkeys(tiny_folders.FACTS, TEMPLATES))
+    lm, run = loaded("bert"), Run("tiny-bert", load_dataset(data), results_dir=folder / "results")
+    for relation in RUN:
+        attribute_relation(lm, run, relation, Method())
+        find_neurons(run, relation, LOW)
+        modify_activations(lm, run, relation)
+    return run
+
+
+@pytest.fixture(scope="module")
+def results(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    publish(run, folder)
+    return PublishedResults("tiny-bert", "tiny", folder)
+
+
+def test_published_tables_are_those_of_the_run(run, results):
+    whole = [table for table, columns in COLUMNS.items() if columns == published.ALL and run.path(table, "P36").is_file()]
+    assert whole == ["facts", "prompts", "knowledge_neurons", "refinement", "modify_activation"]
+    for table in whole:
+        for relations in (RUN, ["P101"]):
+            pd.testing.assert_frame_equal(results.read(table, relations), run.read(table, relations))
+        assert results.provenance(table) == {name: read_provenance(run.path(table, name)) for name in RUN}
+
+
+def test_of_completeness_only_the_layers_are_published(results):
+    layers = results.read("completeness", RUN)
+    assert layers.groupby("relation")["layer"].agg(list).to_dict() == {name: [0, 1, 2] for name in RUN}
+
+
+def test_published_results_are_found_by_model_and_data_set(results):
+    assert published_results(results.folder) == [results] and results.relations == RUN
+
+
+def test_what_is_not_published_is_named(results):
+    with pytest.raises(
+        FileNotFoundError, match="no table edit_facts is published of tiny-bert on tiny; tables there: completeness, "
+    ):
+        results.read("edit_facts", RUN)
+    with pytest.raises(FileNotFoundError, match="has no P30"):
+        results.read("facts", ["P36", "P30"])
+
+
+def test_a_damaged_file_is_an_error(run, tmp_path):
+    [facts, *_] = publish(run, tmp_path)
+    facts.write_bytes(facts.read_bytes()[:-8])
+    with pytest.raises(ValueError, match="damaged"):
+        PublishedResults("tiny-bert", "tiny", tmp_path).read("facts", RUN)
+
+
+def test_publishing_again_leaves_nothing_of_before(run, tmp_path):
+    earlier = tmp_path / "tiny-bert" / "tiny" / "erase_dose.parquet"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
+    assert earlier not in publish(run, tmp_path) and not earlier.exists()
+
+
+def test_a_run_without_tables_says_what_to_run(run, tmp_path):
+    empty = Run("tiny-bert", run.dataset, results_dir=tmp_path / "results")
+    with pytest.raises(FileNotFoundError, match="run notebooks/01_attribution.ipynb"):
+        publish(empty, tmp_path / "published")
+    assert not (tmp_path / "published").exists()
+
+
+def test_only_a_run_of_the_same_relations_and_inputs_is_the_same(run, results, tmp_path):
+    assert is_same_run(results, run, RUN)
+    assert not is_same_run(results, run, ["P36"])
+    shutil.copytree(run.results_dir, tmp_path / "results")
+    again = replace(run, results_dir=tmp_path / "results")
+    find_neurons(again, "P101", Thresholds())
+    assert not is_same_run(results, again, RUN)
+    again.path("knowledge_neurons", "P101").unlink()
+    assert not is_same_run(results, again, RUN)
+
+
+@pytest.mark.slow
+def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of, tmp_path):
+    data = run.dataset.locate("pairs").parent
+    parameters = {
+        "relation": "P36,P101",
+        "model": str(folder_of("bert")),
+        "dataset": str(data),
+        "results_dir": str(run.results_dir),
+    }
+    output = tmp_path / "00_report.ipynb"
+    papermill.execute_notebook(ROOT / "notebooks/00_report.ipynb", output, parameters, kernel_name="python3", progress_bar=False)
+    shown = [
+        out["data"]
+        for cell in nbformat.read(output, 4).cells
+        if cell.cell_type == "code"
+        for out in cell.outputs
+        if "data" in out
+    ]
+    pages = "".join(data.get("text/html", "") for data in shown)
+    assert "there is no table edit_facts of these relations" in pages and "P19 is not among the relations" in pages
+    assert any("image/png" in data for data in shown)
+    assert "cannot be tested here" in shown[-1]["text/markdown"]
