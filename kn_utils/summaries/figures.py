@@ -20,7 +20,8 @@ def layer_intervals(neurons: pd.DataFrame, n_layers: int, seed: int) -> pd.DataF
 
         def shares(drawn: np.ndarray, values=values) -> np.ndarray:
             per_layer = values[drawn].sum(axis=0)
-            return 100 * per_layer / per_layer.sum()
+            with np.errstate(invalid="ignore"):  # no neurons at all have no shares: NaN
+                return 100 * per_layer / per_layer.sum()
 
         interval = bootstrap_interval(shares, counts.index.get_level_values("relation"), seed)
         rows += zip([method] * n_layers, range(1, n_layers + 1), *interval, strict=True)
