@@ -11,7 +11,7 @@ SIGNS = {"replicated": "● replicated", "partly": "◐ partly", "not replicated
 
 
 def verdict_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per claim: the contrast that is the claim itself, in the paper and here, how many conditions hold, the verdict."""
+    """Return a row per claim: the contrast that is the claim itself, in the paper and here, how many controls hold, the verdict."""
     return pd.DataFrame([_claim(one) | _contrast(one) | {"verdict": SIGNS.get(one.verdict, UNTESTED)} for one in judged])
 
 
@@ -71,8 +71,16 @@ def _claim(one: Judged) -> dict[str, str]:
 def _contrast(one: Judged) -> dict[str, str]:
     if not one.conditions:
         return {}
-    held = sum(condition.holds for condition in one.conditions)
-    return _row(one.conditions[0]) | {"conditions that hold": f"{held} of {len(one.conditions)}"}
+    first, *others = one.conditions
+    return _row(first) | {
+        "controls": _held([condition for condition in others if not condition.is_size]),
+        "size": _held([condition for condition in others if condition.is_size]),
+    }
+
+
+def _held(conditions: Sequence[Condition]) -> str:
+    """How many of the conditions hold, if there are any."""
+    return f"{sum(condition.holds for condition in conditions)} of {len(conditions)} hold" if conditions else "–"
 
 
 def _first(one: Judged) -> str:
