@@ -42,15 +42,14 @@ class RunList:
             if settings.get("jobs") not in JOBS:
                 raise ValueError(f"jobs of {notebook} is {settings.get('jobs')!r}; it must be one of {', '.join(JOBS)}")
             if not self.relations(notebook):
-                raise ValueError(
-                    f"{notebook} has no relation to run over: none of {settings['relations']} is among {config['relations']}"
-                )
+                chosen = ", ".join(self.dataset.select(config["relations"]))
+                raise ValueError(f"{notebook} has no relation to run over: none of {settings['relations']} is among {chosen}")
 
     def relations(self, notebook: str) -> list[str]:
         """Return the relations that a notebook runs over: its own ones among those of the whole list."""
         chosen = self.dataset.select(self.config["relations"])
         own = self.config["notebooks"][notebook].get("relations", "all")
-        return [name for name in self.dataset.select(own) if name in chosen]
+        return chosen if own == "all" else [name for name in own.split(",") if name in chosen]
 
     def each(self, notebook: str) -> bool:
         """Return whether a notebook runs once for each relation."""

@@ -1,0 +1,183 @@
+"""The book's own code: which notebooks run with which parameters, what may be published, and how it becomes pages."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import tiny_folders
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from kn_utils.paths import MADE_BY, ROOT
+from kn_utils.results import read_provenance, read_table
+
+sys.path.append(str(ROOT / "book"))
+import pages
+from gate import problems
+from run_list import RunList
+from run_notebook import run_notebook
+
+CONFIG = yaml.safe_load((ROOT / "book/runs.yml").read_text(encoding="utf-8"))
+
+
+def of(**changes):
+    return RunList(CONFIG | changes)
+
+
+# ---- the run list
+
+
+def test_every_notebook_is_in_the_run_list_and_every_page_exists():
+    assert list(CONFIG["notebooks"]) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    listed = [name for part in CONFIG["contents"] for name in part["pages"]]
+    assert sorted(listed) == sorted({*CONFIG["notebooks"], *(name for name in listed if (ROOT / f"book/{name}.md").is_file())})
+    assert len(set(listed)) == len(listed)
+
+
+def test_a_notebook_runs_for_each_relation_and_once_more_for_all_or_together():
+    runs = of(relations="P36,P19").all_runs()
+    attribution = [run for run in runs if run.notebook == "01_attribution"]
+    assert [run.parameters["relation"] for run in attribution] == ["P36", "P19", "P36,P19"]
+    assert [run.page for run in attribution] == [
+        "book/relations/P36.ipynb",
+        "book/relations/P19.ipynb",
+        "book/notebooks/01_attribution.ipynb",
+    ]
+    assert [run.parameters["relation"] for run in runs if run.notebook == "07_erase_relation"] == ["P19"]
+    assert all(run.parameters.items() >= {"model": "starter", "n_facts": 20, "seed": 42}.items() for run in runs)
+    assert attribution[0].parameters["quadrature"] == "gauss-legendre"
+
+
+def test_all_facts_is_the_notebooks_none():
+    assert of(n_facts="all").run("02_knowledge_neurons").parameters["n_facts"] is None
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"relations": "P9999"}, "data set 'starter' has no relation ['P9999']"),
+        ({"dataset": "no/folder"}, "unknown data set 'no/folder'"),
+        ({"notebooks": {"99_none": {"jobs": "each"}}}, "the run list names 99_none, but there is no notebooks/99_none.ipynb"),
+        (
+            {"notebooks": {"01_attribution": {"jobs": "often"}}},
+            "jobs of 01_attribution is 'often'; it must be one of each, together",
+        ),
+        ({"relations": "P36"}, "07_erase_relation has no relation to run over: none of P19,P27,P106,P937 is among P36"),
+    ],
+)
+def test_a_wrong_run_list_says_what_is_wrong(changes, message):
+    with pytest.raises((ValueError, FileNotFoundError)) as failure:
+        of(**changes)
+    assert message in str(failure.value)
+
+
+# ---- the gate
+
+
+def ran(*sources, parameters=None):
+    cells = [new_markdown_cell("# A title\nand words"), *(new_code_cell(source, execution_count=1) for source in sources)]
+    return new_notebook(cells=cells, metadata={"papermill": {"parameters": parameters or {}}})
+
+
+def test_a_notebook_that_ran_as_asked_may_be_published():
+    executed = ran("x = 1", parameters={"n": None})
+    executed.cells.insert(1, new_code_cell("n = None", execution_count=1, metadata={"tags": ["injected-parameters"]}))
+    assert problems(executed, ran("x = 1"), {"n": None}) == []
+
+
+def test_what_may_not_be_published():
+    failed = ran("1 / 0")
+    failed.cells[1].outputs = [new_output("error", ename="ZeroDivisionError", evalue="division by zero")]
+    assert problems(failed, ran("1 / 0"), {}) == ["cell 1 failed: ZeroDivisionError: division by zero"]
+    skipped = ran("x = 1", "y = 2")
+    skipped.cells[2].execution_count = None
+    assert problems(skipped, ran("x = 1", "y = 2"), {}) == ["code cells 2 were not executed"]
+    other = ran("x", parameters={"seed": 1, "extra": 2})
+    assert problems(other, ran("x"), {"seed": 42, "n": None}) == [
+        "it ran with extra = 2 where None is asked for",
+        "it ran with n = None where None is asked for",
+        "it ran with seed = 1 where 42 is asked for",
+    ]
+    assert problems(ran("x = 1"), ran("x = 2"), {}) == ["its cells are not those of the notebook as it is stored now"]
+
+
+# ---- pages
+
+
+def test_a_page_has_folded_code_a_title_of_its_own_and_no_progress_bars():
+    executed = ran("x = 1")
+    executed.metadata["widgets"] = {"state": 1}
+    executed.cells[1].outputs = [
+        new_output("display_data", {pages.WIDGET: {}, "text/plain": "100%"}),
+        new_output("stream", name="stderr", text="100%"),
+        new_output("stream", name="stdout", text="kept"),
+    ]
+    made = pages.page(executed, "P36 · capital")
+    assert made.cells[0].source == "# P36 · capital\nand words"
+    assert made.cells[1].metadata["tags"] == ["hide-input"]
+    assert [output.get("text") for output in made.cells[1].outputs] == ["kept"]
+    assert "widgets" not in made.metadata and "widgets" in executed.metadata
+
+
+def test_the_table_of_contents_follows_the_run_list():
+    contents = pages.table_of_contents(of(relations="P36,P19"))
+    assert contents["root"] == "notebooks/00_report"
+    first = contents["parts"][0]["chapters"][0]
+    assert first == {"file": "notebooks/01_attribution", "sections": [{"file": "relations/P36"}, {"file": "relations/P19"}]}
+    assert [part["caption"] for part in contents["parts"]] == [part["caption"] for part in CONFIG["contents"]]
+
+
+# ---- running
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+def test_a_parameter_the_notebook_does_not_have_is_an_error(tmp_path):
+    template = tmp_path / "one.ipynb"
+    nbformat.write(
+        new_notebook(cells=[new_code_cell("n: int = 1", metadata={"tags": ["parameters"]})], metadata=KERNEL), template
+    )
+    with pytest.raises(ValueError, match="has no parameter m; it has: n"):
+        run_notebook(template, tmp_path / "out.ipynb", {"m": 2})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_kept_under_another_name(tmp_path):
+    template = tmp_path / "one.ipynb"
+    cells = [new_code_cell("n: int = 1", metadata={"tags": ["parameters"]}), new_code_cell("1 / n")]
+    nbformat.write(new_notebook(cells=cells, metadata=KERNEL), template)
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        run_notebook(template, tmp_path / "out.ipynb", {"n": 0})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.ipynb", "out.failed.ipynb"]
+
+
+def snakemake(folder, target, runs, **config):
+    """Call the workflow in a folder of its own, for a data set with the relations of `runs`."""
+    for name in ("book", "kn_utils", "notebooks"):
+        (folder / name).symlink_to(ROOT / name) if not (folder / name).exists() else None
+    (folder / "runs.json").write_text(json.dumps(runs | {name: str(value) for name, value in config.items()}))
+    command = [sys.executable, "-m", "snakemake", str(target), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    done = subprocess.run([*command, "--cores", "1", "--configfile", "runs.json"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_workflow_makes_tables_and_a_second_call_does_nothing(folder_of, tmp_path):
+    data = tiny_folders.write_data(tmp_path / "tiny")
+    config = {"model": folder_of("bert"), "dataset": data, "results_dir": tmp_path / "results", "n_facts": "all"}
+    runs = {"relations": "P36", "notebooks": {"07_erase_relation": {"relations": "all"}}}
+    tables = tmp_path / "results" / "tiny-bert" / "tiny"
+    target = tables / "knowledge_neurons" / "P36.parquet"
+    first = snakemake(tmp_path, target, runs, **config)
+    assert "2 of 2 steps" in first
+    for table in (*MADE_BY["01_attribution"], *MADE_BY["02_knowledge_neurons"]):
+        assert set(read_table(tables / table / "P36.parquet")["relation"]) <= {"P36"}
+    assert "Nothing to be done" in snakemake(tmp_path, target, runs, **config)
+    made = read_provenance(target)["finished"]
+    (tables / "notebooks" / "02_knowledge_neurons.ipynb").unlink()
+    assert "1 of 1 steps" in snakemake(tmp_path, tables / "notebooks" / "02_knowledge_neurons.ipynb", runs, **config)
+    assert read_provenance(target)["finished"] == made  # the table was kept, not made again
