@@ -1,7 +1,9 @@
 """Our own results as they are published: written from a run, read back, and shown by notebook 00."""
 
 import shutil
+import sys
 from dataclasses import replace
+from functools import partial
 
 import nbformat
 import pandas as pd
@@ -92,6 +94,15 @@ def test_a_run_without_tables_says_what_to_run(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="run notebooks/01_attribution.ipynb"):
         publish(empty, tmp_path / "published")
     assert not (tmp_path / "published").exists()
+
+
+def test_the_command_publishes_and_says_how_much(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(published, "publish", partial(publish, folder=tmp_path))
+    folder = str(run.dataset.locate("pairs").parent)
+    monkeypatch.setattr(sys, "argv", ["published", run.model, folder, "--results-dir", str(run.results_dir)])
+    published.main()
+    assert f"{tmp_path / 'tiny-bert' / 'tiny' / 'refinement.parquet'}: " in capsys.readouterr().out
+    assert published_results(tmp_path)
 
 
 def test_only_a_run_of_the_same_relations_and_inputs_is_the_same(run, results, tmp_path):
