@@ -52,7 +52,7 @@ def test_published_tables_are_those_of_the_run(run, results):
     whole = [table for table, columns in COLUMNS.items() if columns == published.ALL and run.path(table, "P36").is_file()]
     assert whole == ["facts", "prompts", "knowledge_neurons", "refinement", "modify_activation"]
     for table in whole:
-        for relations in (RUN, ["P101"]):
+        for relations in (RUN, ["P101"], RUN[::-1]):
             pd.testing.assert_frame_equal(results.read(table, relations), run.read(table, relations))
         assert results.provenance(table) == {name: read_provenance(run.path(table, name)) for name in RUN}
 
