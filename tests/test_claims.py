@@ -182,7 +182,7 @@ def edits(ours, random, rise):
 
 def test_edits_are_compared_with_random_neurons_of_the_same_facts():
     claim, templates, size = edit_rate("success", edits([1, 1, 1, 0], [0, 0, 0, 1], 0), seed=0)
-    assert (claim.value, templates.value, claim.n, claim.unit) == (50, 50, 4, "edits")
+    assert (claim.value, templates.value, claim.n, claim.unit) == (50, 50, 4, "edits in 1 relation")
     assert not claim.holds and size.paper.value == pytest.approx(34.4)  # one edit in four the other way: too few
     assert verdict(edit_rate("success", edits([1, 1, 1, 1], [0, 0, 0, 0], 0), seed=0)) == REPLICATED
     with pytest.raises(NoDataError, match="no fact was edited"):
@@ -224,6 +224,20 @@ def test_what_has_not_been_run_cannot_be_tested_and_says_which_notebook_to_run()
     )
     assert by_claim["erasing P19 raises its perplexity more than that of all others"] == "P19 is not among the relations"
     assert all(by_claim.values())
+
+
+def test_relations_without_a_table_are_left_out():
+    made = {"P19": pd.DataFrame({"value": [1]}), "P36": pd.DataFrame({"value": [2, 3]})}
+
+    def read(table, relations):
+        if missing := [name for name in relations if name not in made]:
+            raise FileNotFoundError(missing[0])
+        return pd.concat([made[name] for name in relations])
+
+    seen = []
+    claim = Claim("5.1", "it changes", ("edit_facts",), lambda tables, seed: seen.append(tables["edit_facts"]) or [HOLDS])
+    assert judge(claim, read, ["P19", "P20", "P36"], seed=0).verdict == REPLICATED
+    assert seen[0]["value"].tolist() == [1, 2, 3]
 
 
 def test_an_empty_table_cannot_be_tested_and_a_damaged_one_is_an_error():

@@ -20,6 +20,12 @@ def edits(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {"ours": scaled[~random], "random": scaled[random].reindex(scaled[~random].index)}
 
 
+def counted(edited: pd.DataFrame) -> tuple[int, str]:
+    """Return how many edits there are, and what they are, with the number of relations."""
+    relations = edited.index.get_level_values("relation").nunique()
+    return len(edited), f"edits in {relations} relation{'s' * (relations > 1)}"
+
+
 def edit_rate(outcome: str, tables: Tables, seed: int) -> list[Condition]:
     """Edits change the answer, or make it the new object (`outcome` "changed" or "success"), unlike those of random neurons (5.1)."""
     own, random = edits(tables["edit_facts"]).values()
@@ -30,14 +36,13 @@ def edit_rate(outcome: str, tables: Tables, seed: int) -> list[Condition]:
     claim = Condition(
         "% of edits, ours minus random neurons'",
         *found[0],
-        len(own),
-        "edits",
+        *counted(own),
         above=0,
         paper=reported(np.subtract, name, f"{name}_random"),
     )
     return [
         claim,
-        Condition("the same over all templates of the fact", *found[1], len(own), "edits", above=0),
+        Condition("the same over all templates of the fact", *found[1], *counted(own), above=0),
         half_the_paper(claim),
     ]
 

@@ -109,7 +109,8 @@ CLAIMS = (
 def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judged:
     """Test one claim; `read` returns a table of relations, as `Run.read` or `PublishedResults.read`.
 
-    A missing or empty table means that the claim cannot be tested. Raises ValueError for damaged tables, or tables of another run.
+    Relations without a table are left out; if none has one, or all are empty, the claim cannot be tested. Raises ValueError for damaged
+    tables, or tables of another run.
     """
     if claim.conditions is None:
         return Judged(claim, reason=claim.remark)
@@ -128,10 +129,18 @@ def judge_all(read: Read, relations: Sequence[str], seed: int) -> list[Judged]:
 
 
 def _read(read: Read, name: str, relations: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = read(name, relations)
-    except FileNotFoundError:
-        raise NoDataError(f"there is no table {name} of these relations: notebook {NOTEBOOK_OF[name]} makes it") from None
+    found = _made(read, name, relations)
+    if not found:
+        raise NoDataError(f"there is no table {name} of these relations: notebook {NOTEBOOK_OF[name]} makes it")
+    table = pd.concat(found, ignore_index=True)
     if table.empty:
         raise NoDataError(f"the table {name} is empty: notebook {NOTEBOOK_OF[name]} says why")
     return table
+
+
+def _made(read: Read, name: str, relations: Sequence[str]) -> list[pd.DataFrame]:
+    """A table of those relations for which it was made: edits and erasures are often run for some alone."""
+    try:
+        return [read(name, relations)]
+    except FileNotFoundError:
+        return [own for relation in relations for own in _made(read, name, [relation])] if len(relations) > 1 else []
