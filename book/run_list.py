@@ -43,13 +43,20 @@ class RunList:
                 raise ValueError(f"jobs of {notebook} is {settings.get('jobs')!r}; it must be one of {', '.join(JOBS)}")
             if not self.relations(notebook):
                 chosen = ", ".join(self.dataset.select(config["relations"]))
-                raise ValueError(f"{notebook} has no relation to run over: none of {settings['relations']} is among {chosen}")
+                raise ValueError(
+                    f"{notebook} has no relation to run over: none of {self._own_relations(notebook)} is among {chosen}"
+                )
 
     def relations(self, notebook: str) -> list[str]:
         """Return the relations that a notebook runs over: its own ones among those of the whole list."""
         chosen = self.dataset.select(self.config["relations"])
-        own = self.config["notebooks"][notebook].get("relations", "all")
+        own = self._own_relations(notebook)
         return chosen if own == "all" else [name for name in own.split(",") if name in chosen]
+
+    def _own_relations(self, notebook: str) -> str:
+        settings = self.config["notebooks"][notebook]
+        own = settings.get("relations", "all")
+        return own if self.config["n_facts"] == "all" else settings.get("relations_of_a_draw", own)
 
     def each(self, notebook: str) -> bool:
         """Return whether a notebook runs once for each relation."""
