@@ -6,5 +6,5 @@ Under Sphinx 7.4 it declares its settings twice ("Identifier 'THEBE_JS_URL' has 
 
 def setup(app):
     for listeners in app.events.listeners.values():
-        listeners[:] = [listener for listener in listeners if listener.handler.__name__ != "init_thebe_core"]
+        listeners[:] = [listener for listener in listeners if getattr(listener.handler, "__name__", "") != "init_thebe_core"]
     return {"parallel_read_safe": True, "parallel_write_safe": True}
