@@ -204,5 +204,7 @@ rule html:
         sorted(map(str, Path("kn_utils").rglob("*.py"))),
     output:
         "book/_build/html/index.html",
+    params:
+        repository=os.environ.get("REPOSITORY", ""),  # makes the launch buttons; read by book/_ext/repository.py
     shell:
         "{sys.executable} -m jupyter_book build book -W -n --keep-going && touch {output}"

@@ -30,3 +30,8 @@ def table_path(results_dir: str | Path, model: str, dataset: str, step: str, rel
     A relative `results_dir` lies in this repository, whatever folder a notebook runs in.
     """
     return ROOT / results_dir / model / dataset / step / f"{relation}.parquet"
+
+
+def readable_path(path: Path) -> Path:
+    """Return a path as a reader is shown it: from this repository on, if it lies in it."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path

@@ -23,6 +23,7 @@ import torch
 from tqdm.auto import tqdm
 
 import kn_utils
+from kn_utils.paths import readable_path
 
 PROVENANCE = b"knowledge_neurons"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -99,13 +100,13 @@ def _is_finished(main: Path, tables: dict[str, Path], inputs: dict) -> bool:
     wanted = json.loads(json.dumps(inputs))
     for path in reversed(tables.values()):
         if not path.is_file():
-            print(f"{main.stem}: {path}, made with {main}, is missing; computing both anew")
+            print(f"{main.stem}: {readable_path(path)}, made with {readable_path(main)}, is missing; computing both anew")
             return False
         found = read_provenance(path).get("inputs", {})
         if changed := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
-            print(f"{main.stem}: {path} was made with other {', '.join(changed)}; computing it anew")
+            print(f"{main.stem}: {readable_path(path)} was made with other {', '.join(changed)}; computing it anew")
             return False
-    print(f"{main.stem}: reusing {main}")
+    print(f"{main.stem}: reusing {readable_path(main)}")
     return True
 
 

@@ -4,6 +4,7 @@ import functools
 import http.server
 import os
 import re
+import shutil
 import threading
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,13 +17,13 @@ from kn_utils.paths import ROOT
 
 BOOK = Path(os.environ.get("KN_BOOK", ROOT / "book"))
 HTML = BOOK / "_build/html"
-CHROMIUM = Path("/usr/bin/chromium")  # Debian's; Playwright's own browsers are not downloaded
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)  # Playwright's own are not downloaded
 PHONE = 390
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}"),
+    pytest.mark.skipif(not CHROMIUM, reason="there is no chromium or google-chrome"),
     pytest.mark.skipif(not (HTML / "index.html").is_file(), reason=f"there is no book in {HTML}: make book"),
 ]
 
