@@ -256,6 +256,7 @@ def test_the_tables_show_every_verdict_with_its_numbers():
     part = judge(Claim("9", "it is so", conditions=lambda tables, seed: results), lambda *_: None, [], seed=0)
     untested = judge(Claim("9", "it takes a second", remark="other hardware"), lambda *_: None, [], seed=0)
     shown = tables.verdict_table([part, untested])
+    assert shown["claim"].tolist() == ["9: it is so\n→ more", "9: it takes a second"]
     assert shown["verdict"].tolist() == ["◐ partly", UNTESTED] and shown.loc[0, ["controls", "size"]].tolist() == [
         "0 of 1 hold",
         "–",

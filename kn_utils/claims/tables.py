@@ -11,8 +11,11 @@ SIGNS = {"replicated": "● replicated", "partly": "◐ partly", "not replicated
 
 
 def verdict_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per claim: the contrast that is the claim itself, in the paper and here, how many controls hold, the verdict."""
-    return pd.DataFrame([_claim(one) | _contrast(one) | {"verdict": SIGNS.get(one.verdict, UNTESTED)} for one in judged])
+    """Return a row per claim: its verdict, the contrast that is the claim itself, in the paper and here, and how many controls hold.
+
+    The contrast stands below the claim, on a line of its own.
+    """
+    return pd.DataFrame([_claim(one, with_contrast=True) | {"verdict": _signed(one)} | _contrast(one) for one in judged])
 
 
 def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
@@ -27,8 +30,8 @@ def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
 def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
     """Return a row per claim that is not replicated, with the conditions that fail or the reason why it cannot be tested."""
     return pd.DataFrame(
-        [_claim(one) | {"verdict": SIGNS.get(one.verdict, UNTESTED), "because": one.why} for one in judged if one.why],
-        columns=["section", "claim", "verdict", "because"],
+        [_claim(one) | {"verdict": _signed(one), "because": one.why} for one in judged if one.why],
+        columns=["claim", "verdict", "because"],
     )
 
 
@@ -36,8 +39,7 @@ def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
     """Return a row per claim and a column per run with its verdict and, where it could be tested, what was measured."""
     return pd.DataFrame(
         [
-            _claim(same[0])
-            | {name: f"{SIGNS.get(one.verdict, UNTESTED)} {_first(one)}" for name, one in zip(runs, same, strict=True)}
+            _claim(same[0]) | {name: f"{_signed(one)} {_first(one)}" for name, one in zip(runs, same, strict=True)}
             for same in zip(*runs.values(), strict=True)
         ]
     )
@@ -64,15 +66,20 @@ def _short(value: object) -> str:
     return "all" if value is None else str(value)[:14]
 
 
-def _claim(one: Judged) -> dict[str, str]:
-    return {"section": one.claim.section, "claim": one.claim.says}
+def _signed(one: Judged) -> str:
+    return SIGNS.get(one.verdict, UNTESTED)
+
+
+def _claim(one: Judged, with_contrast: bool = False) -> dict[str, str]:
+    contrast = f"\n→ {one.conditions[0].says}" if with_contrast and one.conditions else ""
+    return {"claim": f"{one.claim.section}: {one.claim.says}{contrast}"}
 
 
 def _contrast(one: Judged) -> dict[str, str]:
     if not one.conditions:
         return {}
     first, *others = one.conditions
-    return _row(first) | {
+    return _values(first) | {
         "controls": _held([condition for condition in others if not condition.is_size]),
         "size": _held([condition for condition in others if condition.is_size]),
     }
@@ -88,9 +95,12 @@ def _first(one: Judged) -> str:
 
 
 def _row(condition: Condition) -> dict[str, str]:
+    return {"contrast": condition.says} | _values(condition)
+
+
+def _values(condition: Condition) -> dict[str, str]:
     paper = condition.paper
     return {
-        "contrast": condition.says,
         "paper": f"{number(paper.value)}{'' if paper.checked else ' *'}" if paper else "–",
         "ours [95 % interval]": condition.measured,
         "n": f"{condition.n:,} {condition.unit}",
