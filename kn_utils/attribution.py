@@ -7,26 +7,27 @@ from torch import Tensor
 
 from kn_utils.models import LanguageModel
 from kn_utils.prompts import Batch
-from kn_utils.quadrature import Rule, gauss_legendre, left_riemann
+from kn_utils.quadrature import NESTED, Rule, gauss_legendre, left_riemann, nested
 from kn_utils.scaled_copies import Pass, scaled_gradients
 
 QUADRATURES = ("released", "gauss-legendre")
 PRECISIONS = ("float32", "bfloat16")
 RELEASED_NODES = 20
-FIRST_NODES = 2
-LEAST_SHRINKAGE = 0.1
+LARGER = (128, 256, 512)  # nodes of the rules tried after the nested ones
+LEAST_SHRINKAGE = 0.2
 KEPT_SHARE = 0.1  # of a prompt's largest score: what step 1 stores, as the authors' released code
-MOST_NODES = {"float32": 512, "bfloat16": 32}  # beyond 32 nodes bfloat16's rounding is larger than the quadrature's error
+MOST_NODES = {"float32": LARGER[-1], "bfloat16": 31}  # beyond 31 nodes bfloat16's rounding is larger than the quadrature's error
 
 
 @dataclass(frozen=True)
 class Method:
     """How to integrate. Raises ValueError for a value that is not allowed.
 
-    `released` is the authors' sum of 20 left nodes. `gauss-legendre` doubles the nodes of each prompt and layer until neither the
-    estimated error of any score nor the completeness gap exceeds `tolerance` of the prompt's largest score, or 512 nodes are reached,
-    which the stored error then shows. With `bfloat16` the matrix products are computed in that type; its rounding would drown the gap,
-    so the last change stands for the error, up to 32 nodes. `max_memory_gb` bounds the memory of one pass.
+    `released` is the authors' sum of 20 left nodes. `gauss-legendre` adds nodes for each prompt and layer, to nested rules of 1 to 63 and
+    then with larger ones, until neither the estimated error of any score nor the completeness gap exceeds `tolerance` of the prompt's
+    largest score, or 512 nodes are reached, which the stored error then shows. With `bfloat16` the matrix products are computed in that
+    type; its rounding would drown the gap, so the last change stands for the error, up to 31 nodes. `max_memory_gb` bounds the memory of
+    one pass.
     """
 
     quadrature: str = "released"
@@ -58,7 +59,7 @@ class Method:
 
     def prompts_at_once(self, lm: LanguageModel, length: int) -> int:
         """How many prompts of `length` tokens to attribute together; at least 1."""
-        nodes = RELEASED_NODES if self.quadrature == "released" else 2 * FIRST_NODES
+        nodes = RELEASED_NODES if self.quadrature == "released" else NESTED[1] + 1
         return max(1, self.nodes_at_once(lm, length) // nodes)
 
 
@@ -94,15 +95,16 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
     Raises FloatingPointError if a score is not a finite number.
     """
     released = method.quadrature == "released"
-    rule = left_riemann(RELEASED_NODES) if released else gauss_legendre(FIRST_NODES).with_zero()
-    score, first = _integrate(lm, batch, rule, torch.ones(lm.n_layers, dtype=torch.bool), method)
+    rule = left_riemann(RELEASED_NODES) if released else nested(0).with_zero()
+    every_layer = torch.ones(lm.n_layers, dtype=torch.bool)
+    sums, first = _integrate(lm, batch, rule, every_layer, method)
     probability = first.probability.cpu().double()
     at_zero = torch.stack([layer.probability[0] for layer in first.layers], dim=1).cpu().double()
     total = probability[:, None] - at_zero  # what each layer's scores should add up to
     if released:
-        nodes, error = torch.full(total.shape, RELEASED_NODES), torch.full(total.shape, torch.nan)
+        score, nodes, error = sums[0], torch.full(total.shape, RELEASED_NODES), torch.full(total.shape, torch.nan)
     else:
-        score, nodes, error = _refine(lm, batch, score, total, method)
+        score, nodes, error = _refine(lm, batch, sums, total, method)
     if not score.isfinite().all():
         raise FloatingPointError(
             f"{lm.name}: a score is not a finite number: its weights may be damaged, or precision='bfloat16' too coarse"
@@ -112,18 +114,25 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
     )
 
 
-def _refine(lm: LanguageModel, batch: Batch, score: Tensor, total: Tensor, method: Method) -> tuple[Tensor, Tensor, Tensor]:
-    """Double the nodes of each prompt and layer until its estimated error and its completeness gap are within the tolerance."""
-    nodes = torch.full(total.shape, FIRST_NODES)
+def _refine(lm: LanguageModel, batch: Batch, sums: Tensor, total: Tensor, method: Method) -> tuple[Tensor, Tensor, Tensor]:
+    """Add nodes for each prompt and layer until its estimated error and its completeness gap are within the tolerance.
+
+    `sums` [6, B, layers, neurons] holds the scores by every nested rule as far as their nodes have been evaluated, and is added to.
+    """
+    score, nodes = sums[0], torch.full(total.shape, NESTED[0])
     error = torch.full(total.shape, torch.inf, dtype=torch.float64)
     gap = (score.double().sum(2) - total).abs()
-    n = FIRST_NODES
-    while (error > method.tolerance).any() and 2 * n <= MOST_NODES[method.precision]:
-        n = 2 * n
+    for level, n in enumerate((*NESTED, *LARGER)):
         wanted = error > method.tolerance
+        if level == 0 or n > MOST_NODES[method.precision] or not wanted.any():
+            continue
         rows = wanted.any(1).nonzero()[:, 0]
-        found, _ = _integrate(lm, batch.select(rows.to(batch.ids.device)), gauss_legendre(n), wanted[rows].any(0), method)
-        finer = torch.where(wanted[rows][:, :, None], found, score[rows])
+        rule = nested(level) if n in NESTED else gauss_legendre(n)
+        found, _ = _integrate(lm, batch.select(rows.to(batch.ids.device)), rule, wanted[rows].any(0), method)
+        if n in NESTED:
+            sums[:, rows] += found
+            found = sums[level : level + 1, rows]
+        finer = torch.where(wanted[rows][:, :, None], found[0], score[rows])
         finer_gap = (finer.double().sum(2) - total[rows]).abs()
         change = (finer - score[rows]).abs().amax(2)
         largest = finer.abs().amax((1, 2)).clamp_min(torch.finfo(finer.dtype).tiny)
@@ -137,7 +146,7 @@ def _refine(lm: LanguageModel, batch: Batch, score: Tensor, total: Tensor, metho
 def _error_left(change: Tensor, gap: Tensor, finer_gap: Tensor, method: Method) -> Tensor:
     """Estimate the finer rule's error: the coarser one's, which is about the change, shrunk as the gap shrank; at least the gap.
 
-    The gap is the error of the sum of a layer's scores, known exactly; it may be small by chance, so it counts for a tenth at least.
+    The gap is the error of the sum of a layer's scores, known exactly; it may be small by chance, so it counts for a fifth at least.
     """
     if method.bfloat16:
         return change
@@ -145,13 +154,16 @@ def _error_left(change: Tensor, gap: Tensor, finer_gap: Tensor, method: Method) 
 
 
 def _integrate(lm: LanguageModel, batch: Batch, rule: Rule, wanted: Tensor, method: Method) -> tuple[Tensor, Pass]:
-    """Return activation times the weighted mean gradient, [B, layers, neurons] (zero where not wanted), and the first pass made."""
+    """Return activation times the weighted mean gradient, for each of the rule's r weightings, and the first pass made.
+
+    The means are [r, B, layers, neurons], zero for layers that are not wanted.
+    """
     first, total = None, 0
     for chunk in rule.chunks(max(1, method.nodes_at_once(lm, batch.ids.shape[1]) // len(batch))):
         nodes = [chunk.nodes if layer else chunk.nodes[:0] for layer in wanted.tolist()]
         done = scaled_gradients(lm, batch, nodes, method.bfloat16)
-        weights = chunk.weights.to(done.layers[0].activation)
-        means = [torch.einsum("k,kbn->bn", weights[: len(layer.gradient)], layer.gradient) for layer in done.layers]
-        total = total + torch.stack(means, dim=1)
+        weights = chunk.weights.view(len(chunk.nodes), -1).to(done.layers[0].activation)
+        means = [torch.einsum("kr,kbn->rbn", weights[: len(layer.gradient)], layer.gradient) for layer in done.layers]
+        total = total + torch.stack(means, dim=2)
         first = first or done
     return (first.activation * total).cpu(), first

@@ -53,7 +53,7 @@ def test_a_notebook_runs_for_each_relation_and_once_more_for_all_or_together():
 def test_all_facts_is_the_notebooks_none_and_spares_no_relation():
     few, every = of(n_facts=20), of(n_facts="all")
     assert few.run("06_edit_facts").parameters["n_facts"] == 20 and every.run("06_edit_facts").parameters["n_facts"] is None
-    assert len(few.relations("06_edit_facts")) == 12 and every.relations("06_edit_facts") == every.dataset.relations
+    assert len(few.relations("06_edit_facts")) == 6 and every.relations("06_edit_facts") == every.dataset.relations
 
 
 @pytest.mark.parametrize(

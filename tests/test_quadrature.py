@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from kn_utils.quadrature import gauss_legendre, left_riemann
+from kn_utils.quadrature import NESTED, Rule, gauss_legendre, left_riemann, nested
 
 
 def integral(rule, function):
@@ -21,6 +22,37 @@ def test_gauss_legendre_is_exact_up_to_degree_2n_minus_1_and_no_further(n):
         assert integral(rule, lambda a, degree=degree: (2 * a - 1) ** degree) == pytest.approx((degree + 1) % 2 / (degree + 1))
     if n < 8:
         assert abs(integral(rule, lambda a: (2 * a - 1) ** (2 * n)) - 1 / (2 * n + 1)) > 1e-4
+
+
+def nested_rule(level):
+    """A nested rule put together from what it and those before add."""
+    added = [nested(lower) for lower in range(level + 1)]
+    return Rule(torch.cat([rule.nodes for rule in added]), torch.cat([rule.weights[:, level] for rule in added]))
+
+
+@pytest.mark.parametrize("level", range(len(NESTED)))
+def test_nested_rules_keep_their_nodes_and_are_as_exact_as_patterson_says(level):
+    rule, n = nested_rule(level), NESTED[level]
+    assert len(rule.nodes) == n and rule.weights.min() > 0 and rule.nodes.min() > 0 and rule.nodes.max() < 1
+    assert (nested(level).weights[:, :level] == 0).all()
+    for degree in range((3 * n + 1) // 2 + 1 if level else 2):
+        legendre = np.polynomial.Legendre.basis(degree, domain=[0, 1])
+        assert integral(rule, lambda a, p=legendre: torch.from_numpy(p(a.numpy()))) == pytest.approx(
+            float(degree == 0), abs=1e-11
+        )
+
+
+def test_the_first_nested_rules_are_gauss_legendre_and_gauss_kronrod():
+    for level, n in ((0, 1), (1, 3)):
+        ours, known = nested_rule(level), gauss_legendre(n)
+        torch.testing.assert_close(ours.nodes.sort().values, known.nodes)
+        torch.testing.assert_close(ours.weights[ours.nodes.argsort()], known.weights)
+    seven = nested_rule(2)
+    published = [0.9604912687080203, 0.7745966692414834, 0.4342437493468026, 0]  # Kronrod's extension of three nodes
+    weights = [0.1046562260264673, 0.2684880898683334, 0.4013974147759622, 0.4509165386584741]
+    order = (-seven.nodes).argsort()[:4]
+    assert (2 * seven.nodes[order] - 1).tolist() == pytest.approx(published, abs=1e-14)
+    assert (2 * seven.weights[order]).tolist() == pytest.approx(weights, abs=1e-14)
 
 
 def test_many_nodes_resolve_a_steep_step():

@@ -18,7 +18,7 @@ from kn_utils.attribution import KEPT_SHARE, Method
 from kn_utils.facts import load_dataset
 from kn_utils.models import LanguageModel, load_model
 from kn_utils.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN, encode
-from kn_utils.quadrature import left_riemann
+from kn_utils.quadrature import NESTED, left_riemann
 from kn_utils.results import FACTS_PER_PART, read_provenance, read_table
 from kn_utils.runs import Run
 from kn_utils.steps.attribution import attribute_relation
@@ -69,7 +69,7 @@ def test_columns_and_rows(model_type, asked, method, loaded, tiny_dataset, tmp_p
     assert (scores["score"] >= np.float32(KEPT_SHARE) * largest * 0.999999).all()
     assert (prompts["correct"] == (prompts["target"] == prompts["top_answer"])).all()
     assert prompts["target"].iloc[0] == "Oslo" and "Norway" in prompts["text"].iloc[0]
-    assert (layers["nodes"] == 20).all() if method.quadrature == "released" else layers["nodes"].isin([4, 8, 16, 32, 64]).all()
+    assert (layers["nodes"] == 20).all() if method.quadrature == "released" else layers["nodes"].isin(NESTED).all()
     assert layers["error"].isna().all() if method.quadrature == "released" else (layers["error"] <= method.tolerance).all()
 
 
