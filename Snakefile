@@ -82,7 +82,7 @@ rule attribution:
         executed("01_attribution").replace(".ipynb", ".log"),
     params:
         parameters("01_attribution"),
-    threads: 1
+    threads: 1 if RUNS.each("01_attribution") else workflow.cores
     shell:
         "{sys.executable} book/run_notebook.py {input[0]} {output.notebook} {params} > {log} 2>&1 && touch {output}"
 
@@ -98,6 +98,7 @@ use rule attribution as knowledge_neurons with:
         executed("02_knowledge_neurons").replace(".ipynb", ".log"),
     params:
         parameters("02_knowledge_neurons"),
+    threads: 1
 
 
 use rule attribution as modify_activation with:
@@ -111,6 +112,7 @@ use rule attribution as modify_activation with:
         executed("03_modify_activation").replace(".ipynb", ".log"),
     params:
         parameters("03_modify_activation"),
+    threads: 1
 
 
 use rule attribution as distant_prompts with:
@@ -124,6 +126,7 @@ use rule attribution as distant_prompts with:
         executed("04_distant_prompts").replace(".ipynb", ".log"),
     params:
         parameters("04_distant_prompts"),
+    threads: 1
 
 
 use rule attribution as trigger_examples with:
@@ -137,6 +140,7 @@ use rule attribution as trigger_examples with:
         executed("05_trigger_examples").replace(".ipynb", ".log"),
     params:
         parameters("05_trigger_examples"),
+    threads: 1
 
 
 use rule attribution as edit_facts with:
@@ -150,6 +154,7 @@ use rule attribution as edit_facts with:
         executed("06_edit_facts").replace(".ipynb", ".log"),
     params:
         parameters("06_edit_facts"),
+    threads: 1
 
 
 use rule attribution as erase_relation with:
@@ -163,6 +168,7 @@ use rule attribution as erase_relation with:
         executed("07_erase_relation").replace(".ipynb", ".log"),
     params:
         parameters("07_erase_relation"),
+    threads: 1
 
 
 # A chapter is a notebook run over all relations, from tables that are there: of a notebook that ran once for each, and of those
@@ -179,8 +185,25 @@ use rule attribution as chapter with:
         f"{RUNS.results}/notebooks/{{chapter}}.log",
     params:
         lambda wildcards: parameters(wildcards.chapter)({}),
+    threads: 1
     wildcard_constraints:
         chapter="|".join(notebook for notebook in config["notebooks"] if notebook not in STEPS or RUNS.each(notebook)),
+
+
+# A page is a notebook run over one relation, from tables that are there.
+use rule attribution as relation_page with:
+    input:
+        "notebooks/{notebook}.ipynb",
+        lambda wildcards: RUNS.run(wildcards.notebook).executed,
+    output:
+        notebook=f"{RUNS.results}/notebooks/{{notebook}}/{{relation}}.ipynb",
+    log:
+        f"{RUNS.results}/notebooks/{{notebook}}/{{relation}}.log",
+    params:
+        lambda wildcards: parameters(wildcards.notebook)(wildcards),
+    threads: 1
+    wildcard_constraints:
+        notebook="|".join(notebook for notebook in STEPS if not RUNS.each(notebook)),
 
 
 rule pages:

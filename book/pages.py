@@ -64,6 +64,6 @@ def _entry(runs: RunList, name: str) -> dict:
     if name not in runs.config["notebooks"]:
         return {"file": name}
     entry = {"file": f"notebooks/{name}"}
-    if runs.each(name):
-        entry["sections"] = [{"file": f"relations/{relation}"} for relation in runs.relations(name)]
+    if relations := runs.pages(name):
+        entry["sections"] = [{"file": f"relations/{relation}"} for relation in relations]
     return entry

@@ -62,6 +62,11 @@ class RunList:
         """Return whether a notebook runs once for each relation."""
         return self.config["notebooks"][notebook]["jobs"] == "each"
 
+    def pages(self, notebook: str) -> list[str]:
+        """Return the relations for which a notebook has a page of its own."""
+        listed = self.config["notebooks"][notebook].get("pages", "").split(",")
+        return [name for name in self.relations(notebook) if self.each(notebook) or name in listed]
+
     def run(self, notebook: str, relation: str = "") -> NotebookRun:
         """Return a notebook's run for one relation, or for all of them together."""
         settings = self.config["notebooks"][notebook]
@@ -75,5 +80,4 @@ class RunList:
 
     def all_runs(self) -> list[NotebookRun]:
         """Return every run: of each notebook those for single relations, then the one for all."""
-        single = {name: self.relations(name) if self.each(name) else [] for name in self.config["notebooks"]}
-        return [self.run(name, relation) for name, relations in single.items() for relation in [*relations, ""]]
+        return [self.run(name, relation) for name in self.config["notebooks"] for relation in [*self.pages(name), ""]]
