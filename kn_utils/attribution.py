@@ -95,7 +95,7 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
     Raises FloatingPointError if a score is not a finite number.
     """
     released = method.quadrature == "released"
-    rule = left_riemann(RELEASED_NODES) if released else nested(0).with_zero()
+    rule = left_riemann(RELEASED_NODES) if released else nested(1).with_zero()
     every_layer = torch.ones(lm.n_layers, dtype=torch.bool)
     sums, first = _integrate(lm, batch, rule, every_layer, method)
     probability = first.probability.cpu().double()
@@ -119,20 +119,16 @@ def _refine(lm: LanguageModel, batch: Batch, sums: Tensor, total: Tensor, method
 
     `sums` [6, B, layers, neurons] holds the scores by every nested rule as far as their nodes have been evaluated, and is added to.
     """
-    score, nodes = sums[0], torch.full(total.shape, NESTED[0])
+    score, nodes = sums[0].clone(), torch.full(total.shape, NESTED[0])
     error = torch.full(total.shape, torch.inf, dtype=torch.float64)
     gap = (score.double().sum(2) - total).abs()
-    for level, n in enumerate((*NESTED, *LARGER)):
+    for level, n in enumerate((*NESTED, *LARGER)[1:], start=1):
         wanted = error > method.tolerance
-        if level == 0 or n > MOST_NODES[method.precision] or not wanted.any():
-            continue
+        if n > MOST_NODES[method.precision] or not wanted.any():
+            break
         rows = wanted.any(1).nonzero()[:, 0]
-        rule = nested(level) if n in NESTED else gauss_legendre(n)
-        found, _ = _integrate(lm, batch.select(rows.to(batch.ids.device)), rule, wanted[rows].any(0), method)
-        if n in NESTED:
-            sums[:, rows] += found
-            found = sums[level : level + 1, rows]
-        finer = torch.where(wanted[rows][:, :, None], found[0], score[rows])
+        found = _scores(lm, batch, level, rows, wanted[rows].any(0), sums, method)
+        finer = torch.where(wanted[rows][:, :, None], found, score[rows])
         finer_gap = (finer.double().sum(2) - total[rows]).abs()
         change = (finer - score[rows]).abs().amax(2)
         largest = finer.abs().amax((1, 2)).clamp_min(torch.finfo(finer.dtype).tiny)
@@ -141,6 +137,18 @@ def _refine(lm: LanguageModel, batch: Batch, sums: Tensor, total: Tensor, method
         nodes[rows] = torch.where(wanted[rows], n, nodes[rows])
         score[rows], gap[rows] = finer, finer_gap
     return score, nodes, error
+
+
+def _scores(lm: LanguageModel, batch: Batch, level: int, rows: Tensor, layers: Tensor, sums: Tensor, method: Method) -> Tensor:
+    """Return the scores of some prompts by the next rule, [rows, layers, neurons]; what a nested rule adds goes into `sums`."""
+    if level == 1:  # its nodes were evaluated with the first one
+        return sums[1, rows]
+    rule = nested(level) if level < len(NESTED) else gauss_legendre(LARGER[level - len(NESTED)])
+    found, _ = _integrate(lm, batch.select(rows.to(batch.ids.device)), rule, layers, method)
+    if level >= len(NESTED):
+        return found[0]
+    sums[:, rows] += found
+    return sums[level, rows]
 
 
 def _error_left(change: Tensor, gap: Tensor, finer_gap: Tensor, method: Method) -> Tensor:

@@ -44,6 +44,8 @@ def gauss_legendre(n: int) -> Rule:
 def nested(level: int) -> Rule:
     """Return what the nested rule of `NESTED[level]` nodes adds to the one before: new nodes, and their weights in every rule [k, 6].
 
+    Level 1 holds the nodes of the first two rules: a rule of a single node is only good for comparison.
+
     The rules are Gauss-Legendre's of one and of three nodes, and Patterson's extensions of the latter, each of which keeps all earlier
     nodes: with n nodes they are exact for polynomials of degree (3n + 1) / 2 (Patterson, Mathematics of Computation 22, 1968).
     """
@@ -51,7 +53,7 @@ def nested(level: int) -> Rule:
     weights = np.zeros((len(nodes), len(NESTED)))
     for rule, n in enumerate(NESTED):  # the weights that make it exact for as many Legendre polynomials as there are nodes
         weights[:n, rule] = np.linalg.solve(legvander(nodes[:n], n - 1).T, np.eye(n)[0])
-    new = slice(NESTED[level - 1] if level else 0, NESTED[level])
+    new = slice(NESTED[level - 1] if level > 1 else 0, NESTED[level])
     return Rule(torch.from_numpy((nodes[new] + 1) / 2), torch.from_numpy(weights[new]))
 
 
