@@ -44,19 +44,19 @@ class RunList:
             if not self.relations(notebook):
                 chosen = ", ".join(self.dataset.select(config["relations"]))
                 raise ValueError(
-                    f"{notebook} has no relation to run over: none of {self._own_relations(notebook)} is among {chosen}"
+                    f"{notebook} has no relation to run over: none of {self.settings(notebook)['relations']} is among {chosen}"
                 )
 
     def relations(self, notebook: str) -> list[str]:
         """Return the relations that a notebook runs over: its own ones among those of the whole list."""
         chosen = self.dataset.select(self.config["relations"])
-        own = self._own_relations(notebook)
+        own = self.settings(notebook).get("relations", "all")
         return chosen if own == "all" else [name for name in own.split(",") if name in chosen]
 
-    def _own_relations(self, notebook: str) -> str:
+    def settings(self, notebook: str) -> dict:
+        """Return what the list says of a notebook: "if_drawn" goes first where not all facts are taken."""
         settings = self.config["notebooks"][notebook]
-        own = settings.get("relations", "all")
-        return own if self.config["n_facts"] == "all" else settings.get("relations_of_a_draw", own)
+        return settings if self.config["n_facts"] == "all" else settings | settings.get("if_drawn", {})
 
     def each(self, notebook: str) -> bool:
         """Return whether a notebook runs once for each relation."""
@@ -69,7 +69,7 @@ class RunList:
 
     def run(self, notebook: str, relation: str = "") -> NotebookRun:
         """Return a notebook's run for one relation, or for all of them together."""
-        settings = self.config["notebooks"][notebook]
+        settings = self.settings(notebook)
         common = {name: self.config[name] for name in ("model", "dataset", "results_dir", "n_facts", "seed")}
         common["n_facts"] = None if common["n_facts"] == "all" else common["n_facts"]
         relations = relation or ",".join(self.relations(notebook))

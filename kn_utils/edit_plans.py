@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from kn_utils.edits import uncommon_neurons
+from kn_utils.edits import COMMON_SHARE, uncommon_neurons
 from kn_utils.facts import Dataset, Fact
 from kn_utils.interventions import Neuron
 from kn_utils.models import LanguageModel
@@ -57,13 +57,13 @@ class _Known(NamedTuple):
     uncommon: dict[int, list[Neuron]]
 
 
-def plan_edits(lm: LanguageModel, run: Run, relation: str) -> list[Edit | Skipped]:
+def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float = COMMON_SHARE) -> list[Edit | Skipped]:
     """Return a relation's facts in the random order in which they are tried, until ten can be edited.
 
     Needs the tables of steps 1 and 2: raises FileNotFoundError if they are not there, and ValueError if they are of other facts, another
     draw or other weights.
     """
-    known = _known(lm, run, relation)
+    known = _known(lm, run, relation, common_share)
     facts = run.facts(relation)
     found: list[Edit | Skipped] = []
     for fact in random.Random(f"{run.seed}-edits-{relation}").sample(facts, len(facts)):
@@ -73,14 +73,21 @@ def plan_edits(lm: LanguageModel, run: Run, relation: str) -> list[Edit | Skippe
     return found
 
 
-def own_edit(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str = "", new_object: str = "") -> Edit:
+def own_edit(
+    lm: LanguageModel,
+    run: Run,
+    relations: Sequence[str],
+    subject: str = "",
+    new_object: str = "",
+    common_share: float = COMMON_SHARE,
+) -> Edit:
     """Return the edit that gives the fact about `subject` the object `new_object`, whether the model answers it right or not.
 
     "" takes the first fact that `plan_edits` edits, or a random other object of the relation.
     Raises ValueError for a subject the run has no fact about, a fact that cannot be edited, or an object that is not one other token.
     """
-    fact = _fact_about(run, relations, subject) if subject else _first_edited(lm, run, relations)
-    known = _known(lm, run, fact.relation)
+    fact = _fact_about(run, relations, subject) if subject else _first_edited(lm, run, relations, common_share)
+    known = _known(lm, run, fact.relation, common_share)
     every_prompt = set(range(len(run.dataset.templates[fact.relation])))
     planned = _plan(lm, run, fact, known, every_prompt, [new_object] if new_object else None)
     if isinstance(planned, Skipped):
@@ -100,20 +107,20 @@ def _fact_about(run: Run, relations: Sequence[str], subject: str) -> Fact:
     raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {some}")
 
 
-def _first_edited(lm: LanguageModel, run: Run, relations: Sequence[str]) -> Fact:
-    planned = (item for relation in relations for item in plan_edits(lm, run, relation))
+def _first_edited(lm: LanguageModel, run: Run, relations: Sequence[str], common_share: float) -> Fact:
+    planned = (item for relation in relations for item in plan_edits(lm, run, relation, common_share))
     if first := next((item.fact for item in planned if isinstance(item, Edit)), None):
         return first
     raise ValueError(f"no fact of {', '.join(relations)} can be edited; the table edit_candidates says why")
 
 
-def _known(lm: LanguageModel, run: Run, relation: str) -> _Known:
+def _known(lm: LanguageModel, run: Run, relation: str, common_share: float) -> _Known:
     for table in ("prompts", "knowledge_neurons"):
         run.made_with(table, relation, lm)
     prompts, facts = run.read("prompts", [relation]), run.read("facts", [relation])
     right = prompts[prompts["correct"]].groupby("fact")["prompt"].agg(set).to_dict()
     neurons = run.read("knowledge_neurons", [relation]).query("method == 'attribution'")
-    uncommon = uncommon_neurons(neurons, int((facts["prompts"] > 0).sum()))
+    uncommon = uncommon_neurons(neurons, int((facts["prompts"] > 0).sum()), common_share)
     return _Known(right, _by_fact(neurons), _by_fact(uncommon))
 
 

@@ -101,10 +101,13 @@ def target_embedding(lm: LanguageModel, token: int) -> Tensor:
     return lm.embeddings[token]
 
 
-def uncommon_neurons(neurons: pd.DataFrame, facts: int) -> pd.DataFrame:
-    """Keep the rows of neurons that few of a relation's facts have: 1 + that number is at most a tenth of `facts` (section 5.1).
+def uncommon_neurons(neurons: pd.DataFrame, facts: int, common_share: float = COMMON_SHARE) -> pd.DataFrame:
+    """Keep the rows of neurons that few of a relation's facts have: 1 + that number is at most a share of `facts` (section 5.1).
 
-    `neurons` are one relation's and one method's, a row per fact and neuron. The 1 is the released code's: of 44 facts, at most 3.
+    `neurons` are one relation's and one method's, a row per fact and neuron. The 1 is the released code's: with a share of a tenth, of 44
+    facts at most 3 may have it, and of fewer than 20 none. Raises ValueError for a share that is not a number from 0 to 1.
     """
+    if isinstance(common_share, bool) or not isinstance(common_share, int | float) or not 0 <= common_share <= 1:
+        raise ValueError(f"common_share is {common_share!r}; it must be a number from 0 to 1")
     have = neurons.groupby(["layer", "neuron"])["fact"].transform("size")
-    return neurons[(1 + have) / facts <= COMMON_SHARE]
+    return neurons[(1 + have) / facts <= common_share]

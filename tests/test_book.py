@@ -49,14 +49,17 @@ def test_a_notebook_runs_for_each_relation_and_once_more_for_all_or_together():
         "book/notebooks/01_attribution.ipynb",
     ]
     assert [run.parameters["relation"] for run in runs if run.notebook == "07_erase_relation"] == ["P19"]
-    assert all(run.parameters.items() >= {"model": "starter", "n_facts": 20, "seed": 42}.items() for run in runs)
+    assert all(run.parameters.items() >= {"model": "starter", "n_facts": 12, "seed": 42}.items() for run in runs)
     assert attribution[0].parameters["quadrature"] == "gauss-legendre"
 
 
 def test_all_facts_is_the_notebooks_none_and_spares_no_relation():
-    few, every = of(n_facts=20), of(n_facts="all")
-    assert few.run("06_edit_facts").parameters["n_facts"] == 20 and every.run("06_edit_facts").parameters["n_facts"] is None
-    assert len(few.relations("06_edit_facts")) == 6 and every.relations("06_edit_facts") == every.dataset.relations
+    few, every = of(n_facts=12), of(n_facts="all")
+    assert few.run("06_edit_facts").parameters.items() >= {"n_facts": 12, "common_share": 0.25}.items()
+    assert (
+        every.run("06_edit_facts").parameters["n_facts"] is None and "common_share" not in every.run("06_edit_facts").parameters
+    )
+    assert len(few.relations("06_edit_facts")) == 10 and every.relations("06_edit_facts") == every.dataset.relations
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ SIDE_TABLES = ("edit_strength", "edit_candidates")
 RULES = ("scaled", "fixed")
 STRENGTHS = (0.0, 2.0, 4.0, 8.0, 16.0)  # of lambda2
 OTHER_FACTS = 5  # of the relation, and of other relations, for the perplexities
-SETTINGS = {"edits": EDITS, "strengths": STRENGTHS, "other_facts": OTHER_FACTS, "common_share": COMMON_SHARE}
+SETTINGS = {"edits": EDITS, "strengths": STRENGTHS, "other_facts": OTHER_FACTS}
 _COLUMNS = {
     "edit_facts": {"relation": str, "fact": "int32", "subject": str, "old_object": str, "new_object": str, "prompt": "int32"}
     | {"rule": str, "control": bool, "neurons": "int32", "neuron_names": str, "answer_before": str, "answer_after": str}
@@ -85,15 +85,23 @@ def ask(lm: LanguageModel, prompts: Sequence[Prompt], tokens: Sequence[Sequence[
     return answers
 
 
-def edit_facts(lm: LanguageModel, run: Run, relation: str, lambda1: float = 1, lambda2: float = 8) -> Path:
+def edit_facts(
+    lm: LanguageModel,
+    run: Run,
+    relation: str,
+    lambda1: float = 1,
+    lambda2: float = 8,
+    common_share: float = COMMON_SHARE,
+) -> Path:
     """Make the tables `edit_facts`, `edit_strength` and `edit_candidates` of a relation and return the first one's path.
 
     Up to ten facts get another object, one at a time, each judged at one prompt that the model answered right. `edit_facts` has a row per
     edit, rule ("scaled" is the paper's, with `lambda1` and `lambda2`; "fixed" that of later toolkits) and control (as many random neurons
     in the same layers); ranks and probabilities are the new object's. `edit_strength` is the scaled rule with other values of lambda2;
-    `edit_candidates` the facts in the order in which they were tried, and why some are not edited.
+    `edit_candidates` the facts in the order in which they were tried, and why some are not edited. `common_share` says which neurons
+    are spared as common, as in `uncommon_neurons`.
     Raises FileNotFoundError if steps 1 and 2 have not been run, and ValueError if they were with other facts, another draw or other
-    weights, if a lambda is not a number of at least 0, or if the model's value vectors cannot be edited.
+    weights, if a lambda is not a number of at least 0 or the share none from 0 to 1, or if the model's value vectors cannot be edited.
     """
     for name, value in (("lambda1", lambda1), ("lambda2", lambda2)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
@@ -102,11 +110,10 @@ def edit_facts(lm: LanguageModel, run: Run, relation: str, lambda1: float = 1, l
     upstream = run.made_with("knowledge_neurons", relation, lm)
     others = {name: run.dataset.digest(name) for name in run.dataset.relations if name != relation}
     strengths = {"lambda1": float(lambda1), "lambda2": float(lambda2)}
-    inputs = (
-        run.inputs("edit_facts", relation, lm) | strengths | SETTINGS | {"other_relations": others, "knowledge_neurons": upstream}
-    )
+    inputs = run.inputs("edit_facts", relation, lm) | strengths | SETTINGS | {"common_share": common_share}
+    inputs |= {"other_relations": others, "knowledge_neurons": upstream}
     main = run.path("edit_facts", relation)
-    planned = plan_edits(lm, run, relation)
+    planned = plan_edits(lm, run, relation, common_share)
     compute_in_parts(main, SIDE_TABLES, inputs, planned, lambda part: _tables(lm, run, part, **strengths))
     return main
 

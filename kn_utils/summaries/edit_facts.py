@@ -15,7 +15,7 @@ SAME, OTHER = "same relation", "other relations"
 PERPLEXITIES = {SAME: "perplexity_same", OTHER: "perplexity_other"}
 
 
-def load_edits(run: Run, relations: Sequence[str]) -> pd.DataFrame:
+def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_SHARE) -> pd.DataFrame:
     """Return the edits of several relations, step 6's table `edit_facts` with a column `method` for `control`: our neurons or random ones.
 
     Raises ValueError if no fact was edited, and says why.
@@ -25,8 +25,8 @@ def load_edits(run: Run, relations: Sequence[str]) -> pd.DataFrame:
         reasons = run.read("edit_candidates", relations)["reason"].value_counts()
         counts = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
         few = (
-            " (among fewer than 20 facts every neuron counts as common: take a larger n_facts)"
-            if COMMON in reasons and max(len(run.facts(name)) for name in relations) < 2 / COMMON_SHARE
+            f" (with common_share {common_share:g} every neuron counts as common among so few facts: take a larger n_facts or common_share)"
+            if COMMON in reasons and max(len(run.facts(name)) for name in relations) * common_share < 2
             else ""
         )
         raise ValueError(f"no fact could be edited: {counts}{few}")
