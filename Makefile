@@ -1,12 +1,12 @@
 # make book   all notebooks over all relations on the bundled model and facts, then the book: book/_build/html/index.html
-#             FACTS=all takes all facts instead of 12 per relation; REPOSITORY=https://github.com/... adds launch buttons
+#             FACTS=all takes all facts instead of 10 per relation; REPOSITORY=https://github.com/... adds launch buttons
 # make test   lint and all tests
 # make run    all notebooks for one relation: results/ and runs/P101/
 # make clean  remove what these made
 # KN_DATA_DIR may point at a local copy of the paper's data (see README.md).
 
 PYTHON ?= python3.11
-FACTS ?= 12
+FACTS ?= 10
 RELATION ?= P101
 PARAMETERS ?=
 BIN := .venv/bin

@@ -49,7 +49,7 @@ def test_a_notebook_runs_for_each_relation_and_once_more_for_all_or_together():
         "book/notebooks/01_attribution.ipynb",
     ]
     assert [run.parameters["relation"] for run in runs if run.notebook == "07_erase_relation"] == ["P19"]
-    assert all(run.parameters.items() >= {"model": "starter", "n_facts": 12, "seed": 42}.items() for run in runs)
+    assert all(run.parameters.items() >= {"model": "starter", "n_facts": 10, "seed": 42}.items() for run in runs)
     assert attribution[0].parameters["quadrature"] == "gauss-legendre"
 
 
