@@ -83,6 +83,7 @@ rule attribution:
     params:
         parameters("01_attribution"),
     threads: 1 if RUNS.each("01_attribution") else workflow.cores
+    priority: 1  # tables before pages
     shell:
         "{sys.executable} book/run_notebook.py {input[0]} {output.notebook} {params} > {log} 2>&1 && touch {output}"
 
@@ -169,6 +170,7 @@ use rule attribution as erase_relation with:
     params:
         parameters("07_erase_relation"),
     threads: 1
+    priority: 2  # the longest
 
 
 # A chapter is a notebook run over all relations, from tables that are there: of a notebook that ran once for each, and of those
@@ -186,6 +188,7 @@ use rule attribution as chapter with:
     params:
         lambda wildcards: parameters(wildcards.chapter)({}),
     threads: 1
+    priority: 0
     wildcard_constraints:
         chapter="|".join(notebook for notebook in config["notebooks"] if notebook not in STEPS or RUNS.each(notebook)),
 
@@ -202,6 +205,7 @@ use rule attribution as relation_page with:
     params:
         lambda wildcards: parameters(wildcards.notebook)(wildcards),
     threads: 1
+    priority: 0
     wildcard_constraints:
         notebook="|".join(notebook for notebook in STEPS if not RUNS.each(notebook)),
 
