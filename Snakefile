@@ -234,4 +234,4 @@ rule html:
     params:
         repository=os.environ.get("REPOSITORY", ""),  # makes the launch buttons; read by book/_ext/repository.py
     shell:
-        "{sys.executable} -m jupyter_book build book -W -n --keep-going && touch {output}"
+        "{sys.prefix}/bin/jupyter-book build book -W -n --keep-going && touch {output}"
