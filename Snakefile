@@ -72,9 +72,25 @@ rule tables:
         made_by(*STEPS),
 
 
+rule attribution_shard:
+    input:
+        code("01_attribution"),
+    output:
+        temp(touch(f"{RUNS.results}/attribution/.{{relation}}.{{shard}}.done")),
+    log:
+        f"{RUNS.results}/notebooks/01_attribution/{{relation}}.{{shard}}.log",
+    params:
+        parameters("01_attribution"),
+    threads: 1
+    priority: 1
+    shell:
+        "{sys.executable} book/run_shard.py {input[0]} {params} {wildcards.shard} > {log} 2>&1"
+
+
 rule attribution:
     input:
         code("01_attribution"),
+        [rules.attribution_shard.output[0].format(relation="{relation}", shard=shard) for shard in RUNS.shards],
     output:
         makes("01_attribution"),
         notebook=executed("01_attribution"),

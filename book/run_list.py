@@ -62,6 +62,13 @@ class RunList:
         """Return whether a notebook runs once for each relation."""
         return self.config["notebooks"][notebook]["jobs"] == "each"
 
+    @property
+    def shards(self) -> list[str]:
+        """Return the shares in which the facts of a relation are attributed, such as "2-of-4"; none where that is a single job."""
+        settings = self.config["notebooks"]["01_attribution"]
+        count = settings.get("shards", 1) if self.each("01_attribution") else 1
+        return [f"{number}-of-{count}" for number in range(1, count + 1)] if count > 1 else []
+
     def pages(self, notebook: str) -> list[str]:
         """Return the relations for which a notebook has a page of its own."""
         listed = self.config["notebooks"][notebook].get("pages", "").split(",")

@@ -11,11 +11,17 @@ from pathlib import Path
 import papermill
 
 
-def run_notebook(template: Path, output: Path, parameters: dict) -> None:
-    """Execute `template` with `parameters` and write it to `output`. Raises ValueError for a parameter the notebook does not declare."""
+def declared_parameters(template: Path, parameters: dict) -> dict:
+    """Return all parameters that a notebook declares, as papermill describes them. Raises ValueError if one of `parameters` is not there."""
     declared = papermill.inspect_notebook(str(template))
     if unknown := sorted(parameters.keys() - declared.keys()):
         raise ValueError(f"{template} has no parameter {', '.join(unknown)}; it has: {', '.join(declared)}")
+    return declared
+
+
+def run_notebook(template: Path, output: Path, parameters: dict) -> None:
+    """Execute `template` with `parameters` and write it to `output`. Raises ValueError for a parameter the notebook does not declare."""
+    declared_parameters(template, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_suffix(".failed.ipynb")
     papermill.execute_notebook(template, unfinished, parameters, kernel_name="python3", progress_bar=False)

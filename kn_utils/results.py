@@ -6,6 +6,7 @@ parts are there they are joined, again beside and renamed, and removed. The step
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import time
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock
 import pandas as pd
@@ -29,6 +31,13 @@ PROVENANCE = b"knowledge_neurons"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 FACTS_PER_PART = 8
 _DAMAGE = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)  # what a damaged file makes pyarrow and json raise
+
+
+class Shard(NamedTuple):
+    """One of `of` equal shares of a relation's facts, counted from 1, for a run of its own."""
+
+    number: int
+    of: int
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -69,12 +78,14 @@ def compute_in_parts(
     facts: Sequence,
     work: Callable[[Sequence], dict[str, pd.DataFrame]],
     per_part: int = FACTS_PER_PART,
+    shard: Shard | None = None,
 ) -> None:
     """Make the tables of one step for one relation, unless they are there already; say so in either case.
 
     `main` is the path of the step's own table; `side_tables` names others made with it, kept in folders beside its folder. `work` turns
     `per_part` facts into the rows of all tables, by name. `inputs` is all that the values depend on: finished tables with equal inputs are
-    kept, with others they are made anew, and a killed run with equal inputs goes on after its last whole part.
+    kept, with others they are made anew, and a killed run with equal inputs goes on after its last whole part. A `shard` makes its share
+    of the parts and no table, so that several runs, on several machines, can prepare what a run without it then joins.
     Raises RuntimeError if another run is making the same tables, ValueError if a table or part that is there is damaged, and OSError,
     with what to do, if they cannot be written.
     """
@@ -84,8 +95,11 @@ def compute_in_parts(
     if _is_finished(main, tables, inputs):
         _discard(parts)
         return
-    with _alone(main.parent / f".{relation}.lock"):
-        folders = _work_through(parts, facts, work, relation, per_part)
+    share = f".{shard.number}-of-{shard.of}" if shard else ""
+    with _alone(main.parent / f".{relation}{share}.lock"):
+        folders = _work_through(parts, facts, work, relation, per_part, shard or Shard(1, 1))
+        if shard:
+            return
         provenance = {"inputs": inputs} | _circumstances(sum(map(_seconds, folders)))
         with _writable(main.parent):
             for name, target in tables.items():
@@ -110,12 +124,14 @@ def _is_finished(main: Path, tables: dict[str, Path], inputs: dict) -> bool:
     return True
 
 
-def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str, per_part: int) -> list[Path]:
-    chunks = [facts[start : start + per_part] for start in range(0, len(facts), per_part)]
-    folders = [parts / f"{number:05d}" for number in range(len(chunks))]
+def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str, per_part: int, shard: Shard) -> list[Path]:
+    own = slice(shard.number - 1, None, shard.of)
+    chunks = [facts[start : start + per_part] for start in range(0, len(facts), per_part)][own]
+    folders = [parts / f"{start // per_part:05d}" for start in range(0, len(facts), per_part)][own]
     missing = [(folder, chunk) for folder, chunk in zip(folders, chunks, strict=True) if not folder.is_dir()]
     still = sum(len(chunk) for _, chunk in missing)
-    with tqdm(total=len(facts), initial=len(facts) - still, desc=relation, unit="fact") as progress:
+    total = sum(map(len, chunks))
+    with tqdm(total=total, initial=total - still, desc=relation, unit="fact") as progress:
         for folder, chunk in missing:
             began = time.monotonic()
             tables = work(chunk)
@@ -126,13 +142,18 @@ def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str, p
 
 
 def _write_part(folder: Path, tables: dict[str, pd.DataFrame], seconds: float) -> None:
-    partial = folder.with_name(f"{folder.name}.part")
+    partial = folder.with_name(f"{folder.name}.{platform.node()}.{os.getpid()}.part")  # a shard may be at the same part
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, table in tables.items():
         table.to_parquet(partial / f"{name}.parquet", index=False, write_page_checksum=True)
     (partial / "seconds").write_text(str(seconds), encoding="utf-8")
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(partial)  # another run has made the same part meanwhile, with the same values
 
 
 def _seconds(part: Path) -> float:

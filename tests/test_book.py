@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import nbformat
+import pandas as pd
 import pytest
 import tiny_folders
 import yaml
@@ -18,6 +19,7 @@ import pages
 from gate import problems
 from run_list import RunList
 from run_notebook import run_notebook
+from run_shard import shard_named
 
 CONFIG = yaml.safe_load((ROOT / "book/runs.yml").read_text(encoding="utf-8"))
 
@@ -171,6 +173,30 @@ def snakemake(folder, target, runs, **config):
     done = subprocess.run([*command, "--cores", "1", "--configfile", "runs.json"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_shards_of_a_relation_give_the_same_table_as_one_job(folder_of, tmp_path):
+    data = tiny_folders.write_data(tmp_path / "tiny", facts={"P36": tiny_folders.many_facts(20)})
+    config = {"model": folder_of("bert"), "dataset": data, "n_facts": "all"}
+    found = {}
+    for shards in (1, 2):
+        runs = {"relations": "P36", "notebooks": {"01_attribution": {"jobs": "each", "shards": shards}}}
+        runs["notebooks"] |= {"07_erase_relation": {"relations": "all"}}
+        results = tmp_path / f"results-{shards}"
+        target = results / "tiny-bert" / "tiny" / "attribution" / "P36.parquet"
+        done = snakemake(tmp_path, target, runs, results_dir=results, **config)
+        assert f"{1 if shards == 1 else 3} of {1 if shards == 1 else 3} steps" in done
+        found[shards] = [read_table(target.parents[1] / table / "P36.parquet") for table in MADE_BY["01_attribution"]]
+        assert sorted(path.name for path in target.parent.iterdir() if path.suffix != ".lock") == ["P36.parquet"]
+    for one, joined in zip(*found.values(), strict=True):
+        pd.testing.assert_frame_equal(one, joined, check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["", "2", "0-of-2", "3-of-2", "2 of 4", "a-of-b"])
+def test_a_share_that_is_none(name):
+    with pytest.raises(ValueError, match=f"the share is '{name}'; it must be 1-of-N, 2-of-N, ... or N-of-N"):
+        shard_named(name)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import pytest
 
 from kn_utils import __version__
 from kn_utils.paths import table_path
-from kn_utils.results import FACTS_PER_PART, compute_in_parts, fingerprint, read_provenance, read_table
+from kn_utils.results import FACTS_PER_PART, Shard, compute_in_parts, fingerprint, read_provenance, read_table
 
 FACTS = list(range(11 * FACTS_PER_PART + 3))
 PARTS = 12
@@ -47,8 +47,8 @@ def paths(results_dir):
     return [table_path(results_dir, "toy", "mine", name, "P1") for name in TABLES]
 
 
-def compute(results_dir, work, **changes):
-    compute_in_parts(paths(results_dir)[0], TABLES[1:], INPUTS | changes, FACTS, work)
+def compute(results_dir, work, shard=None, **changes):
+    compute_in_parts(paths(results_dir)[0], TABLES[1:], INPUTS | changes, FACTS, work, shard=shard)
 
 
 def files(results_dir):
@@ -313,6 +313,53 @@ def test_two_runs_at_once(tmp_path):
                 compute(tmp_path, Work(), seed=43)
 
     compute(tmp_path, Work(while_running))
+    assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("of", [1, 2, 5, PARTS + 3])
+def test_shards_make_their_parts_and_a_run_without_one_joins_them(tmp_path, of):
+    shares = [Work() for _ in range(of)]
+    for number, work in enumerate(shares, 1):
+        compute(tmp_path, work, Shard(number, of))
+    assert not any(path.exists() for path in paths(tmp_path))
+    assert sorted(sum((part for work in shares for part in work.done), [])) == FACTS
+    assert max(len(work.done) for work in shares) - min(len(work.done) for work in shares) <= 1
+    joining = Work()
+    compute(tmp_path, joining)
+    assert joining.done == []
+    assert_whole(tmp_path)
+
+
+def test_a_shard_that_was_stopped_goes_on_and_a_run_without_one_makes_what_is_missing(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        compute(tmp_path, killed_at(2), Shard(2, 3))
+    rest = Work()
+    compute(tmp_path, rest, Shard(2, 3))
+    assert len(rest.done) == PARTS // 3 - 2
+    joining = Work()
+    compute(tmp_path, joining)
+    assert len(joining.done) == PARTS - PARTS // 3
+    assert_whole(tmp_path)
+
+
+def test_a_shard_of_a_finished_table_has_nothing_to_do(tmp_path):
+    compute(tmp_path, Work())
+    again = Work()
+    compute(tmp_path, again, Shard(1, 2))
+    assert again.done == []
+    assert_whole(tmp_path)
+
+
+def test_two_runs_that_make_the_same_part_do_no_harm(tmp_path):
+    shard = Work()
+
+    def meanwhile(k):
+        if k == 2:
+            compute(tmp_path, shard, Shard(1, 2))
+
+    whole = Work(meanwhile)
+    compute(tmp_path, whole)
+    assert shard.done[0] in whole.done  # the part that the first run was at was made by both
     assert_whole(tmp_path)
 
 

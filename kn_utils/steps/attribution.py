@@ -1,6 +1,7 @@
 """Step 1 as tables: attribute the prompts of a relation's facts and keep what later steps and readers need."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,26 +11,27 @@ from kn_utils.attribution import KEPT_SHARE, Attribution, Method, integrated_gra
 from kn_utils.facts import Dataset, Fact
 from kn_utils.models import LanguageModel
 from kn_utils.prompts import LeftOut, Prompt, encode, group_by_length, stack
-from kn_utils.results import compute_in_parts
+from kn_utils.results import Shard, compute_in_parts
 from kn_utils.runs import Run
 
 SIDE_TABLES = ("facts", "prompts", "completeness")
 
 
-def attribute_relation(lm: LanguageModel, run: Run, relation: str, method: Method) -> Path:
+def attribute_relation(lm: LanguageModel, run: Run, relation: str, method: Method, shard: Shard | None = None) -> Path:
     """Make the tables `attribution`, `facts`, `prompts` and `completeness` of a relation and return the first one's path.
 
     `attribution` holds, per prompt, the neurons whose integrated gradient ("attribution") or activation ("activation", the paper's
     baseline) is at least a tenth of the prompt's largest; `facts` which facts were asked or left out, and why; `prompts` what the
-    model answered; `completeness` the quadrature's size, gap and error per layer.
+    model answered; `completeness` the quadrature's size, gap and error per layer. A `shard` prepares its share of the facts, and no table.
     """
     main = run.path("attribution", relation)
     inputs = run.inputs("attribution", relation, lm) | {"kept_share": KEPT_SHARE} | method.inputs()
-    compute_in_parts(main, SIDE_TABLES, inputs, run.facts(relation), lambda part: _tables(lm, run.dataset, part, method))
+    work = partial(_tables, lm, run.dataset, method)
+    compute_in_parts(main, SIDE_TABLES, inputs, run.facts(relation), work, shard=shard)
     return main
 
 
-def _tables(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact], method: Method) -> dict[str, pd.DataFrame]:
+def _tables(lm: LanguageModel, dataset: Dataset, method: Method, facts: Sequence[Fact]) -> dict[str, pd.DataFrame]:
     encoded = encode(lm, dataset, facts)
     prompts = [prompt for prompt in encoded if isinstance(prompt, Prompt)]
     rows: list[dict[str, pd.DataFrame]] = [{} for _ in prompts]
