@@ -12,7 +12,7 @@ import papermill
 
 
 def declared_parameters(template: Path, parameters: dict) -> dict:
-    """Return all parameters that a notebook declares, as papermill describes them. Raises ValueError if one of `parameters` is not there."""
+    """Return the parameters that a notebook declares, as papermill describes them. Raises ValueError if it has not all `parameters`."""
     declared = papermill.inspect_notebook(str(template))
     if unknown := sorted(parameters.keys() - declared.keys()):
         raise ValueError(f"{template} has no parameter {', '.join(unknown)}; it has: {', '.join(declared)}")

@@ -17,6 +17,7 @@ from kn_utils.facts import load_dataset
 from kn_utils.neurons import Thresholds
 from kn_utils.paths import ROOT
 from kn_utils.published import COLUMNS, PublishedResults, is_same_run, publish, published_results
+from kn_utils.recheck import agrees, recheck
 from kn_utils.results import read_provenance
 from kn_utils.runs import Run
 from kn_utils.steps.attribution import attribute_relation
@@ -114,6 +115,27 @@ def test_only_a_run_of_the_same_relations_and_inputs_is_the_same(run, results, t
     assert not is_same_run(results, again, RUN)
     again.path("knowledge_neurons", "P101").unlink()
     assert not is_same_run(results, again, RUN)
+
+
+@pytest.mark.parametrize("facts, rows", [(3, 6), (100, 18)])
+def test_published_facts_computed_anew_are_the_same(run, results, loaded, facts, rows):
+    checked = recheck(loaded("bert"), run.dataset, results, facts)
+    assert len(checked) == rows and checked["published"].sum() > 0
+    assert (checked["difference"] == 0).all() and (checked["published"] == checked["both"]).all() and agrees(checked)
+
+
+def test_published_facts_of_another_computation_do_not_agree(run, results, loaded):
+    checked = recheck(loaded("bert"), run.dataset, results, 100)
+    assert not agrees(checked.assign(difference=0.01))
+    assert not agrees(checked.assign(both=checked["both"] // 2))
+    assert not agrees(checked.assign(now=checked["now"] * 2))
+
+
+def test_other_weights_or_facts_are_not_compared(run, results, loaded, tiny_dataset):
+    with pytest.raises(ValueError, match="P36 was published with weights"):
+        recheck(loaded("roberta"), run.dataset, results, 3)
+    with pytest.raises(ValueError, match="P36 was published with facts_and_templates"):
+        recheck(loaded("bert"), tiny_dataset, results, 3)
 
 
 @pytest.mark.slow

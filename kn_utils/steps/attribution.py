@@ -26,12 +26,13 @@ def attribute_relation(lm: LanguageModel, run: Run, relation: str, method: Metho
     """
     main = run.path("attribution", relation)
     inputs = run.inputs("attribution", relation, lm) | {"kept_share": KEPT_SHARE} | method.inputs()
-    work = partial(_tables, lm, run.dataset, method)
+    work = partial(attributed, lm, run.dataset, method)
     compute_in_parts(main, SIDE_TABLES, inputs, run.facts(relation), work, shard=shard)
     return main
 
 
-def _tables(lm: LanguageModel, dataset: Dataset, method: Method, facts: Sequence[Fact]) -> dict[str, pd.DataFrame]:
+def attributed(lm: LanguageModel, dataset: Dataset, method: Method, facts: Sequence[Fact]) -> dict[str, pd.DataFrame]:
+    """Return the rows of all tables of step 1 for some facts, by table."""
     encoded = encode(lm, dataset, facts)
     prompts = [prompt for prompt in encoded if isinstance(prompt, Prompt)]
     rows: list[dict[str, pd.DataFrame]] = [{} for _ in prompts]
