@@ -26,7 +26,7 @@ book: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 run: .venv/installed
 	mkdir -p runs/$(RELATION)
