@@ -1,11 +1,14 @@
 """The notebook runs that book/runs.yml declares: which notebook, with which parameters, and where the executed notebook and its page go."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kn_utils.facts import Dataset, load_dataset
+from kn_utils.checks import check_folder, check_whole
+from kn_utils.facts import Dataset, load_dataset, split_relations
 from kn_utils.paths import ROOT, model_name
 
+SETTINGS = ("model", "dataset", "relations", "n_facts", "seed", "results_dir", "notebooks", "contents")
+NOTEBOOK_SETTINGS = ("jobs", "shards", "relations", "pages", "parameters", "if_drawn")
 JOBS = ("each", "together")
 
 
@@ -29,14 +32,21 @@ class RunList:
     """What to run for one model and data set; paths are relative to the repository.
 
     `config` is the content of book/runs.yml. Raises ValueError for a notebook that does not exist, a relation the data set does not have,
-    or a setting with a value that is not allowed.
+    a setting that there is not, or one with a value that is not allowed.
     """
 
     def __init__(self, config: Mapping):
         self.config = config
+        _check_settings("the run list", config, SETTINGS)
+        if config["n_facts"] != "all":
+            check_whole("n_facts", config["n_facts"], instead="all")
+        check_whole("seed", config["seed"], lowest=0)
+        check_folder("results_dir", config["results_dir"])
         self.dataset: Dataset = load_dataset(config["dataset"])
         self.results = f"{config['results_dir']}/{model_name(config['model'])}/{self.dataset.name}"
         for notebook, settings in config["notebooks"].items():
+            _check_settings(f"{notebook} in the run list", settings, NOTEBOOK_SETTINGS)
+            _check_settings(f"if_drawn of {notebook} in the run list", settings.get("if_drawn", {}), NOTEBOOK_SETTINGS)
             if not (ROOT / f"notebooks/{notebook}.ipynb").is_file():
                 raise ValueError(f"the run list names {notebook}, but there is no notebooks/{notebook}.ipynb")
             if settings.get("jobs") not in JOBS:
@@ -51,7 +61,7 @@ class RunList:
         """Return the relations that a notebook runs over: its own ones among those of the whole list."""
         chosen = self.dataset.select(self.config["relations"])
         own = self.settings(notebook).get("relations", "all")
-        return chosen if own == "all" else [name for name in own.split(",") if name in chosen]
+        return chosen if own == "all" else [name for name in split_relations(own) if name in chosen]
 
     def settings(self, notebook: str) -> dict:
         """Return what the list says of a notebook: "if_drawn" goes first where not all facts are taken."""
@@ -71,7 +81,7 @@ class RunList:
 
     def pages(self, notebook: str) -> list[str]:
         """Return the relations for which a notebook has a page of its own."""
-        listed = self.config["notebooks"][notebook].get("pages", "").split(",")
+        listed = split_relations(self.config["notebooks"][notebook].get("pages", ""))
         return [name for name in self.relations(notebook) if self.each(notebook) or name in listed]
 
     def run(self, notebook: str, relation: str = "") -> NotebookRun:
@@ -88,3 +98,10 @@ class RunList:
     def all_runs(self) -> list[NotebookRun]:
         """Return every run: of each notebook those for single relations, then the one for all."""
         return [self.run(name, relation) for name in self.config["notebooks"] for relation in [*self.pages(name), ""]]
+
+
+def _check_settings(what: str, settings: object, known: Sequence[str]) -> None:
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{what} is {settings!r}; it must be settings: {', '.join(known)}")
+    if unknown := sorted(map(str, settings.keys() - set(known))):
+        raise ValueError(f"{what} has no setting {', '.join(unknown)}; there are: {', '.join(known)}")

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from kn_utils.checks import check_number
 from kn_utils.models import LanguageModel
 from kn_utils.prompts import Batch
 from kn_utils.quadrature import NESTED, Rule, gauss_legendre, left_riemann, nested
@@ -40,9 +41,7 @@ class Method:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
         for name in ("tolerance", "max_memory_gb"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-                raise ValueError(f"{name} is {value!r}; it must be a positive number")
+            check_number(name, getattr(self, name), lambda value: value > 0, "a positive number")
 
     @property
     def bfloat16(self) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from kn_utils.checks import check_text
 from kn_utils.edits import COMMON_SHARE, uncommon_neurons
 from kn_utils.facts import Dataset, Fact
 from kn_utils.interventions import Neuron
@@ -84,8 +85,11 @@ def own_edit(
     """Return the edit that gives the fact about `subject` the object `new_object`, whether the model answers it right or not.
 
     "" takes the first fact that `plan_edits` edits, or a random other object of the relation.
-    Raises ValueError for a subject the run has no fact about, a fact that cannot be edited, or an object that is not one other token.
+    Raises ValueError for what is not text, a subject the run has no fact about, a fact that cannot be edited, or an object that is not
+    one other token.
     """
+    for name, value in (("subject", subject), ("new_object", new_object)):
+        check_text(name, value)
     fact = _fact_about(run, relations, subject) if subject else _first_edited(lm, run, relations, common_share)
     known = _known(lm, run, fact.relation, common_share)
     every_prompt = set(range(len(run.dataset.templates[fact.relation])))

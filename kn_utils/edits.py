@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 import pandas as pd
 from torch import Tensor
 
+from kn_utils.checks import check_number
 from kn_utils.interventions import Neuron
 from kn_utils.layouts import value_vectors
 from kn_utils.models import LanguageModel
@@ -107,7 +108,6 @@ def uncommon_neurons(neurons: pd.DataFrame, facts: int, common_share: float = CO
     `neurons` are one relation's and one method's, a row per fact and neuron. The 1 is the released code's: with a share of a tenth, of 44
     facts at most 3 may have it, and of fewer than 20 none. Raises ValueError for a share that is not a number from 0 to 1.
     """
-    if isinstance(common_share, bool) or not isinstance(common_share, int | float) or not 0 <= common_share <= 1:
-        raise ValueError(f"common_share is {common_share!r}; it must be a number from 0 to 1")
+    check_number("common_share", common_share, lambda value: 0 <= value <= 1, "a number from 0 to 1")
     have = neurons.groupby(["layer", "neuron"])["fact"].transform("size")
     return neurons[(1 + have) / facts <= common_share]

@@ -71,23 +71,17 @@ class Dataset:
         """
         if relation == "all":
             return self.relations
-        names = map(str, relation) if isinstance(relation, list | tuple) else re.split(r"[,\s]+", str(relation).strip())
-        names = list(dict.fromkeys(names))
+        names = split_relations(relation)
         unknown = [name for name in names if name not in self.facts]
         if unknown or not names:
             raise ValueError(f"data set {self.name!r} has no relation {unknown}; it has: {', '.join(self.relations)}, or 'all'")
         return names
 
     def draw(self, relation: str, n_facts: int | None, seed: int) -> list[Fact]:
-        """Return `n_facts` facts of a relation drawn with `seed`, in their order; all of them for None or if there are fewer.
-
-        Raises ValueError unless `n_facts` is None or a positive whole number.
-        """
+        """Return `n_facts` facts of a relation drawn with `seed`, in their order; all of them for None or if there are fewer."""
         facts = self.facts[relation]
         if n_facts is None:
             return facts
-        if not isinstance(n_facts, int) or isinstance(n_facts, bool) or n_facts < 1:
-            raise ValueError(f"n_facts is {n_facts!r}; it must be None (all facts) or a whole number of at least 1")
         chosen = random.Random(f"{seed}-{relation}").sample(facts, min(n_facts, len(facts)))
         return sorted(chosen, key=lambda fact: fact.index)
 
@@ -107,6 +101,12 @@ class Dataset:
         if not isinstance(bags, list) or len(bags) != count or not all(map(_is_bag, bags)):
             raise ValueError(f'{path} must be a list of {count} entries {{"th_bags": [sentences], "h_bags": [sentences]}}')
         return [WebSentences(bag["th_bags"], bag["h_bags"]) for bag in bags]
+
+
+def split_relations(relation: str | list[str]) -> list[str]:
+    """Return the names in "P101, P36", or in a list, each once."""
+    names = map(str, relation) if isinstance(relation, list | tuple) else re.split(r"[,\s]+", str(relation).strip())
+    return list(dict.fromkeys(names))
 
 
 def load_dataset(name: str | Path) -> Dataset:

@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -149,7 +150,12 @@ def _explained(name: str) -> Iterator[None]:
 def _load_weights(folder: str, masked: bool) -> tuple[PreTrainedModel, dict]:
     auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
     return auto.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        folder,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,  # they are reported instead
+        output_loading_info=True,
     )
 
 
@@ -157,13 +163,19 @@ def _check_weights(name: str, masked: bool, report: dict) -> None:
     if missing := sorted(report["missing_keys"]):
         kind = "masked language model" if masked else "left-to-right language model"
         raise ValueError(f"{name!r} is not a complete {kind}: its files lack the weights {', '.join(missing)}")
+    for weight, found, wanted in sorted(report["mismatched_keys"])[:1]:
+        raise ValueError(f"{name!r}: {weight} has the shape {tuple(found)} where config.json asks for {tuple(wanted)}")
 
 
 def _check_tokenizer(name: str, masked: bool, tokenizer, vocab_size: int) -> None:
     if len(tokenizer) < vocab_size / 2:
         raise ValueError(f"the tokenizer of {name!r} knows {len(tokenizer)} of {vocab_size} tokens: are its files missing?")
-    if masked and tokenizer.mask_token_id is None:
-        raise ValueError(f"the tokenizer of {name!r} has no mask token, which a masked language model needs")
+    if tokenizer.vocab_size > vocab_size:  # without tokens added to it, for which Gemma 3 has no embedding
+        raise ValueError(
+            f"the tokenizer of {name!r} knows {tokenizer.vocab_size} tokens, the model {vocab_size}: it is another model's"
+        )
+    if masked and tokenizer.mask_token_id not in range(vocab_size):
+        raise ValueError(f"the tokenizer of {name!r} has no mask token that the model knows, which a masked language model needs")
 
 
 def _locate(name: str) -> str:
@@ -188,10 +200,12 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name)
+        device = torch.device(str(name))
+        torch.zeros(1, device=device).cpu()  # fails on "meta" too, where tensors hold nothing
     except (RuntimeError, AssertionError) as reason:
-        raise ValueError(f"device {name!r} is not available here ({reason}); use 'auto', 'cpu', or a device torch has") from None
-    return torch.device(name)
+        why = re.split(r"\n|\. ", str(reason))[0]
+        raise ValueError(f"device {name!r} is not available here ({why}); use 'auto', 'cpu', or a device torch has") from None
+    return device
 
 
 def _converted_smollm2() -> Path:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kn_utils.attribution import KEPT_SHARE
+from kn_utils.checks import check_number
 
 FEWEST_PROMPTS = 3  # a neuron must stand out in at least so many prompts, however few a fact has
 ROUNDS = 6
@@ -25,11 +26,10 @@ class Thresholds:
     prompt_share: float = 0.7
 
     def __post_init__(self):
-        for name, lowest in (("attribution", KEPT_SHARE), ("activation", KEPT_SHARE), ("prompt_share", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= 1:
-                reason = "; step 1 keeps no smaller scores" if lowest else ""
-                raise ValueError(f"the {name} threshold is {value!r}; it must be a number from {lowest} to 1{reason}")
+        kept = f"a number from {KEPT_SHARE} to 1; step 1 keeps no smaller scores"
+        for name, share in (("score_share", self.attribution), ("baseline_share", self.activation)):  # the notebook's names
+            check_number(name, share, lambda value: KEPT_SHARE <= value <= 1, kept)
+        check_number("prompt_share", self.prompt_share, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
 @dataclass(frozen=True)

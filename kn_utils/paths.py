@@ -20,8 +20,8 @@ NOTEBOOK_OF = {table: notebook for notebook, tables in MADE_BY.items() for table
 
 def model_name(name: str | Path) -> str:
     """Return the name that results of a model are kept under: a folder's own name, or the hub id with its slash replaced."""
-    folder = Path(os.path.expanduser(name))
-    return folder.resolve().name if folder.is_dir() else str(name).replace("/", "--")
+    folder = os.path.expanduser(str(name))
+    return Path(folder).resolve().name if os.path.isdir(folder) else str(name).replace("/", "--")
 
 
 def table_path(results_dir: str | Path, model: str, dataset: str, step: str, relation: str) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from kn_utils.checks import check_folder, check_whole
 from kn_utils.facts import Dataset, Fact
 from kn_utils.models import LanguageModel
 from kn_utils.paths import NOTEBOOK_OF, table_path
@@ -16,13 +17,22 @@ SHARED = ("facts_and_templates", "n_facts", "seed")
 
 @dataclass(frozen=True)
 class Run:
-    """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.paths.model_name`."""
+    """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.paths.model_name`.
+
+    Raises ValueError for a number of facts, a seed or a results folder that can be none.
+    """
 
     model: str
     dataset: Dataset
     n_facts: int | None = None
     seed: int = 42
     results_dir: str | Path = "results"
+
+    def __post_init__(self):
+        if self.n_facts is not None:
+            check_whole("n_facts", self.n_facts, instead="None (all facts)")
+        check_whole("seed", self.seed, lowest=0)
+        check_folder("results_dir", self.results_dir)
 
     def scope(self, relations: Sequence[str]) -> str:
         """Return the model, the data set and the relations, or their number, for the title of a figure."""

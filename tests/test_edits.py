@@ -220,7 +220,5 @@ def test_common_neurons_are_spared_with_the_released_codes_one():
     assert uncommon_neurons(table, 39).value_counts(["layer", "neuron"]).to_dict() == {(1, 8): 1}
     assert uncommon_neurons(table, 50).equals(table)
     assert uncommon_neurons(table, 12, 0.25).value_counts(["layer", "neuron"]).to_dict() == {(1, 8): 1}  # 3 of 12
-    with pytest.raises(ValueError, match="common_share is 2; it must be a number from 0 to 1"):
-        uncommon_neurons(table, 12, 2)
     for facts in range(10, 300):
         assert len(uncommon_neurons(table[4:7], facts)) == (3 if facts // 10 >= 4 else 0)

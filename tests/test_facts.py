@@ -102,17 +102,6 @@ def test_selecting_relations(dataset, given, expected):
     assert dataset.select(given) == expected
 
 
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [("P9", "P9"), (["P36", "P9"], "P9"), ([], ""), ("", "''"), (101, "101"), (None, "None"), ([["P36"]], "P36")],
-)
-def test_selecting_what_is_not_there(dataset, given, named):
-    with pytest.raises(ValueError) as error:
-        dataset.select(given)
-    assert "data set 'mine' has no relation [" in str(error.value) and named in str(error.value)
-    assert str(error.value).endswith("it has: P36, P101, capital_of, or 'all'")
-
-
 def indexes(dataset, *how):
     return [fact.index for fact in dataset.draw("P101", *how)]
 
@@ -123,14 +112,6 @@ def test_drawing_facts(dataset):
     assert indexes(dataset, 40, 1) == indexes(dataset, 1000, 1) == indexes(dataset, None, 1) == list(range(40))
     drawn = dataset.draw("P101", 5, 7)
     assert len(set(drawn)) == 5 and all(dataset.facts["P101"][fact.index] == fact for fact in drawn)
-
-
-@pytest.mark.parametrize("n_facts", [0, -1, 2.0, "2", True])
-def test_a_number_of_facts_that_is_none(dataset, n_facts):
-    with pytest.raises(
-        ValueError, match=rf"n_facts is {n_facts!r}; it must be None \(all facts\) or a whole number of at least 1"
-    ):
-        dataset.draw("P101", n_facts, 42)
 
 
 def test_the_digest_changes_with_facts_and_templates_of_the_relation_alone(folder):
@@ -241,14 +222,6 @@ def test_a_missing_file(folder, name, message, instead):
         (folder / name).mkdir()
     with pytest.raises(FileNotFoundError, match=message):
         load_dataset(folder).web_sentences("P36")
-
-
-@pytest.mark.parametrize("name", ["no such set", "", 2024, "~nobody-of-this-name/set", "PARAREL", "nul\0byte"])
-def test_an_unknown_data_set(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError) as error:
-        load_dataset(name)
-    assert str(error.value).startswith(f"unknown data set {str(name)!r}: use 'starter', 'pararel', or a folder")
 
 
 special_text = st.sampled_from(["\ud83d", "\u2028", "\x85", " ", "../P36", "P" * 300, "[X] [Y]", "[X][X] [Y]"])

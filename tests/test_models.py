@@ -4,12 +4,11 @@ import dataclasses
 import json
 import shutil
 
-import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGURATIONS, tiny_model
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertModel
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertModel
 
 from kn_utils.downloads import cache_dir, smollm2_gguf
 from kn_utils.facts import Dataset, Fact
@@ -122,21 +121,6 @@ def test_a_decoder_without_some_of_its_weights(folder_of, tmp_path):
     )
 
 
-@pytest.mark.parametrize("model_type", ["t5", "mamba"])
-def test_an_unknown_architecture(model_type, bert):
-    AutoConfig.for_model(model_type).save_pretrained(bert)
-    message = error(bert, ValueError)
-    assert message.startswith(f"model type '{model_type}' has an unknown feed-forward layout; known ones: bert, roberta, ")
-    assert "kn_utils/layouts.py" in message
-
-
-def test_weights_in_a_pickle_file_only(bert):
-    torch.save(load_file(bert / WEIGHTS), bert / "pytorch_model.bin")
-    (bert / WEIGHTS).unlink()
-    message = error(bert, OSError)
-    assert message.startswith(f"cannot load the model '{bert}'") and "model.safetensors" in message and ALLOWED in message
-
-
 @pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
 def test_a_truncated_weights_file(share, bert):
     content = (bert / WEIGHTS).read_bytes()
@@ -148,34 +132,6 @@ def test_a_truncated_weights_file(share, bert):
 def test_a_damaged_configuration(bert):
     (bert / "config.json").write_text("{", encoding="utf-8")
     assert error(bert, OSError).startswith(f"cannot load the model '{bert}'")
-
-
-def test_a_folder_without_a_tokenizer(bert):
-    for path in bert.glob("*token*"):
-        path.unlink()
-    message = error(bert, (OSError, ValueError))
-    assert str(bert) in message and "tokenizer" in message
-
-
-def test_a_masked_model_without_a_mask_token(bert):
-    def without_mask(config):
-        config.pop("mask_token")
-
-    rewrite(bert / "tokenizer_config.json", without_mask)
-    assert error(bert, ValueError) == f"the tokenizer of '{bert}' has no mask token, which a masked language model needs"
-
-
-@pytest.mark.parametrize("name", ["someone/no-such-model", "no-such-model", "../no/such/folder"])
-def test_an_unknown_name_without_a_network(name, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    message = error(name, OSError)
-    assert message.startswith(f"cannot load the model '{name}': ") and ALLOWED in message
-
-
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "", "tpu"])
-def test_an_unknown_device(device, bert):
-    message = error(bert, ValueError, device)
-    assert message.startswith(f"device '{device}' is not available here (") and "use 'auto', 'cpu'" in message
 
 
 def test_no_code_of_a_folder_is_run(bert, tmp_path):

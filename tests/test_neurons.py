@@ -186,25 +186,27 @@ def plainly_refined(scores, prompts, score_share, prompt_share):
 def relations(draw):
     """Scores of a relation of one to three facts with up to fourteen prompts and nine neurons, and how many prompts each fact has.
 
-    Scores take few values, so that ties with a threshold are common, and neurons tend to be strong in all prompts or in none.
+    Scores take few values, so that ties with a threshold are common, and neurons tend to be strong in all prompts or in none. One fact and
+    one prompt in ten have no scores.
     """
     prompts = draw(st.dictionaries(st.integers(0, 20), st.integers(2, 14), min_size=1, max_size=3))
     values = st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7, 1.0])
     scores = {}
     for fact, count in prompts.items():
         usual = draw(st.dictionaries(st.tuples(st.integers(0, 2), st.integers(0, 2)), values, min_size=4))
-        for prompt in range(count):
+        for prompt in range(count if draw(st.integers(0, 9)) else 0):
             changed = draw(st.dictionaries(st.sampled_from(sorted(usual)), values, max_size=3))
-            scores[fact, prompt] = usual | changed
+            scores[fact, prompt] = usual | changed if draw(st.integers(0, 9)) else {}
     return scores, prompts
 
 
 @given(relations(), st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7]), st.sampled_from([0.3, 0.5, 0.6, 0.7, 0.9, 1.0]))
 @settings(max_examples=120, deadline=None)
-def test_refine_does_what_a_plain_reading_of_the_method_does(relation, score_share, prompt_share):
+def test_refine_does_what_a_plain_reading_of_the_method_does_whatever_the_order_of_scores(relation, score_share, prompt_share):
     scores, prompts = relation
     kept, rounds = plainly_refined(scores, prompts, score_share, prompt_share)
-    refined = refine(score_table(scores), pd.Series(prompts), score_share, prompt_share)
+    shuffled = score_table(scores).sample(frac=1, random_state=0)
+    refined = refine(shuffled, pd.Series(prompts), score_share, prompt_share)
     assert found(refined.rounds, "round", "prompt_share", "mean_neurons") == rounds
     expected = sorted((fact, *place) for fact, places in kept.items() for place in places)
     assert found(refined.neurons, "fact", "layer", "neuron") == expected
@@ -232,17 +234,3 @@ def test_no_relation_neurons():
 def test_thresholds_are_the_papers_unless_others_are_given():
     assert Thresholds() == Thresholds(attribution=0.2, activation=0.5, prompt_share=0.7)
     Thresholds(0.1, 1, 0), Thresholds(1.0, 0.1, 1)  # the ends of the ranges, whole numbers too
-
-
-@pytest.mark.parametrize(
-    "name, lowest", [("attribution", "0.1"), ("activation", "0.1"), ("prompt_share", "0")], ids=lambda value: value
-)
-@pytest.mark.parametrize("value", [-0.1, 1.01, float("nan"), True, "0.2", None])
-def test_thresholds_out_of_range(name, lowest, value):
-    with pytest.raises(ValueError, match=rf"^the {name} threshold is {value!r}; it must be a number from {lowest} to 1"):
-        Thresholds(**{name: value})
-
-
-def test_a_threshold_below_what_step_1_keeps_is_refused_with_the_reason():
-    with pytest.raises(ValueError, match="step 1 keeps no smaller scores"):
-        Thresholds(activation=0.09)

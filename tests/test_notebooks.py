@@ -100,21 +100,3 @@ def test_a_notebook_without_its_predecessor_says_which_to_run(folder_of, tiny_da
         with pytest.raises(PapermillExecutionError) as failure:
             run(NOTEBOOKS[number], tmp_path, **parameters)
         assert f"run notebooks/{needed}.ipynb with the same parameters first" in failure.value.evalue
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "parameters, message",
-    [
-        ({"relation": "P9999"}, "data set 'tiny' has no relation ['P9999']; it has: P30, P36, P101, or 'all'"),
-        ({"quadrature": "simpson"}, "quadrature is 'simpson'; it must be one of released, gauss-legendre"),
-        ({"dataset": "no/such/folder"}, "unknown data set 'no/such/folder': use 'starter', 'pararel', or a folder"),
-        ({"n_facts": 0}, "n_facts is 0; it must be None (all facts) or a whole number of at least 1"),
-    ],
-)
-def test_a_bad_parameter_stops_the_notebook_with_one_message(folder_of, tiny_data, tmp_path, parameters, message):
-    good = {"relation": "P36", "model": str(folder_of("bert")), "dataset": str(tiny_data)}
-    with pytest.raises(PapermillExecutionError) as failure:
-        run(NOTEBOOKS[0], tmp_path, **(good | parameters))
-    assert message in failure.value.evalue
-    assert not (tmp_path / "results").exists()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_edits import sums
 
-from kn_utils.edit_plans import COMMON, EDITS, NO_NEURON, NO_OBJECT, NO_PROMPT, WRONG, Edit, own_edit, plan_edits
+from kn_utils.edit_plans import COMMON, EDITS, NO_NEURON, NO_PROMPT, WRONG, Edit, own_edit, plan_edits
 from kn_utils.facts import load_dataset
 from kn_utils.models import LanguageModel
 from kn_utils.results import read_provenance
@@ -197,14 +197,6 @@ def test_another_lambda_makes_the_tables_anew(tmp_path, capsys):
     pd.testing.assert_frame_equal(scaled[OUTCOME], strength[OUTCOME])
 
 
-@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "8", None, True])
-@pytest.mark.parametrize("name", ["lambda1", "lambda2"])
-def test_a_lambda_that_is_not_allowed(name, value, loaded, tiny_dataset, tmp_path):
-    run = Run("tiny-bert", tiny_dataset, results_dir=tmp_path)
-    with pytest.raises(ValueError, match=f"^{name} is {value!r}; it must be a number of at least 0$"):
-        edit_facts(loaded("bert"), run, "P36", **{name: value})
-
-
 def test_steps_1_and_2_have_to_be_there_and_of_the_same_weights(loaded, tmp_path):
     lm, run = known_facts.trained_run("bert", tmp_path / "results")
     with pytest.raises(FileNotFoundError, match="02_knowledge_neurons"):
@@ -221,14 +213,6 @@ def test_the_readers_own_edit(tmp_path):
     assert chosen.fact == first.fact and chosen.neurons == first.neurons and chosen.new_object in ("logic", "Lima")
     drawn = own_edit(lm, run, ["P36"], first.fact.subject)
     assert drawn == first
-    subject = first.fact.subject
-    for asked, new_object, message in [
-        ("Atlantis", "", r"^no fact of this run is about 'Atlantis'; among its 40 subjects are: Alan Turing Norway, "),
-        (subject, "San Marino", rf"^'{subject}' of P36 cannot be edited to 'San Marino': {NO_OBJECT}\. Subjects with neurons"),
-        (subject, first.fact.object, f"cannot be edited to '{first.fact.object}': {NO_OBJECT}"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            own_edit(lm, run, ["P36"], asked, new_object)
     with pytest.raises(ValueError, match=rf"^'Ada Lovelace' of P101 cannot be edited: {NO_NEURON}\. Subjects .*: none$"):
         own_edit(lm, run, ["P101"], "Ada Lovelace")
     with pytest.raises(ValueError, match="^no fact of P101 can be edited"):

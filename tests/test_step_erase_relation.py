@@ -158,15 +158,6 @@ def test_reused_and_resumed_after_every_erasure(tmp_path, capsys, monkeypatch):
         pd.testing.assert_frame_equal(table, tables(other, "P101")[name], check_exact=True)
 
 
-@pytest.mark.parametrize("value", [0, -1, 2.0, "10", True])
-def test_other_facts_that_are_not_allowed(value, loaded, tiny_dataset, tmp_path):
-    run = Run("tiny-bert", tiny_dataset, results_dir=tmp_path)
-    with pytest.raises(
-        ValueError, match=rf"^other_facts is {value!r}; it must be None \(all facts\) or a whole number of at least 1$"
-    ):
-        erase_relation(loaded("bert"), run, "P36", value)
-
-
 def test_step_2_has_to_be_there(loaded, tiny_dataset, tmp_path):
     with pytest.raises(FileNotFoundError, match="02_knowledge_neurons"):
         erase_relation(loaded("bert"), Run("tiny-bert", tiny_dataset, results_dir=tmp_path), "P36")

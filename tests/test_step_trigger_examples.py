@@ -132,12 +132,6 @@ def test_step_4_must_have_been_run(made):
         rank_sentences(made, "P101")
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.0, True, "3"])
-def test_a_bad_number_of_examples(made, n):
-    with pytest.raises(ValueError, match=f"the number of examples is {n!r}; it must be a whole number of at least 1"):
-        rank_sentences(made, "P36", n)
-
-
 NASTY = 'Tom & <Jerry\'s> "$5" <script>alert(1)</script> cost $3'
 FACT = Fact("P1", 0, "<b>Tom</b> & co", '<i onmouseover="x">Jerry</i>')
 DATASET = Dataset("d", {"P1": [FACT, Fact("P1", 1, "b", "c")]}, {"P1": []}, {"P1": "p"}, {"P1": ""}, None)

@@ -14,10 +14,16 @@ SETTINGS = {
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> list[Path]:
-    """Write a figure as SVG, PDF and PNG (300 dpi) and return the paths; each is written beside and renamed."""
+    """Write a figure as SVG, PDF and PNG (300 dpi) and return the paths; each is written beside and renamed.
+
+    Raises OSError, with what to do, if that cannot be done.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_write(figure, folder / f"{name}.{kind}", kind) for kind in UNDATED]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_write(figure, folder / f"{name}.{kind}", kind) for kind in UNDATED]
+    except OSError as reason:
+        raise OSError(f"cannot write figures to {folder} ({reason}): free space or choose another figures_dir") from reason
 
 
 def _write(figure: Figure, path: Path, kind: str) -> Path:

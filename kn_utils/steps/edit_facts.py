@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from kn_utils.checks import check_number
 from kn_utils.edit_plans import EDITS, Edit, Skipped, plan_edits
 from kn_utils.edits import (
     COMMON_SHARE,
@@ -104,8 +105,7 @@ def edit_facts(
     weights, if a lambda is not a number of at least 0 or the share none from 0 to 1, or if the model's value vectors cannot be edited.
     """
     for name, value in (("lambda1", lambda1), ("lambda2", lambda2)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise ValueError(f"{name} is {value!r}; it must be a number of at least 0")
+        check_number(name, value, lambda value: value >= 0, "a number of at least 0")
     check_editable(lm)
     upstream = run.made_with("knowledge_neurons", relation, lm)
     others = {name: run.dataset.digest(name) for name in run.dataset.relations if name != relation}

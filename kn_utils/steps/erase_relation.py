@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from kn_utils.checks import check_whole
 from kn_utils.edits import check_layers_are_separate, edited_value_vectors, erasure, new_vectors
 from kn_utils.facts import Fact
 from kn_utils.interventions import Neuron
@@ -56,8 +57,8 @@ def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int 
     Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights, if
     `other_facts` is not None or a whole number of at least 1, if nothing can be asked, or if the model's value vectors cannot be edited.
     """
-    if other_facts is not None and (not isinstance(other_facts, int) or isinstance(other_facts, bool) or other_facts < 1):
-        raise ValueError(f"other_facts is {other_facts!r}; it must be None (all facts) or a whole number of at least 1")
+    if other_facts is not None:
+        check_whole("other_facts", other_facts, instead="None (all facts)")
     check_layers_are_separate(lm)
     upstream = run.made_with("knowledge_neurons", relation, lm)
     others = {name: run.dataset.digest(name) for name in run.dataset.relations if name != relation}

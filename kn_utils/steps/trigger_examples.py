@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from kn_utils.checks import check_whole
 from kn_utils.facts import WebSentences
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
@@ -20,8 +21,7 @@ def rank_sentences(run: Run, relation: str, n: int = 3) -> Path:
     `n` lowest are kept, each once: `rank` counts from 1, the highest, to `of`; the masked word is between `start` and `end` of `text`.
     Raises FileNotFoundError if step 4 has not been run, and ValueError if it was with other facts, another draw or other sentences.
     """
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"the number of examples is {n!r}; it must be a whole number of at least 1")
+    check_whole("n_examples", n)
     upstream = run.made_with("distant_prompts", relation)
     sentences = run.dataset.web_sentences(relation)
     if upstream["sentences"][relation] != digest(sentences):
