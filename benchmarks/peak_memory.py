@@ -1,10 +1,12 @@
-"""Peak memory of an attribution run over made-up facts with a tiny random model: `python benchmarks/peak_memory.py 1000`."""
+"""Time and peak memory of an attribution run over made-up facts with a random model: `python benchmarks/peak_memory.py 1000`."""
 
 import json
 import resource
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from pathlib import Path
 
 RELATION, TEMPLATES = "P1", ("[X] is the home of [Y].", "[X] is known for [Y].", "People of [X] speak of [Y].")
@@ -12,8 +14,14 @@ RELATION, TEMPLATES = "P1", ("[X] is the home of [Y].", "[X] is known for [Y].",
 
 def peak_memory(facts: int) -> float:
     """Return the peak resident memory, in MB, of a fresh process that attributes so many facts."""
-    done = subprocess.run([sys.executable, __file__, str(facts)], check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
+    return measure(facts)["peak_memory_mb"]
+
+
+def measure(facts: int, layers: int = 4, hidden: int = 64) -> dict:
+    """Return what a fresh process says of its attribution of so many facts: seconds, work and memory, as `run` prints them."""
+    command = [sys.executable, __file__, *map(str, (facts, layers, hidden))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def make_facts(folder: Path, count: int) -> Path:
@@ -26,8 +34,8 @@ def make_facts(folder: Path, count: int) -> Path:
     return folder
 
 
-def make_model(folder: Path) -> Path:
-    """Write a tiny BERT with random weights and a vocabulary of the made-up words."""
+def make_model(folder: Path, layers: int, hidden: int) -> Path:
+    """Write a BERT with random weights, heads of 16 and a vocabulary of the made-up words."""
     import transformers
 
     folder.mkdir()
@@ -35,26 +43,47 @@ def make_model(folder: Path) -> Path:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words), *(f"w{index}" for index in range(100))]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
     transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    sizes = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 256}
+    sizes = {
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "num_attention_heads": hidden // 16,
+        "intermediate_size": 4 * hidden,
+    }
     transformers.BertForMaskedLM(transformers.BertConfig(vocab_size=len(vocabulary), **sizes)).save_pretrained(folder)
     return folder
 
 
-def run(facts: int) -> None:
-    """Attribute so many facts from files to tables, as a notebook does, and print this process's peak memory in MB."""
-    from kn_utils.attribution import Method
+def run(facts: int, layers: int = 4, hidden: int = 64) -> None:
+    """Attribute so many facts from files to tables, as a notebook does, and print what it took as a line of JSON.
+
+    `seconds` are of attribution alone, from prompts to tables; `gflop` is the least that has to be computed for it; `loaded_mb` is the
+    peak of memory before it, `peak_memory_mb` after it.
+    """
+    from products import gflop, minimal_computation
+
+    from kn_utils.attribution import RELEASED_NODES, Method
     from kn_utils.facts import load_dataset
     from kn_utils.models import load_model
+    from kn_utils.prompts import encode
     from kn_utils.runs import Run
     from kn_utils.steps.attribution import attribute_relation
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lm, dataset = load_model(make_model(folder / "model")), load_dataset(make_facts(folder / "facts", facts))
+        model = make_model(folder / "model", layers, hidden)
+        lm, dataset = load_model(model, "cpu"), load_dataset(make_facts(folder / "facts", facts))
+        loaded, began = _peak_mb(), time.perf_counter()
         attribute_relation(lm, Run(lm.name, dataset, results_dir=folder / "results"), RELATION, Method())
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+        seconds, peak = time.perf_counter() - began, _peak_mb()
+    lengths = Counter(len(prompt.ids) for prompt in encode(lm, dataset, dataset.facts[RELATION]))
+    work = sum(count * gflop(*minimal_computation(lm, tokens, RELEASED_NODES)) for tokens, count in lengths.items())
+    took = {"prompts": lengths.total(), "gflop": work, "seconds": seconds, "loaded_mb": loaded, "peak_memory_mb": peak}
+    print(json.dumps(took))
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[1]))
+    run(*map(int, sys.argv[1:]))

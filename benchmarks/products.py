@@ -85,12 +85,20 @@ def product_task(rows: int, inner: int, columns: int, transposed: bool = False) 
     return lambda turn: torch.mm(left, right, out=out)
 
 
+def gflop(products: list[Product], attention: int) -> float:
+    """Return the GFLOP of one prompt, two for every multiply-add."""
+    return 2 * (_with_weights(products) + attention) / 1e9
+
+
 def bound(products: list[Product], attention: int, seconds: dict[str, float]) -> tuple[float, float]:
     """Return the GFLOP of one prompt and the seconds they take if each product runs as timed, attention at their mean rate."""
-    linear = sum(product.forward + product.backward for product in products)
     total = sum(
         getattr(product, way) / (product.rows * product.inputs * product.outputs) * seconds[f"{way} {at}"]
         for at, product in enumerate(products)
         for way in ("forward", "backward")
     )
-    return 2 * (linear + attention) / 1e9, total * (1 + attention / linear)
+    return gflop(products, attention), total * (1 + attention / _with_weights(products))
+
+
+def _with_weights(products: list[Product]) -> int:
+    return sum(product.forward + product.backward for product in products)

@@ -8,6 +8,8 @@ from gate import problems
 from nbformat import NotebookNode
 from run_list import NotebookRun, RunList
 
+from kn_utils.facts import Dataset
+from kn_utils.markup import plain
 from kn_utils.paths import ROOT
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -20,10 +22,14 @@ def make_pages(runs: RunList) -> None:
     if found:
         raise ValueError("these notebooks cannot be published:\n" + "\n".join(found))
     for run, notebook in executed:
-        title = f"{run.relation} · {runs.dataset.labels[run.relation]}" if run.relation else ""
-        _write(ROOT / run.page, page(notebook, title))
+        _write(ROOT / run.page, page(notebook, title_of(run.relation, runs.dataset) if run.relation else ""))
     contents = yaml.safe_dump(table_of_contents(runs), sort_keys=False, allow_unicode=True)
     (ROOT / "book/_toc.yml").write_text(f"# Made by book/pages.py from book/runs.yml.\n{contents}", encoding="utf-8")
+
+
+def title_of(relation: str, dataset: Dataset) -> str:
+    """Return the title of a relation's page as Markdown."""
+    return plain(f"{relation} · {dataset.labels[relation]}")
 
 
 def _problems(run: NotebookRun, notebook: NotebookNode) -> list[str]:

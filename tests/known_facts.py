@@ -8,7 +8,7 @@ import pandas as pd
 import tiny_folders
 import torch
 
-from kn_utils.facts import load_dataset
+from kn_utils.facts import Dataset, load_dataset
 from kn_utils.models import LanguageModel, load_model
 from kn_utils.prompts import Prompt, encode, group_by_length, stack
 from kn_utils.results import compute_in_parts
@@ -46,13 +46,14 @@ def trained_run(model_type: str, results_dir: Path) -> tuple[LanguageModel, Run]
 @cache
 def _trained(model_type: str) -> LanguageModel:
     lm = load_model(tiny_folders.write_model(Path(_FOLDER.name) / f"knowing-{model_type}", model_type), "cpu")
-    _learn(lm)
+    learn(lm, dataset())
     return lm
 
 
-def _learn(lm: LanguageModel, steps: int = 35) -> None:
-    facts = [fact for relation in dataset().relations for fact in dataset().facts[relation]]
-    prompts = [item for item in encode(lm, dataset(), facts) if isinstance(item, Prompt)]
+def learn(lm: LanguageModel, data: Dataset, steps: int = 35) -> None:
+    """Train a tiny model on all facts of a data set."""
+    facts = [fact for relation in data.relations for fact in data.facts[relation]]
+    prompts = [item for item in encode(lm, data, facts) if isinstance(item, Prompt)]
     batches = [stack([prompts[index] for index in group], lm.device) for group in group_by_length(prompts, lambda _: 1000)]
     lm.model.requires_grad_(True)
     optimizer = torch.optim.Adam(lm.model.parameters(), lr=5e-3)

@@ -18,6 +18,7 @@ from kn_utils.figures import distant_prompts, layers, modify_activation, paper, 
 from kn_utils.figures.bars import plot_bars
 from kn_utils.figures.files import save_figure
 from kn_utils.figures.panels import share_legend
+from kn_utils.figures.scaling import plot_scaling
 from kn_utils.neurons import Thresholds
 from kn_utils.paths import ROOT
 from kn_utils.runs import Run
@@ -29,6 +30,7 @@ from kn_utils.steps.modify_activation import modify_activations
 from kn_utils.summaries.figures import layer_intervals
 from kn_utils.summaries.knowledge_neurons import layer_shares
 from kn_utils.summaries.modify_activation import MEAN
+from kn_utils.summaries.scaling import growth
 
 PRINTED = 160 / 25.4  # inches: the text column of an A4 page
 RELATIONS = ["P101", "P36"]
@@ -78,7 +80,17 @@ def activations(means):
 
 
 @pytest.fixture
-def figures(neurons, changes, means, activations):
+def measured():
+    """Two turns of a measurement in which time is in proportion to facts and to the square of layers."""
+    points = [("facts", count, 4, 0.5 * count) for count in (10, 100)] + [("layers", 8, count, count**2) for count in (2, 4, 8)]
+    columns = ["axis", "facts", "layers", "gflop"]
+    table = pd.DataFrame(points, columns=columns).assign(hidden=64, prompts=lambda rows: 3 * rows["facts"], loaded_mb=400.0)
+    turns = [table.assign(turn=turn, seconds=table["gflop"] / 10 * (1 + turn), peak_memory_mb=500.0 + turn) for turn in (0, 1, 2)]
+    return pd.concat(turns, ignore_index=True)
+
+
+@pytest.fixture
+def figures(neurons, changes, means, activations, measured):
     names = {"P36": "capital", "P101": "field of work"}
     shares = layer_intervals(neurons, 3, seed=0)
     return [
@@ -91,6 +103,7 @@ def figures(neurons, changes, means, activations):
         paper.plot_activations(activations, "title"),
         distant_prompts.plot_activations(activations, "title"),
         distant_prompts.plot_differences(means, "title"),
+        plot_scaling(measured, "title"),
     ]
 
 
@@ -180,6 +193,27 @@ def test_differences_are_head_and_tail_minus_the_other_kind(means):
     medians = [line.get_xdata() for line in ours.lines if line.get_color() == "white"]
     assert [list(values) for values in medians] == [[3, 3], [3, 3], [2, 2]]  # of 4, 3, -1; of 3, 3; of 2, 3, 1
     assert ours.yaxis_inverted()
+
+
+def test_growth_is_of_the_medians_and_its_orders_are_powers(measured):
+    table = growth(measured).set_index(["axis", "facts", "layers"])
+    assert table["seconds"].tolist() == pytest.approx([1, 10, 0.8, 3.2, 12.8])  # the middle turn took twice the first's time
+    assert table["ms_per_prompt"].iloc[0] == pytest.approx(1000 / 30) and table["gflop_per_second"].tolist() == pytest.approx(
+        [5] * 5
+    )
+    assert table.loc["facts", "order"].tolist() == pytest.approx([np.nan, 1], nan_ok=True)
+    assert table.loc["layers", "order_of_work"].tolist() == pytest.approx([np.nan, 2, 2], nan_ok=True)
+
+
+def test_the_figure_of_the_scaling_shows_medians_all_turns_and_the_counted_work(measured):
+    figure = plot_scaling(measured, "title")
+    facts, layers = figure.axes[0], figure.axes[1]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in layers.lines}
+    assert drawn["measured"] == pytest.approx([0.8, 3.2, 12.8]) and drawn["work, counted"] == pytest.approx([0.8, 3.2, 12.8])
+    bars = np.array([bar[:, 1] for bar in layers.collections[0].get_segments()])
+    assert bars == pytest.approx(np.array([[0.4, 1.2], [1.6, 4.8], [6.4, 19.2]]))
+    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["10", "100"]
+    assert facts.get_xscale() == facts.get_yscale() == "log"
 
 
 def test_two_saves_give_the_same_bytes(changes, tmp_path):

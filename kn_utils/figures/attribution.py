@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from kn_utils.figures.panels import share_legend
+from kn_utils.figures.panels import share_legend, write_numbers
 from kn_utils.figures.style import MARKERS, NAMES, PALETTE, WIDTH
 
 
@@ -55,6 +55,7 @@ def plot_answers(prompts: pd.DataFrame, templates: list[str], title: str) -> Fig
     left.set(xlabel="object on top (% of prompts)", ylabel="", xlim=(0, 100))
     sns.stripplot(labelled, x="probability", y="template", color=PALETTE["attribution"], alpha=0.5, size=4, ax=right)
     right.set(xlabel="probability of the object", xscale="log", ylabel="")
+    write_numbers(right.xaxis)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
@@ -64,6 +65,7 @@ def plot_error(completeness: pd.DataFrame, title: str) -> Figure:
     figure, axis = plt.subplots(figsize=(WIDTH, 3), layout="constrained")
     sns.boxplot(completeness, x="layer", y="gap_share", color=PALETTE["attribution"], fliersize=2, linewidth=0.8, ax=axis)
     axis.set(xlabel="layer", ylabel="|completeness gap| / P(object)", yscale="log")
+    write_numbers(axis.yaxis)
     figure.suptitle(title, x=0.01, ha="left")
     axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
     return figure

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
-from kn_utils.figures.panels import label_log_scale, share_legend
+from kn_utils.figures.panels import label_log_scale, share_legend, write_numbers
 from kn_utils.figures.style import WIDTH
 from kn_utils.published import published
 from kn_utils.steps.edit_facts import RULES
@@ -33,6 +33,7 @@ def plot_perplexities(rises: pd.DataFrame, title: str) -> Figure:
     figure = _plot_rules(rises, "rise of perplexity (mean over edits)", title)
     figure.axes[0].set_xscale("symlog", linthresh=10)
     figure.axes[0].autoscale(axis="x")
+    write_numbers(figure.axes[0].xaxis)
     return figure
 
 

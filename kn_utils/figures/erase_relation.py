@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
-from kn_utils.figures.panels import label_log_scale, share_legend
+from kn_utils.figures.panels import label_log_scale, share_legend, write_numbers
 from kn_utils.figures.style import MARKERS, NAMES, PALETTE, WIDTH
 from kn_utils.published import published
 from kn_utils.steps.erase_relation import DOSES
@@ -53,7 +53,9 @@ def _panels(erasures: pd.DataFrame, labels: dict[str, str], sharex: bool) -> tup
 def plot_rises(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     """Show by how many per cent the perplexity rises, with intervals and the paper's values where it erased the same relation."""
     xlabel = "rise of perplexity (%)"
-    return _plot_changes(erasures, RISE, labels, title, _paper_rises(), xlabel=xlabel, xscale="symlog")
+    figure = _plot_changes(erasures, RISE, labels, title, _paper_rises(), xlabel=xlabel, xscale="symlog")
+    write_numbers(figure.axes[0].xaxis)  # which the panels share
+    return figure
 
 
 def plot_losses(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from kn_utils.figures.bars import plot_bars
 from kn_utils.figures.intervals import plot_intervals
-from kn_utils.figures.panels import share_legend
+from kn_utils.figures.panels import share_legend, write_numbers
 from kn_utils.figures.style import LINES, NAMES, PALETTE, WIDTH
 
 
@@ -60,6 +60,8 @@ def plot_reach(neurons: pd.DataFrame, n_facts: int, title: str) -> Figure:
         look = {"color": PALETTE[method], "linestyle": LINES[method], "label": f"{NAMES[method]}: {len(share):,} neurons"}
         axis.step(range(1, len(share) + 1), share, where="mid", **look)
     axis.set(xlabel="neuron, by rank", ylabel="facts that have it (%)", xscale="log", yscale="log")
+    write_numbers(axis.xaxis)
+    write_numbers(axis.yaxis)
     axis.legend()
     figure.suptitle(title, x=0.01, ha="left")
     return figure

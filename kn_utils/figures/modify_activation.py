@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
-from kn_utils.figures.panels import label_log_scale, share_legend
+from kn_utils.figures.panels import label_log_scale, share_legend, write_numbers
 from kn_utils.figures.style import MARKERS, NAMES, PALETTE, WIDTH
 from kn_utils.published import published
 from kn_utils.summaries.modify_activation import MEAN
@@ -74,6 +74,7 @@ def plot_probabilities(table: pd.DataFrame, title: str) -> Figure:
             axis.scatter(own["probability_before"], times, s=6, alpha=0.4, linewidth=0, **look)
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set(title=f"neurons {verb}", xscale="log", yscale="log", xlabel="probability of the object before")
+    write_numbers(axes[0].xaxis)  # the panels share their scales
     label_log_scale(axes[0].yaxis)
     axes[0].set_ylabel("times as probable after")
     share_legend(figure, axes)

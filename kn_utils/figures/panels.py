@@ -24,5 +24,10 @@ def share_legend(figure: Figure, axes: Sequence[Axes], ncols: int = 4) -> None:
 def label_log_scale(axis: Axis) -> None:
     """Write plain numbers at 1, 2 and 5 of every decade."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    write_numbers(axis)
+
+
+def write_numbers(axis: Axis) -> None:
+    """Write a logarithmic scale's numbers out; matplotlib's own labels are formulas, which the project's style does not read."""
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_minor_formatter(NullFormatter())

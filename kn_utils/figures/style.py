@@ -1,6 +1,7 @@
-"""The look that all figures share: one width, one palette, one order of methods, one set of names."""
+"""The look that figures and tables share: one width, one palette, one order of methods, one set of names; a dollar sign is one."""
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 
 WIDTH = 7.5  # inches; printed 160 mm wide, the text column of an A4 page, letters stay above 7 pt
@@ -21,7 +22,11 @@ PUBLISHED = {
 
 
 def use_style() -> None:
-    """Set the look that all figures of the project share; the background is white on any page."""
+    """Set the look that all figures of the project share; the background is white on any page.
+
+    Titles, labels and tables hold text of data sets: there, and so everywhere, no formula is read between two dollar signs.
+    """
     sns.set_theme(context="paper", style="whitegrid", palette=list(PALETTE.values()))
     plt.rcParams |= {"figure.dpi": 110, "savefig.bbox": "tight", "figure.titlesize": "medium", "hatch.linewidth": 0.6}
-    plt.rcParams |= {"axes.titlelocation": "left", "axes.titlesize": "medium"}
+    plt.rcParams |= {"axes.titlelocation": "left", "axes.titlesize": "medium", "text.parse_math": False}
+    pd.options.display.html.use_mathjax = pd.options.styler.html.mathjax = False

@@ -5,9 +5,9 @@ from html import escape
 import pandas as pd
 
 from kn_utils.facts import Dataset
+from kn_utils.markup import NO_FORMULAS
 
 PLACE = ["relation", "fact"]
-NO_FORMULAS = "tex2jax_ignore mathjax_ignore"  # a pair of dollar signs in a sentence is no formula
 
 
 def strongest_facts(examples: pd.DataFrame, n: int, method: str = "attribution") -> list[tuple[str, int]]:

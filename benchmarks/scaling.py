@@ -1,0 +1,55 @@
+"""How time and peak memory of attribution grow with the number of facts and with the number of layers.
+
+Made-up facts and random weights; every point is a fresh process, and all points are measured in turns. Leave the machine alone meanwhile.
+
+Expected: each of L layers adds 20 copies of a prompt, which go through the layers above it, (L - 1) / 2 on average. So the work per prompt
+grows about as L squared; the order of what is counted, product by product, stands beside that of the time. Facts are attributed a few at a
+time, so that time grows with their number and memory does not.
+
+`python benchmarks/scaling.py --output data/published/scaling.json`
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from peak_memory import measure
+
+FULL = [("facts", {"facts": count, "layers": 4, "hidden": 128}) for count in (10, 100, 1000)]
+FULL += [("layers", {"facts": 8, "layers": count, "hidden": 256}) for count in (2, 4, 8, 12, 24)]
+QUICK = [("facts", {"facts": count, "layers": 2, "hidden": 32}) for count in (4, 12)]
+QUICK += [("layers", {"facts": 4, "layers": count, "hidden": 32}) for count in (2, 4)]
+
+
+def measure_all(points: list[tuple[str, dict]], turns: int) -> list[dict]:
+    """Return a row per process: the axis that the point belongs to, the turn, the point itself and what was measured there."""
+    rows = []
+    for turn in range(turns):
+        for axis, point in points:
+            rows.append({"axis": axis, "turn": turn} | point | measure(**point))
+            print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measure, print the table and write the file that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=3, help="how often each point is measured; the table has the medians")
+    parser.add_argument("--output", type=Path, help="write everything to this JSON file")
+    parser.add_argument("--quick", action="store_true", help="tiny models and few facts, to see that it runs")
+    chosen = parser.parse_args()
+    load = os.getloadavg()  # of others, before there is any of ours
+    rows = measure_all(QUICK if chosen.quick else FULL, chosen.turns)
+    import pandas as pd  # only now: a process started after torch is loaded would count that memory as its own
+    from attribution import machine
+
+    from kn_utils.summaries.scaling import growth
+
+    print(growth(pd.DataFrame(rows)).to_string(index=False, float_format="{:.3g}".format, na_rep=""))
+    if chosen.output:
+        chosen.output.write_text(json.dumps({"machine": machine() | {"load": load}, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
