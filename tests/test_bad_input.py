@@ -219,7 +219,7 @@ A_DEVICE = "use 'auto', 'cpu', or a device torch has"
 RELATIONS = "data set 'tiny' has no relation {}; it has: P30, P36, P101, or 'all'"
 FIRST = "run notebooks/{}.ipynb with the same parameters first"
 SETTINGS = "there are: model, dataset, relations, n_facts, seed, results_dir, notebooks, contents"
-OWN_SETTINGS = "jobs, relations, pages, parameters, if_drawn"
+OWN_SETTINGS = "jobs, shards, relations, pages, parameters, if_drawn"
 
 # (what is done, the exception, parts of its message)
 ROWS = {
