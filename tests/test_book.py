@@ -1,6 +1,7 @@
 """The book's own code: which notebooks run with which parameters, what may be published, and how it becomes pages."""
 
 import json
+import re
 import sys
 
 import nbformat
@@ -192,3 +193,13 @@ def test_the_workflow_makes_tables_and_a_second_call_does_nothing(folder_of, tmp
     (tables / "notebooks" / "02_knowledge_neurons.ipynb").unlink()
     assert "1 of 1 steps" in make(tmp_path, tables / "notebooks" / "02_knowledge_neurons.ipynb", runs, **config)
     assert read_provenance(target)["finished"] == made  # the table was kept, not made again
+
+
+@pytest.mark.slow
+def test_the_book_can_be_made_from_the_jobs_of_a_cluster_too(tmp_path):
+    planned = snakemake(tmp_path, "--dry-run", "--cores", 1, "--configfile", ROOT / "profiles/slurm/runs.yml")
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
+    assert {jobs[rule] for rule in ("attribution", "knowledge_neurons", "modify_activation")} == {
+        str(len(of().dataset.relations))
+    }
+    assert jobs["chapter"] == str(len(CONFIG["notebooks"])) and "relation_page" not in jobs
