@@ -82,7 +82,7 @@ class RunList:
     def pages(self, notebook: str) -> list[str]:
         """Return the relations for which a notebook has a page of its own."""
         listed = split_relations(self.config["notebooks"][notebook].get("pages", ""))
-        return [name for name in self.relations(notebook) if self.each(notebook) or name in listed]
+        return [name for name in self.relations(notebook) if name in listed]
 
     def run(self, notebook: str, relation: str = "") -> NotebookRun:
         """Return a notebook's run for one relation, or for all of them together."""

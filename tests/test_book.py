@@ -1,7 +1,7 @@
 """The book's own code: which notebooks run with which parameters, what may be published, and how it becomes pages."""
 
 import json
-import subprocess
+import re
 import sys
 
 import nbformat
@@ -10,6 +10,7 @@ import pytest
 import tiny_folders
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from workflow import snakemake
 
 from kn_utils.paths import MADE_BY, ROOT
 from kn_utils.results import read_provenance, read_table
@@ -38,13 +39,15 @@ def test_every_notebook_is_in_the_run_list_and_every_page_exists():
     assert len(set(listed)) == len(listed)
 
 
-EACH = {"notebooks": CONFIG["notebooks"] | {"01_attribution": {"jobs": "each", "parameters": {"quadrature": "gauss-legendre"}}}}
+PROFILE = yaml.safe_load((ROOT / "profiles/slurm/runs.yml").read_text(encoding="utf-8"))
+ON_CLUSTER = {name: settings | PROFILE["notebooks"].get(name, {}) for name, settings in CONFIG["notebooks"].items()}
 
 
-def test_a_notebook_runs_for_each_relation_and_once_more_for_all_or_together():
-    runs = of(relations="P36,P19", **EACH).all_runs()
+@pytest.mark.parametrize("notebooks", [CONFIG["notebooks"], ON_CLUSTER])
+def test_a_notebook_has_a_page_for_all_relations_and_for_those_listed_whether_it_runs_together_or_for_each(notebooks):
+    runs = of(relations="P36,P20,P19", notebooks=notebooks).all_runs()
     attribution = [run for run in runs if run.notebook == "01_attribution"]
-    assert [run.parameters["relation"] for run in attribution] == ["P36", "P19", "P36,P19"]
+    assert [run.parameters["relation"] for run in attribution] == ["P36", "P19", "P36,P20,P19"]  # P20 is not listed
     assert [run.page for run in attribution] == [
         "book/relations/P36.ipynb",
         "book/relations/P19.ipynb",
@@ -53,6 +56,12 @@ def test_a_notebook_runs_for_each_relation_and_once_more_for_all_or_together():
     assert [run.parameters["relation"] for run in runs if run.notebook == "07_erase_relation"] == ["P19"]
     assert all(run.parameters.items() >= {"model": "starter", "n_facts": 10, "seed": 42}.items() for run in runs)
     assert attribution[0].parameters["quadrature"] == "gauss-legendre"
+    assert len({run.page for run in runs}) == len(runs)
+
+
+def test_on_a_cluster_every_notebook_that_makes_tables_runs_for_each_relation():
+    runs = of(notebooks=ON_CLUSTER)
+    assert [name for name in ON_CLUSTER if runs.each(name)] == list(MADE_BY)
 
 
 def test_all_facts_is_the_notebooks_none_and_spares_no_relation():
@@ -141,15 +150,10 @@ def test_a_run_that_fails_is_kept_under_another_name(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.ipynb", "out.failed.ipynb"]
 
 
-def snakemake(folder, target, runs, **config):
-    """Call the workflow in a folder of its own, for a data set with the relations of `runs`."""
-    for name in ("book", "kn_utils", "notebooks"):
-        (folder / name).symlink_to(ROOT / name) if not (folder / name).exists() else None
+def make(folder, target, runs, **config):
+    """Call the workflow for a data set with the relations of `runs`."""
     (folder / "runs.json").write_text(json.dumps(runs | {name: str(value) for name, value in config.items()}))
-    command = [sys.executable, "-m", "snakemake", str(target), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    done = subprocess.run([*command, "--cores", "1", "--configfile", "runs.json"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    return snakemake(folder, target, "--cores", "1", "--configfile", "runs.json")
 
 
 @pytest.mark.slow
@@ -183,12 +187,22 @@ def test_the_workflow_makes_tables_and_a_second_call_does_nothing(folder_of, tmp
     runs = {"relations": "P36", "notebooks": {"07_erase_relation": {"relations": "all"}}}
     tables = tmp_path / "results" / "tiny-bert" / "tiny"
     target = tables / "knowledge_neurons" / "P36.parquet"
-    first = snakemake(tmp_path, target, runs, **config)
+    first = make(tmp_path, target, runs, **config)
     assert "2 of 2 steps" in first
     for table in (*MADE_BY["01_attribution"], *MADE_BY["02_knowledge_neurons"]):
         assert set(read_table(tables / table / "P36.parquet")["relation"]) <= {"P36"}
-    assert "Nothing to be done" in snakemake(tmp_path, target, runs, **config)
+    assert "Nothing to be done" in make(tmp_path, target, runs, **config)
     made = read_provenance(target)["finished"]
     (tables / "notebooks" / "02_knowledge_neurons.ipynb").unlink()
-    assert "1 of 1 steps" in snakemake(tmp_path, tables / "notebooks" / "02_knowledge_neurons.ipynb", runs, **config)
+    assert "1 of 1 steps" in make(tmp_path, tables / "notebooks" / "02_knowledge_neurons.ipynb", runs, **config)
     assert read_provenance(target)["finished"] == made  # the table was kept, not made again
+
+
+@pytest.mark.slow
+def test_the_book_can_be_made_from_the_jobs_of_a_cluster_too(tmp_path):
+    planned = snakemake(tmp_path, "--dry-run", "--cores", 1, "--configfile", ROOT / "profiles/slurm/runs.yml")
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
+    assert {jobs[rule] for rule in ("attribution", "knowledge_neurons", "modify_activation")} == {
+        str(len(of().dataset.relations))
+    }
+    assert jobs["chapter"] == str(len(CONFIG["notebooks"])) and "relation_page" not in jobs
