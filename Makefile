@@ -21,7 +21,7 @@ BIN := .venv/bin
 	touch $@
 
 book: .venv/installed
-	$(BIN)/snakemake --cores all --rerun-incomplete --show-failed-logs --quiet rules $(if $(RUNS),--configfile $(RUNS)) --config n_facts=$(FACTS)
+	$(BIN)/snakemake --quiet rules $(if $(RUNS),--configfile $(RUNS)) --config n_facts=$(FACTS)
 
 test: .venv/installed
 	$(BIN)/ruff check

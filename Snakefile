@@ -1,11 +1,13 @@
 # Runs the notebooks that book/runs.yml lists, and builds the book of them: one rule per notebook, from tables to tables.
 #
-#   snakemake --cores all                               the whole book: book/_build/html/index.html
-#   snakemake --cores all --config n_facts=all          the same with all facts
-#   snakemake tables --cores all --config model=smollm2-135m dataset=pararel n_facts=60 results_dir=results
-#                                                       the tables of another model and data set, no book
+#   snakemake                               the whole book: book/_build/html/index.html
+#   snakemake --config n_facts=all          the same with all facts
+#   snakemake tables --config model=smollm2-135m dataset=pararel n_facts=60 results_dir=results
+#                                           the tables of another model and data set, no book
 #
-# Notebooks reuse tables made with the same inputs and resume what was killed; so no rule removes a table before it runs ("update").
+# Notebooks reuse tables made with the same inputs and resume what was killed; so no rule removes a table before it runs ("update"), none
+# is removed after a failure (profiles/default), and none is replaced by the one before it: a job removes the copies made for that.
+# An executed notebook is there only if its run has succeeded; so that, and not its tables, says that a step is done.
 import json
 import os
 import sys
@@ -63,6 +65,11 @@ def asks(amounts):
     return lambda wildcards, input: amounts.get(Path(input[0]).stem, amounts["other"])
 
 
+def all_executed(*notebooks):
+    """The executed notebooks of the runs that make these tables."""
+    return sorted({executed(step).format(relation=name) for step in notebooks for name in RUNS.relations(step)})
+
+
 def parameters(notebook):
     return lambda wildcards: quote(json.dumps(RUNS.run(notebook, wildcards.get("relation", "")).parameters))
 
@@ -81,6 +88,7 @@ rule book:
 rule tables:
     input:
         made_by(*STEPS),
+        all_executed(*STEPS),
 
 
 rule attribution_shard:
@@ -93,6 +101,9 @@ rule attribution_shard:
     params:
         parameters("01_attribution"),
     threads: 1
+    resources:
+        mem_mb=asks(MEMORY),
+        runtime=asks(MINUTES),
     priority: 1
     shell:
         "{sys.executable} book/run_shard.py {input[0]} {params} {wildcards.shard} > {log} 2>&1"
@@ -115,7 +126,8 @@ rule attribution:
         runtime=asks(MINUTES),
     priority: 1  # tables before pages
     shell:
-        "{sys.executable} book/run_notebook.py {input[0]} {output.notebook} {params} > {log} 2>&1 && touch {output}"
+        "rm -f $(printf '.snakemake/backups/%s ' {output}) && "
+        "{sys.executable} book/run_notebook.py {input[0]} {output.notebook} {params} > {log} 2>&1"
 
 
 use rule attribution as knowledge_neurons with:
@@ -209,8 +221,7 @@ use rule attribution as chapter with:
     input:
         "notebooks/{chapter}.ipynb",
         METHOD,
-        made_by(*STEPS),
-        *[RUNS.run(step).executed for step in STEPS if not RUNS.each(step)],
+        rules.tables.input,
     output:
         notebook=f"{RUNS.results}/notebooks/{{chapter}}.ipynb",
     log:

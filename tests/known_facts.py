@@ -35,7 +35,7 @@ def trained_run(model_type: str, results_dir: Path) -> tuple[LanguageModel, Run]
 
     Each of P36's 40 facts has a neuron of its own, one that five or seven facts share, and one that all have; P101's have none.
     """
-    lm = _trained(model_type)
+    lm = trained(model_type)
     run = Run(lm.name, dataset(), results_dir=results_dir)
     neurons = {fact: [(fact % 3, fact), (2, 40 + fact // 7), (1, 45)] for fact in range(40)}
     write_first_steps(lm, run, "P36", neurons)
@@ -44,7 +44,8 @@ def trained_run(model_type: str, results_dir: Path) -> tuple[LanguageModel, Run]
 
 
 @cache
-def _trained(model_type: str) -> LanguageModel:
+def trained(model_type: str) -> LanguageModel:
+    """A tiny model that has learnt the facts."""
     lm = load_model(tiny_folders.write_model(Path(_FOLDER.name) / f"knowing-{model_type}", model_type), "cpu")
     learn(lm, dataset())
     return lm
