@@ -166,7 +166,7 @@ def test_shards_of_a_relation_give_the_same_table_as_one_job(folder_of, tmp_path
         runs["notebooks"] |= {"07_erase_relation": {"relations": "all"}}
         results = tmp_path / f"results-{shards}"
         target = results / "tiny-bert" / "tiny" / "attribution" / "P36.parquet"
-        done = snakemake(tmp_path, target, runs, results_dir=results, **config)
+        done = make(tmp_path, target, runs, results_dir=results, **config)
         assert f"{1 if shards == 1 else 3} of {1 if shards == 1 else 3} steps" in done
         found[shards] = [read_table(target.parents[1] / table / "P36.parquet") for table in MADE_BY["01_attribution"]]
         assert sorted(path.name for path in target.parent.iterdir() if path.suffix != ".lock") == ["P36.parquet"]
