@@ -1,6 +1,5 @@
 # make book   all notebooks over all relations on the bundled model and facts, then the book: book/_build/html/index.html
 #             FACTS=all takes all facts instead of 10 per relation; REPOSITORY=https://github.com/... adds launch buttons;
-#             RUNS=my_runs.yml changes lines of book/runs.yml
 # make test   lint and all tests
 # make run    all notebooks for one relation: results/ and runs/P101/
 # make clean  remove what these made
@@ -21,7 +20,7 @@ BIN := .venv/bin
 	touch $@
 
 book: .venv/installed
-	$(BIN)/snakemake --quiet rules $(if $(RUNS),--configfile $(RUNS)) --config n_facts=$(FACTS)
+	$(BIN)/snakemake --quiet rules --config n_facts=$(FACTS)
 
 test: .venv/installed
 	$(BIN)/ruff check
