@@ -275,4 +275,4 @@ rule html:
     params:
         repository=os.environ.get("REPOSITORY", ""),  # makes the launch buttons; read by book/_ext/repository.py
     shell:
-        "{sys.prefix}/bin/jupyter-book build book -W -n --keep-going && touch {output}"
+        "{sys.prefix}/bin/jupyter-book build book --all -W -n --keep-going && touch {output}"
