@@ -200,8 +200,7 @@ def test_the_workflow_makes_tables_and_a_second_call_does_nothing(folder_of, tmp
 
 @pytest.mark.slow
 def test_the_book_can_be_made_from_the_jobs_of_a_cluster_too(tmp_path):
-    jobs_of_cluster = ["--configfile", ROOT / "profiles/slurm/runs.yml", "--config", f"results_dir={tmp_path}/results"]
-    planned = snakemake(tmp_path, "--dry-run", "--cores", 1, *jobs_of_cluster)
+    planned = snakemake(tmp_path, "--dry-run", "--forceall", "--cores", 1, "--configfile", ROOT / "profiles/slurm/runs.yml")
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
     assert {jobs[rule] for rule in ("attribution", "knowledge_neurons", "modify_activation")} == {
         str(len(of().dataset.relations))

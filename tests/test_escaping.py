@@ -153,7 +153,9 @@ def shell():
     """An IPython shell in this process, so that what cells show, and their figures, can be looked at."""
     options = ("display.html.use_mathjax", "styler.html.mathjax")
     with plt.rc_context(), pd.option_context(*(item for name in options for item in (name, pd.get_option(name)))):
-        yield InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+        shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+        yield shell
+    shell.restore_sys_module_state()  # its __main__ is none that other tests could start processes from
     InteractiveShell.clear_instance()
 
 
