@@ -109,19 +109,20 @@ class Workflow:
         self._look()
 
     def _follow(self, process: subprocess.Popen, plan: dict[str, list[Kill]]) -> str:
-        """Watch Snakemake until it ends or a kill is due; return what has been killed, or ""."""
+        """Watch Snakemake until it ends, and kill once if that is due; return what has been killed, or ""."""
+        victim = ""
         while process.poll() is None:
             time.sleep(LOOK_EVERY)
             self._look()
             with suppress(psutil.NoSuchProcess):
-                if runner := runner_of(process):
+                if not victim and (runner := runner_of(process)):
                     step, used = Path(runner.cmdline()[2]).stem, _processor_seconds(runner)
                     self._clock(step, used)
                     if (kills := plan.get(step)) and used > kills[0].after:
                         self.strike(process, runner, kills[0].victim)
-                        self.struck.append((step, kills[0].victim))
-                        return kills.pop(0).victim
-        return ""
+                        victim = kills.pop(0).victim
+                        self.struck.append((step, victim))
+        return victim
 
     def strike(self, process: subprocess.Popen, runner: psutil.Process, victim: str) -> None:
         """Kill Snakemake and all it runs ("workflow"), the runner of a notebook, or its kernel; before that is there, the runner."""
