@@ -1,5 +1,5 @@
 # make book   all notebooks over all relations on the bundled model and facts, then the book: book/_build/html/index.html
-#             FACTS=all takes all facts instead of 10 per relation; REPOSITORY=https://github.com/... adds launch buttons;
+#             FACTS=all takes all facts instead of 10 per relation; REPOSITORY=https://github.com/... adds launch buttons
 # make test   lint and all tests
 # make run    all notebooks for one relation: results/ and runs/P101/
 # make clean  remove what these made

@@ -10,6 +10,7 @@ from kn_utils.paths import ROOT, model_name
 SETTINGS = ("model", "dataset", "relations", "n_facts", "seed", "results_dir", "notebooks", "contents")
 NOTEBOOK_SETTINGS = ("jobs", "shards", "relations", "pages", "parameters", "if_drawn")
 JOBS = ("each", "together")
+SHARDED = "01_attribution"  # the notebook whose facts may be split over jobs
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class RunList:
                 raise ValueError(f"the run list names {notebook}, but there is no notebooks/{notebook}.ipynb")
             if settings.get("jobs") not in JOBS:
                 raise ValueError(f"jobs of {notebook} is {settings.get('jobs')!r}; it must be one of {', '.join(JOBS)}")
+            if "shards" in settings:
+                _check_shards(notebook, settings)
             if not self.relations(notebook):
                 chosen = ", ".join(self.dataset.select(config["relations"]))
                 raise ValueError(
@@ -75,8 +78,7 @@ class RunList:
     @property
     def shards(self) -> list[str]:
         """Return the shares in which the facts of a relation are attributed, such as "2-of-4"; none where that is a single job."""
-        settings = self.config["notebooks"]["01_attribution"]
-        count = settings.get("shards", 1) if self.each("01_attribution") else 1
+        count = self.config["notebooks"][SHARDED].get("shards", 1)
         return [f"{number}-of-{count}" for number in range(1, count + 1)] if count > 1 else []
 
     def pages(self, notebook: str) -> list[str]:
@@ -105,3 +107,9 @@ def _check_settings(what: str, settings: object, known: Sequence[str]) -> None:
         raise ValueError(f"{what} is {settings!r}; it must be settings: {', '.join(known)}")
     if unknown := sorted(map(str, settings.keys() - set(known))):
         raise ValueError(f"{what} has no setting {', '.join(unknown)}; there are: {', '.join(known)}")
+
+
+def _check_shards(notebook: str, settings: Mapping) -> None:
+    check_whole(f"shards of {notebook}", settings["shards"])
+    if notebook != SHARDED or settings["jobs"] != "each":
+        raise ValueError(f"{notebook} with jobs {settings['jobs']!r} has no shards; only {SHARDED} with jobs 'each' has")

@@ -19,14 +19,12 @@ from kn_utils.results import Shard
 from kn_utils.runs import Run
 from kn_utils.steps.attribution import attribute_relation
 
-METHOD = ("quadrature", "tolerance", "precision", "max_memory_gb")
-
 
 def run_shard(template: Path, parameters: dict, shard: Shard) -> None:
     """Attribute one share of the facts. Raises ValueError for a parameter that the notebook does not declare or a value not allowed."""
     declared = declared_parameters(template, parameters)
     given = {name: ast.literal_eval(one["default"]) for name, one in declared.items()} | parameters
-    method, data = Method(**{name: given[name] for name in METHOD}), load_dataset(given["dataset"])
+    method, data = Method.among(given), load_dataset(given["dataset"])
     relations = data.select(given["relation"])
     lm = load_model(given["model"], given["device"])
     run = Run(lm.name, data, given["n_facts"], given["seed"], given["results_dir"])

@@ -1,6 +1,7 @@
 """Knowledge attribution (section 3.2): integrated gradients of the target's probability, for every neuron of every layer."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
 import torch
 from torch import Tensor
@@ -42,6 +43,11 @@ class Method:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
         for name in ("tolerance", "max_memory_gb"):
             check_number(name, getattr(self, name), lambda value: value > 0, "a positive number")
+
+    @classmethod
+    def among(cls, settings: Mapping) -> "Method":
+        """Return the method that a notebook's parameters, or a table's inputs, describe among others; None stands for the default."""
+        return cls(**{one.name: settings[one.name] for one in fields(cls) if settings[one.name] is not None})
 
     @property
     def bfloat16(self) -> bool:

@@ -19,11 +19,9 @@ from kn_utils.published import PublishedResults
 from kn_utils.steps.attribution import attributed
 from kn_utils.steps.knowledge_neurons import METHODS
 
+TABLES = ("facts", "prompts", "knowledge_neurons", "refinement")
 PROBABILITY = 1e-3  # by how much a prompt's probability may differ
-SHARED = (
-    0.95  # of all neurons found by either computation, how many must be found by both: one at a threshold may fall on either side
-)
-SETTINGS = ("quadrature", "tolerance", "precision", "max_memory_gb")
+SHARED = 0.95  # of the neurons of either computation, how many must be of both: one at a threshold may fall on either side
 
 
 def recheck(lm: LanguageModel, dataset: Dataset, results: PublishedResults, facts: int, seed: int = 42) -> pd.DataFrame:
@@ -32,12 +30,18 @@ def recheck(lm: LanguageModel, dataset: Dataset, results: PublishedResults, fact
     A row per fact and method: relation, fact, method, `difference` (the largest of a prompt's probability), and how many neurons are
     `published`, found `now`, and in `both`. Raises ValueError if the weights, facts or templates are not those of the published results.
     """
-    relations = results.relations
-    for relation in relations:
-        _check_same(lm, dataset, results.provenance("prompts")[relation]["inputs"])
-    asked = results.read("facts", relations).query("prompts > 0")
-    drawn = random.Random(seed).sample(list(zip(asked["relation"], asked["fact"], strict=True)), min(facts, len(asked)))
-    rows = [row for place in tqdm(sorted(drawn), unit="fact") for row in _compared(lm, dataset, results, *place)]
+    made = {table: results.provenance(table) for table in TABLES}
+    published = {table: results.read(table, results.relations) for table in TABLES}
+    for provenance in made["prompts"].values():
+        _check_same(lm, dataset, provenance["inputs"])
+    asked = published["facts"].query("prompts > 0")
+    places = list(zip(asked["relation"], asked["fact"], strict=True))
+    rows = []
+    for relation, fact in tqdm(sorted(random.Random(seed).sample(places, min(facts, len(places)))), unit="fact"):
+        before = {name: table[table["relation"] == relation] for name, table in published.items()}
+        inputs = {table: provenance[relation]["inputs"] for table, provenance in made.items()}
+        now = attributed(lm, dataset, Method.among(inputs["prompts"]), [dataset.facts[relation][fact]])
+        rows += _compared(before, now, inputs["knowledge_neurons"]["thresholds"], relation, fact)
     return pd.DataFrame(rows, columns=["relation", "fact", "method", "difference", "published", "now", "both"])
 
 
@@ -48,20 +52,18 @@ def _check_same(lm: LanguageModel, dataset: Dataset, inputs: dict) -> None:
             raise ValueError(f"{inputs['relation']} was published with {what} {inputs[what]}; these are {digest}")
 
 
-def _compared(lm: LanguageModel, dataset: Dataset, results: PublishedResults, relation: str, fact: int) -> Iterator[tuple]:
-    made = {table: results.provenance(table)[relation]["inputs"] for table in ("prompts", "knowledge_neurons")}
-    before = {table: results.read(table, [relation]) for table in ("prompts", "knowledge_neurons", "refinement")}
-    before |= {table: before[table][before[table]["fact"] == fact] for table in ("prompts", "knowledge_neurons")}
-    method = Method(**{name: made["prompts"][name] for name in SETTINGS if made["prompts"][name] is not None})
-    now = attributed(lm, dataset, method, [dataset.facts[relation][fact]])
-    probabilities = [table["prompts"].set_index("prompt")["probability"] for table in (before, now)]
-    difference = float((probabilities[0] - probabilities[1]).abs().max())
+def _compared(
+    before: dict[str, pd.DataFrame], now: dict[str, pd.DataFrame], thresholds: dict, relation: str, fact: int
+) -> Iterator[tuple]:
+    """A row per method: the published tables of a relation beside those of one fact computed now."""
+    old = before["prompts"].query("fact == @fact").set_index("prompt")["probability"]
+    new = now["prompts"].set_index("prompt")["probability"]
     for name in METHODS:
-        scores = strong(now["attribution"].query("method == @name"), made["knowledge_neurons"]["thresholds"][name])
+        scores = strong(now["attribution"].query("method == @name"), thresholds[name])
         share = before["refinement"].query("method == @name")["prompt_share"].iloc[-1]
-        old = _places(before["knowledge_neurons"].query("method == @name"))
-        new = _places(shared(scores, pd.Series({fact: len(now["prompts"])}), share))
-        yield relation, fact, name, difference, len(old), len(new), len(old & new)
+        published = _places(before["knowledge_neurons"].query("fact == @fact and method == @name"))
+        found = _places(shared(scores, pd.Series({fact: len(now["prompts"])}), share))
+        yield relation, fact, name, float((old - new).abs().max()), len(published), len(found), len(published & found)
 
 
 def _places(neurons: pd.DataFrame) -> set[Neuron]:

@@ -125,9 +125,9 @@ def _is_finished(main: Path, tables: dict[str, Path], inputs: dict) -> bool:
 
 
 def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str, per_part: int, shard: Shard) -> list[Path]:
-    own = slice(shard.number - 1, None, shard.of)
-    chunks = [facts[start : start + per_part] for start in range(0, len(facts), per_part)][own]
-    folders = [parts / f"{start // per_part:05d}" for start in range(0, len(facts), per_part)][own]
+    starts = range(0, len(facts), per_part)[shard.number - 1 :: shard.of]
+    chunks = [facts[start : start + per_part] for start in starts]
+    folders = [parts / f"{start // per_part:05d}" for start in starts]
     missing = [(folder, chunk) for folder, chunk in zip(folders, chunks, strict=True) if not folder.is_dir()]
     still = sum(len(chunk) for _, chunk in missing)
     total = sum(map(len, chunks))

@@ -467,6 +467,21 @@ ROWS |= {
         ValueError,
         ["relation is ['each']", "one of each, together"],
     ),
+    "no shards": (
+        lambda at: at.run_list(notebooks={"01_attribution": {"jobs": "each", "shards": 0}}),
+        ValueError,
+        ["shards of 01_attribution is 0; it must be a whole number of at least 1"],
+    ),
+    "shards of a notebook that has none": (
+        lambda at: at.notebook_settings(jobs="each", shards=2),
+        ValueError,
+        ["07_erase_relation with jobs 'each' has no shards; only 01_attribution with jobs 'each' has"],
+    ),
+    "shards of all relations together": (
+        lambda at: at.run_list(notebooks={"01_attribution": {"jobs": "together", "shards": 2}}),
+        ValueError,
+        ["01_attribution with jobs 'together' has no shards; only 01_attribution with jobs 'each' has"],
+    ),
     "no jobs": (lambda at: at.notebook_settings(pages="P19"), ValueError, ["07_erase_relation is None", "one of each, together"]),
     "a notebook without a relation": (
         lambda at: at.run_list(relations="P36"),

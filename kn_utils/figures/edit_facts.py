@@ -33,7 +33,7 @@ def plot_perplexities(rises: pd.DataFrame, title: str) -> Figure:
     figure = _plot_rules(rises, "rise of perplexity (mean over edits)", title)
     figure.axes[0].set_xscale("symlog", linthresh=10)
     figure.axes[0].autoscale(axis="x")
-    write_numbers(figure.axes[0].xaxis)
+    write_numbers(figure.axes[0].xaxis, about=4)  # some are in millions
     return figure
 
 
@@ -91,7 +91,7 @@ def plot_ranks(edits: pd.DataFrame, title: str) -> Figure:
             axis.scatter(some["rank_before"], some["rank_after"], 16, colour, marker, alpha=0.7, linewidth=0.8, label=label)
         axis.axline((1, 1), (2, 2), color="black", linewidth=0.8)
         axis.set(title=name, xscale="log", yscale="log", xlabel="rank of the new object before")
-        label_log_scale(axis.xaxis)
+        write_numbers(axis.xaxis)  # where there is no room for more than decades
         label_log_scale(axis.yaxis)
     axes[0].set_ylabel("after")
     share_legend(figure, axes)

@@ -27,7 +27,11 @@ def label_log_scale(axis: Axis) -> None:
     write_numbers(axis)
 
 
-def write_numbers(axis: Axis) -> None:
-    """Write a logarithmic scale's numbers out; matplotlib's own labels are formulas, which the project's style does not read."""
+def write_numbers(axis: Axis, about: int = 6) -> None:
+    """Write a logarithmic scale's numbers out; matplotlib's own labels are formulas, which the project's style does not read.
+
+    Numbers take more room than formulas: where there are many more than `about` so many decades, every second or third one is labelled.
+    """
+    axis.get_major_locator().set_params(numticks=about)
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_minor_formatter(NullFormatter())
