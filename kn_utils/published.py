@@ -21,22 +21,21 @@ from kn_utils.results import PROVENANCE, read_provenance, read_table
 from kn_utils.runs import Run
 
 RESULTS = DATA / "published" / "results"
-ALL = slice(None)
-COLUMNS = {
-    "facts": ALL,
-    "prompts": ALL,
-    "completeness": ["relation", "layer"],  # which layers there are; a row per prompt would be large
-    "knowledge_neurons": ALL,
-    "refinement": ALL,
-    "modify_activation": ALL,
-    "distant_prompts": ALL,
-    "edit_facts": ALL,
-    "edit_candidates": ALL,
-    "edit_strength": ALL,
-    "erase_relation": ALL,
-    "erase_facts": ALL,
-    "erase_dose": ALL,
-}
+WHOLE = (
+    "facts",
+    "prompts",
+    "knowledge_neurons",
+    "refinement",
+    "modify_activation",
+    "distant_prompts",
+    "edit_facts",
+    "edit_candidates",
+    "edit_strength",
+    "erase_relation",
+    "erase_facts",
+    "erase_dose",
+)
+TABLES = (*WHOLE, "completeness")
 
 
 def published() -> pd.DataFrame:
@@ -79,6 +78,10 @@ class PublishedResults:
         """Return how a table was made, by relation, as `read_provenance` does for a single one."""
         return read_provenance(self.path(table))
 
+    def made_with(self, table: str, relation: str) -> dict:
+        """Return the inputs that a table of a relation was made with."""
+        return self.provenance(table)[relation]["inputs"]
+
     def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:
         """Return a table of several relations joined, as `Run.read` does.
 
@@ -105,8 +108,7 @@ def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -
         return False
     if not all(run.path("knowledge_neurons", relation).is_file() for relation in relations):
         return False
-    made = results.provenance("knowledge_neurons")
-    return all(made[relation]["inputs"] == run.made_with("knowledge_neurons", relation) for relation in relations)
+    return all(results.made_with("knowledge_neurons", name) == run.made_with("knowledge_neurons", name) for name in relations)
 
 
 def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
@@ -115,7 +117,7 @@ def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
     Every table has the relations that were run, in the data set's order, and the provenance of each. Raises FileNotFoundError if step 1
     has not been run for any relation, and ValueError if a table is damaged or belongs to another run.
     """
-    done = {table: [name for name in run.dataset.relations if run.path(table, name).is_file()] for table in COLUMNS}
+    done = {table: [name for name in run.dataset.relations if run.path(table, name).is_file()] for table in TABLES}
     if not done["facts"]:
         run.made_with("facts", run.dataset.relations[0])  # says what to run first
     tables = {table: _joined(run, table, relations) for table, relations in done.items() if relations}
@@ -129,10 +131,22 @@ def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
 
 
 def _joined(run: Run, table: str, relations: Sequence[str]) -> pa.Table:
-    rows = run.read(table, relations).loc[:, COLUMNS[table]].drop_duplicates(ignore_index=True)
+    rows = run.read(table, relations)
+    if table == "completeness":  # a row per prompt and layer would be large
+        rows = quadrature_by_layer(rows)
     made = {relation: read_provenance(run.path(table, relation)) for relation in relations}
     content = pa.Table.from_pandas(rows, preserve_index=False)
     return content.replace_schema_metadata({PROVENANCE: json.dumps(made, separators=(",", ":")).encode()})
+
+
+def quadrature_by_layer(completeness: pd.DataFrame) -> pd.DataFrame:
+    """Count the prompts of each relation and layer by the nodes they took.
+
+    Columns relation, layer (from 0), nodes, prompts, `error` (the largest of the estimated ones) and `gap` (the largest, without sign).
+    """
+    sized = completeness.assign(gap=completeness["gap"].abs())
+    kinds = sized.groupby(["relation", "layer", "nodes"], sort=False)
+    return kinds.agg(prompts=("fact", "size"), error=("error", "max"), gap=("gap", "max")).reset_index()
 
 
 def main() -> None:

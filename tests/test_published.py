@@ -16,7 +16,7 @@ from kn_utils.attribution import Method
 from kn_utils.facts import load_dataset
 from kn_utils.neurons import Thresholds
 from kn_utils.paths import ROOT
-from kn_utils.published import COLUMNS, PublishedResults, is_same_run, publish, published_results
+from kn_utils.published import WHOLE, PublishedResults, is_same_run, publish, published_results
 from kn_utils.recheck import agrees, recheck
 from kn_utils.results import read_provenance
 from kn_utils.runs import Run
@@ -50,7 +50,7 @@ def results(run, tmp_path_factory):
 
 
 def test_published_tables_are_those_of_the_run(run, results):
-    whole = [table for table, columns in COLUMNS.items() if columns == published.ALL and run.path(table, "P36").is_file()]
+    whole = [table for table in WHOLE if run.path(table, "P36").is_file()]
     assert whole == ["facts", "prompts", "knowledge_neurons", "refinement", "modify_activation"]
     for table in whole:
         for relations in (RUN, ["P101"], RUN[::-1]):
@@ -58,9 +58,14 @@ def test_published_tables_are_those_of_the_run(run, results):
         assert results.provenance(table) == {name: read_provenance(run.path(table, name)) for name in RUN}
 
 
-def test_of_completeness_only_the_layers_are_published(results):
-    layers = results.read("completeness", RUN)
-    assert layers.groupby("relation")["layer"].agg(list).to_dict() == {name: [0, 1, 2] for name in RUN}
+def test_of_completeness_a_row_for_each_number_of_nodes_is_published(run, results):
+    rows = results.read("completeness", RUN)
+    assert not rows.duplicated(["relation", "layer", "nodes"]).any() and (rows["nodes"] == 20).all()
+    every = run.read("completeness", RUN)
+    counts = every.groupby(["relation", "layer"], sort=False).agg(
+        prompts=("gap", "size"), gap=("gap", lambda gap: gap.abs().max())
+    )
+    pd.testing.assert_frame_equal(rows.set_index(["relation", "layer"])[["prompts", "gap"]], counts)
 
 
 def test_published_results_are_found_by_model_and_data_set(results):

@@ -56,28 +56,28 @@ class Judged:
         return "; ".join(f"{one.says}: {one.measured}, must be {one.required}" for one in failed)
 
 
+NUMBER = Claim(
+    "4.2", "a fact has two to five knowledge neurons (the threshold is tuned to that)", (*FOUND, "refinement"), number_of_neurons
+)
+SUPPRESSED = Claim(
+    "4.3",
+    "suppressing them makes the right answer less probable",
+    ("modify_activation",),
+    partial(changed_probability, "suppress"),
+)
+AMPLIFIED = Claim(
+    "4.3",
+    "amplifying them makes the right answer more probable",
+    ("modify_activation",),
+    partial(changed_probability, "amplify"),
+)
 CLAIMS = (
-    Claim(
-        "4.2",
-        "a fact has two to five knowledge neurons (the threshold is tuned to that)",
-        (*FOUND, "refinement"),
-        number_of_neurons,
-    ),
+    NUMBER,
     Claim("4.2", "most of them lie in the upper layers", ("knowledge_neurons", "completeness"), upper_layers),
     Claim("4.2", "two facts of one relation share more of them than two of different relations", FOUND, shared_within),
     Claim("4.2", "two facts share fewer of them than of the baseline's neurons", FOUND, exclusive),
-    Claim(
-        "4.3",
-        "suppressing them makes the right answer less probable",
-        ("modify_activation",),
-        partial(changed_probability, "suppress"),
-    ),
-    Claim(
-        "4.3",
-        "amplifying them makes the right answer more probable",
-        ("modify_activation",),
-        partial(changed_probability, "amplify"),
-    ),
+    SUPPRESSED,
+    AMPLIFIED,
     Claim("4.3, arXiv v1", "facts of other relations hardly change", ("modify_activation",), other_facts),
     Claim("4.4", "sentences that state the fact activate them more than others", ("distant_prompts",), web_sentences),
     Claim(
@@ -123,9 +123,9 @@ def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judg
         return Judged(claim, reason=str(reason))
 
 
-def judge_all(read: Read, relations: Sequence[str], seed: int) -> list[Judged]:
-    """Test every claim of the paper; arguments as of `judge`."""
-    return [judge(claim, read, relations, seed) for claim in CLAIMS]
+def judge_all(read: Read, relations: Sequence[str], seed: int, section: str = "") -> list[Judged]:
+    """Test the claims of a section of the paper, by default of all; other arguments as of `judge`."""
+    return [judge(claim, read, relations, seed) for claim in CLAIMS if claim.section.startswith(section)]
 
 
 def _read(read: Read, name: str, relations: Sequence[str]) -> pd.DataFrame:

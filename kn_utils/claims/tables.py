@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from kn_utils.claims.judge import Judged
 from kn_utils.claims.rule import UNTESTED, Condition, number
@@ -36,13 +37,21 @@ def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
-    """Return a row per claim and a column per run with its verdict and, where it could be tested, what was measured."""
-    return pd.DataFrame(
-        [
-            _claim(same[0]) | {name: f"{_signed(one)} {_first(one)}" for name, one in zip(runs, same, strict=True)}
-            for same in zip(*runs.values(), strict=True)
-        ]
-    )
+    """Return a row per claim: its contrast, in the paper, and a column per run with its verdict and, where tested, the contrast there."""
+    rows = []
+    for same in zip(*runs.values(), strict=True):
+        measured = next((one for one in same if one.conditions), same[0])
+        cells = {name: f"{_signed(one)}{_first(one)}" for name, one in zip(runs, same, strict=True)}
+        rows.append(_claim(measured, with_contrast=True) | {"paper": _paper(measured)} | cells)
+    return pd.DataFrame(rows)
+
+
+def styled(table: pd.DataFrame) -> Styler:
+    """Return a table of texts to be shown: to the left, with its line breaks, and with nothing in it taken for HTML."""
+    left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"}
+    shown = table.style.format(na_rep="", escape="html").format_index(escape="html").format_index(escape="html", axis="columns")
+    shown = shown if table.index.names[0] else shown.hide(axis="index")
+    return shown.set_table_styles([left])
 
 
 def described(facts: pd.DataFrame, prompts: pd.DataFrame, inputs: Sequence[dict]) -> dict[str, str]:
@@ -91,7 +100,11 @@ def _held(conditions: Sequence[Condition]) -> str:
 
 
 def _first(one: Judged) -> str:
-    return "" if one.verdict == UNTESTED else f"({one.conditions[0].measured})"
+    return "" if one.verdict == UNTESTED else f"\n{one.conditions[0].measured}"
+
+
+def _paper(one: Judged) -> str:
+    return _values(one.conditions[0])["paper"] if one.conditions else "–"
 
 
 def _row(condition: Condition) -> dict[str, str]:
