@@ -26,6 +26,7 @@ configfile: "book/runs.yml"
 
 RUNS = RunList(config)
 METHOD = sorted(map(str, Path("kn_utils").glob("*.py")))
+PUBLISHED = sorted(map(str, Path("data/published").rglob("*.*")))  # shown beside the run
 STEPS = [notebook for notebook in config["notebooks"] if notebook in MADE_BY]
 
 # What a job asks of a cluster, measured on the bundled model as the largest resident memory of a notebook's kernel: all facts of P27 on
@@ -36,9 +37,9 @@ MINUTES = {"01_attribution": 240, "other": 60}
 
 
 def code(notebook):
-    """The notebook, and the code behind it."""
+    """The notebook, the code behind it and what it shows beside its own results."""
     own = [f"kn_utils/{folder}/{notebook[3:]}.py" for folder in ("steps", "summaries", "figures")]
-    return [f"notebooks/{notebook}.ipynb", *METHOD, *filter(os.path.isfile, own)]
+    return [f"notebooks/{notebook}.ipynb", *METHOD, *filter(os.path.isfile, own), *PUBLISHED]
 
 
 def tables(notebook, *names):
@@ -221,6 +222,7 @@ use rule attribution as chapter with:
     input:
         "notebooks/{chapter}.ipynb",
         METHOD,
+        PUBLISHED,
         rules.tables.input,
     output:
         notebook=f"{RUNS.results}/notebooks/{{chapter}}.ipynb",
@@ -238,6 +240,7 @@ use rule attribution as chapter with:
 use rule attribution as relation_page with:
     input:
         "notebooks/{notebook}.ipynb",
+        PUBLISHED,
         lambda wildcards: RUNS.run(wildcards.notebook).executed,
     output:
         notebook=f"{RUNS.results}/notebooks/{{notebook}}/{{relation}}.ipynb",

@@ -17,17 +17,17 @@ def prompts_at_once(length: int) -> int:
 
 
 @torch.inference_mode()
-def probabilities(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
+def probabilities(lm: LanguageModel, ids: Tensor, position: Tensor, arguments: dict | None = None) -> Tensor:
     """Return the probability of every token at `position` [B] of the prompts `ids` [B, tokens]: [B, vocabulary].
 
-    The vocabulary projection runs at that position alone.
+    The vocabulary projection runs at that position alone. `arguments` are further ones of the model, as `kn_utils.prefix.tail` makes them.
     """
 
     def at_position(head: nn.Module, args: tuple) -> tuple:
         return (args[0][torch.arange(len(ids)), position, None],)
 
     with lm.model.get_output_embeddings().register_forward_pre_hook(at_position):
-        logits = lm.model(ids, **_no_cache(lm)).logits[:, 0]
+        logits = lm.model(ids, **(arguments or _no_cache(lm))).logits[:, 0]
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
 
 

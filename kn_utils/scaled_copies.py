@@ -17,11 +17,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from kn_utils.layouts import submodule
 from kn_utils.models import LanguageModel
+from kn_utils.prefix import tail
 from kn_utils.prompts import Batch
 
 
@@ -58,13 +57,10 @@ def scaled_gradients(lm: LanguageModel, batch: Batch, nodes: list[Tensor], bfloa
     `nodes` holds one 1-d tensor per layer, empty for layers that are not wanted. With `bfloat16` the matrix products of the blocks and
     of the vocabulary projection are computed in that type, everything else in the type of the weights.
     """
-    cache = _prefix_cache(lm, batch.ids[:, :-1]) if not lm.masked and batch.ids.shape[1] > 1 else None
-    inputs = batch.ids if lm.masked else batch.ids[:, -1:]
-    position = batch.position if lm.masked else torch.zeros_like(batch.position)
-    copies = _Copies(lm, position, nodes)
+    read = tail(lm, batch)
+    copies = _Copies(lm, read.position, nodes)
     with copies.attached(), torch.enable_grad(), torch.autocast(lm.device.type, torch.bfloat16, enabled=bfloat16):
-        cached = {} if lm.masked else {"past_key_values": cache, "use_cache": cache is not None}
-        logits = lm.model(inputs, **cached).logits.flatten(0, 1)
+        logits = lm.model(read.ids, **read.arguments).logits.flatten(0, 1)
     return copies.finish(logits if lm.model.dtype == torch.float64 else logits.float(), batch.target)
 
 
@@ -195,27 +191,6 @@ class _Copies:
         here = norm(output(context.transpose(1, 2).flatten(2)) + here)
         down, after_norm = submodule(block, self.lm.layout.down), submodule(block, self.lm.layout.after_norm)
         return after_norm(down(activation(up(here))) + here)
-
-
-class _PrefixLayer(DynamicLayer):
-    """Cached keys and values of the prompts' prefixes, lent to any number of copies of each and never changed."""
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        return self._behind(self.keys, key_states), self._behind(self.values, value_states)
-
-    @staticmethod
-    def _behind(prefix: Tensor, states: Tensor) -> Tensor:
-        states = states.unflatten(0, (-1, len(prefix)))  # [copies, B, heads, 1, size]
-        return torch.cat([prefix.expand(len(states), *prefix.shape), states], dim=-2).flatten(0, 1)
-
-
-@torch.no_grad()
-def _prefix_cache(lm: LanguageModel, prefix: Tensor) -> DynamicCache:
-    cache = DynamicCache()
-    lm.model.base_model(prefix, past_key_values=cache, use_cache=True)
-    for layer in cache.layers:
-        layer.__class__ = _PrefixLayer
-    return cache
 
 
 @contextmanager

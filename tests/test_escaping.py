@@ -3,6 +3,7 @@
 import json
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import known_facts
 import matplotlib.pyplot as plt
@@ -21,7 +22,9 @@ from kn_utils.figures import attribution as figures
 from kn_utils.figures import style
 from kn_utils.markup import NO_FORMULAS, plain
 from kn_utils.models import LanguageModel, load_model
-from kn_utils.paths import MADE_BY, ROOT
+from kn_utils.paths import MADE_BY, ROOT, model_name
+from kn_utils.published import publish
+from kn_utils.runs import Run
 
 sys.path.append(str(ROOT / "book"))
 import pages
@@ -186,16 +189,24 @@ NAMES_DATA = {
 
 
 @pytest.mark.slow
-def test_notebooks_show_markup_in_the_data_as_text(parameters, shell):
+def test_notebooks_show_markup_in_the_data_as_text(parameters, shell, tmp_path):
     found = {}
-    for name in [*MADE_BY, "00_report", "08_figures", "09_query_results"]:
+    for name in [*MADE_BY, "00_report", "08_figures", "09_query_results", "10_decoder"]:
         shell.reset(new_session=False)
-        shown = [problems(data) for data in shown_by(name, parameters, shell)]
+        given = parameters | published_from(parameters, tmp_path) if name == "10_decoder" else parameters
+        shown = [problems(data) for data in shown_by(name, given, shell)]
         found[name] = [problem for own, _ in shown for problem in own] + problems_of_figures()
         text = "\n".join(text for _, text in shown)
         expected = [NAME, SCRIPT, FORMULA] if name in NAMES_DATA else [NAME]
         found[name] += [f"{mark} is not shown" for mark in expected if mark not in text]
     assert not any(found.values()), found
+
+
+def published_from(parameters: dict, folder: Path) -> dict:
+    """Publish the run, as both of the models that notebook 10 compares."""
+    run = Run(model_name(parameters["model"]), load_dataset(parameters["dataset"]), results_dir=parameters["results_dir"])
+    publish(run, folder)
+    return {"masked_model": parameters["model"], "results_dir": str(folder)}
 
 
 def problems(data: dict) -> tuple[list[str], str]:

@@ -7,6 +7,7 @@ from test_scaled_copies import FLOAT32_ATTENTION, random_batch
 from tiny_models import CONFIGURATIONS, VOCABULARY, tiny_model
 
 from kn_utils.forward import TOKENS_AT_ONCE, activations, each_layer, probabilities, prompts_at_once
+from kn_utils.prefix import tail
 from kn_utils.scaled_copies import scaled_gradients
 
 MODELS = [(model_type, {}) for model_type in CONFIGURATIONS]
@@ -43,6 +44,17 @@ def test_answers_and_activations_are_those_of_the_plain_model(model_type, change
         torch.testing.assert_close(neurons[row], torch.stack(plain), **near(model_type))
     assert all((neurons[:, layer] != neurons[:, layer + 1]).any() for layer in range(lm.n_layers - 1))
     assert_no_hooks(lm)
+
+
+@pytest.mark.parametrize("model_type, changes", MODELS)
+def test_what_has_to_be_read_again_gives_the_same_answers(model_type, changes):
+    lm = tiny_model(model_type, **changes)
+    batch = random_batch(lm)
+    read = tail(lm, batch)
+    assert read.ids.shape[1] == (batch.ids.shape[1] if lm.masked else 1)
+    first, again = (probabilities(lm, read.ids, read.position, read.arguments) for _ in range(2))
+    torch.testing.assert_close(first, probabilities(lm, batch.ids, batch.position), **near(model_type))
+    assert torch.equal(first, again)  # what was lent is as it was
 
 
 @pytest.mark.parametrize("model_type", ["bert", "gpt2"])

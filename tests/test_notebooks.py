@@ -21,7 +21,7 @@ def notebook(request):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in EVERY] == ["00_report", *MADE_BY, "08_figures", "09_query_results"]
+    assert [path.stem for path in EVERY] == ["00_report", *MADE_BY, "08_figures", "09_query_results", "10_decoder"]
 
 
 def test_templates_are_stored_without_outputs(notebook):

@@ -2,20 +2,24 @@
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
 from kn_utils.facts import Dataset, Fact
 from kn_utils.forward import probabilities, prompts_at_once
 from kn_utils.interventions import OPERATIONS, Neuron, scaled_neurons
 from kn_utils.models import LanguageModel
+from kn_utils.prefix import tail
 from kn_utils.prompts import Prompt, askable, group_by_length, stack
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
 
 METHODS = ("attribution", "activation", "random")
+CHANGES = [(method, operation) for method in METHODS for operation in OPERATIONS]
 FACTS_PER_PART = 32
 CANDIDATES = 100  # random facts of other relations to try before giving up
 _COLUMNS = {"relation": str, "fact": "int32", "prompt": "int32", "method": str, "operation": str, "target": str}
@@ -109,18 +113,13 @@ def modified_answers(
 ) -> pd.DataFrame:
     """Return the rows of `modify_activation` for facts of one relation; `neurons` maps (method, fact) to the neurons to change."""
     cases = [case for fact in facts for case in _cases(lm, dataset, fact, seed)]
-    before = _ask(lm, cases)
-    rows = []
-    for method in METHODS:
-        own = [neurons.get((method, case.fact.index), []) for case in cases]
-        changed = [index for index, found in enumerate(own) if found]
-        for operation in OPERATIONS:
-            asked = _ask(lm, [cases[index] for index in changed], [own[index] for index in changed], operation)
-            after = dict(enumerate(before)) | dict(zip(changed, asked, strict=True))
-            rows += [
-                _row(lm, case, method, operation, len(own[index]), before[index], after[index])
-                for index, case in enumerate(cases)
-            ]
+    own = {method: [neurons.get((method, case.fact.index), []) for case in cases] for method in METHODS}
+    answers = _ask(lm, cases, own)
+    rows = [
+        _row(lm, case, *change, len(changed), found[None], found[change if changed else None])
+        for change in CHANGES
+        for case, changed, found in zip(cases, own[change[0]], answers, strict=True)
+    ]
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
@@ -140,19 +139,25 @@ def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -
     return []
 
 
-def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: Sequence | None = None, operation: str = "") -> list[Answer]:
-    """The model's answers to all cases, each with its own neurons changed by `operation` if `neurons` are given."""
-    found: dict[int, Answer] = {}
+def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: dict[str, list[list[Neuron]]]) -> list[dict[tuple | None, Answer]]:
+    """The model's answers to every case as it is (None) and after the changes; `neurons` holds each case's by method."""
+    found: list[dict] = [{} for _ in cases]
     for group in group_by_length(cases, prompts_at_once):
         batch = stack([cases[index].prompt for index in group], lm.device)
-        if neurons is None:
-            shares = probabilities(lm, batch.ids, batch.position)
-        else:
-            with scaled_neurons(lm, batch.position, [neurons[index] for index in group], operation):
-                shares = probabilities(lm, batch.ids, batch.position)
-        target = shares.gather(1, batch.target[:, None])[:, 0]
-        found |= zip(group, map(Answer, target.tolist(), shares.argmax(1).tolist()), strict=True)
-    return [found[index] for index in range(len(cases))]
+        read = tail(lm, batch)
+        for change in (None, *CHANGES):
+            own = [neurons[change[0]][index] if change else [] for index in group]
+            if change and not any(own):
+                continue
+            with scaled_neurons(lm, read.position, own, change[1]) if change else nullcontext():
+                shares = probabilities(lm, read.ids, read.position, read.arguments)
+            for index, answer in zip(group, _answers(shares, batch.target), strict=True):
+                found[index][change] = answer
+    return found
+
+
+def _answers(shares: Tensor, target: Tensor) -> list[Answer]:
+    return list(map(Answer, shares.gather(1, target[:, None])[:, 0].tolist(), shares.argmax(1).tolist()))
 
 
 def _row(lm: LanguageModel, case: Case, method: str, operation: str, neurons: int, before: Answer, after: Answer) -> tuple:

@@ -1,0 +1,111 @@
+"""Figures of notebook 10: two models side by side, by their names; every `plot_x` also takes a title that says data set and seed."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from kn_utils.figures.bars import plot_bars
+from kn_utils.figures.intervals import plot_intervals
+from kn_utils.figures.modify_activation import VERBS
+from kn_utils.figures.panels import share_legend, write_numbers
+from kn_utils.figures.style import PALETTE, WIDTH
+from kn_utils.published import published
+from kn_utils.summaries.modify_activation import MEAN
+
+GREYS = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; told apart without colour
+RULES = {
+    "released": ("released sum", PALETTE["activation"], "-"),
+    "controlled": ("error-controlled", PALETTE["attribution"], "--"),
+}
+
+
+def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Show the share of knowledge neurons by layer, a panel per model; tables have the columns method, layer (from 1) and share (%)."""
+    size = (WIDTH, 2.2 * len(shares) + 0.8)
+    figure, axes = plt.subplots(len(shares), 1, figsize=size, squeeze=False, layout="constrained")
+    axes = axes[:, 0]
+    for axis, (name, table) in zip(axes, shares.items(), strict=True):
+        plot_bars(axis, table.pivot(index="layer", columns="method", values="share"))
+        axis.set(title=name, ylabel="share (%)", xlim=(0.4, table["layer"].max() + 0.6))
+        axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
+    axes[-1].set_xlabel("layer")
+    share_legend(figure, axes)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def plot_changes(changes: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Show the mean change of the object's probability in own prompts, a row per model, beside the paper's.
+
+    Tables are those of `kn_utils.summaries.modify_activation.probability_changes`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.6 * len(changes) + 1.6), sharey=True, layout="constrained")
+    rows = pd.concat(table.assign(label=name, value=table["change"]) for name, table in changes.items())
+    mean = rows[(rows["relation"] == MEAN) & (rows["target"] == "own")]
+    paper, first = published()["value"], next(iter(changes))
+    for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
+        values = {(first, method): paper[f"{operation}_{method}"] for method in ("attribution", "activation")}
+        plot_intervals(axis, mean[mean["operation"] == operation], values)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(title=f"neurons {verb}", xlabel="change of the object's probability (%)")
+    share_legend(figure, axes)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def plot_reach(reaches: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Show a fact's mean number of neurons by relation, split by how many of the relation's facts have them; a panel per model.
+
+    Tables have a row per relation and a column per reach. The dashed lines are the range that p is tuned to.
+    """
+    size = (WIDTH, 0.17 * max(map(len, reaches.values())) + 1.6)
+    figure, [axes] = plt.subplots(1, len(reaches), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axis, (name, table) in zip(axes, reaches.items(), strict=True):
+        table.plot.barh(stacked=True, color=GREYS, edgecolor="black", linewidth=0.4, width=0.8, legend=False, ax=axis)
+        for end in (2, 5):
+            axis.axvline(end, color="black", linewidth=0.8, linestyle="--")
+        axis.set(title=name, xlabel="neurons of a fact", ylabel="")
+        axis.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()
+    share_legend(figure, axes, ncols=3)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def plot_nodes(nodes: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Show which share of the prompts took how many nodes in each layer; tables have a row per layer and a column per number of nodes."""
+    figure, [axes] = plt.subplots(1, len(nodes), figsize=(WIDTH, 4.6), squeeze=False, layout="constrained")
+    for axis, (name, table) in zip(axes, nodes.items(), strict=True):
+        text = table.map(lambda share: f"{share:.0f}" if share >= 0.5 else "")
+        sns.heatmap(table, cmap="Blues", vmin=0, vmax=100, cbar=False, annot=text, fmt="", annot_kws={"size": "x-small"}, ax=axis)
+        axis.set(title=name, xlabel="nodes", ylabel="layer")
+        axis.tick_params(axis="y", rotation=0)
+        axis.invert_yaxis()
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def plot_errors(errors: pd.DataFrame, title: str) -> Figure:
+    """Show by layer the error of either rule, median and the middle four fifths of the prompts; a panel per model.
+
+    `errors` has the columns model, rule, layer (from 0) and error, a share of the prompt's largest score.
+    """
+    models = list(dict.fromkeys(errors["model"]))
+    figure, [axes] = plt.subplots(1, len(models), figsize=(WIDTH, 3.2), sharey=True, squeeze=False, layout="constrained")
+    for axis, model in zip(axes, models, strict=True):
+        for rule, (name, color, line) in RULES.items():
+            own = (
+                errors[(errors["model"] == model) & (errors["rule"] == rule)].groupby("layer")["error"].quantile([0.1, 0.5, 0.9])
+            )
+            low, middle, high = (100 * own.unstack()).to_numpy().T
+            at = range(1, len(middle) + 1)
+            axis.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
+            axis.plot(at, middle, line, color=color, label=name)
+        axis.set(title=model, xlabel="layer", yscale="log")
+        axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=10, integer=True))
+        write_numbers(axis.yaxis)
+    axes[0].set_ylabel("error (% of the prompt's\nlargest score)")
+    share_legend(figure, axes)
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,152 @@
+"""What notebook 10 shows: our published results of a masked model and of a decoder, side by side."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from kn_utils.claims.judge import Judged, judge_all
+from kn_utils.neurons import RELATION_SHARE
+from kn_utils.paths import DATA, readable_path
+from kn_utils.published import PublishedResults
+from kn_utils.summaries.knowledge_neurons import PLACE, layer_shares
+
+QUADRATURE = DATA / "published" / "quadrature.json"
+REACHES = ("most of the relation's facts", "a tenth of them or more", "fewer")
+
+
+@dataclass(frozen=True)
+class Published:
+    """The published tables of one model's facts of some relations, read when they are needed; only what integrated gradients found."""
+
+    results: PublishedResults
+    relations: Sequence[str]
+
+    def read(self, table: str) -> pd.DataFrame:
+        """Return a table of all the relations."""
+        return self.results.read(table, self.relations)
+
+    @cached_property
+    def facts(self) -> pd.DataFrame:
+        """The facts that were asked."""
+        facts = self.read("facts")
+        return facts[facts["prompts"] > 0].reset_index(drop=True)
+
+    @cached_property
+    def neurons(self) -> pd.DataFrame:
+        """The facts' knowledge neurons."""
+        return self.read("knowledge_neurons").query("method == 'attribution'").reset_index(drop=True)
+
+    @property
+    def n_layers(self) -> int:
+        """The number of the model's layers."""
+        return int(self.read("completeness")["layer"].max()) + 1
+
+    @property
+    def about(self) -> str:
+        """What the tables are of, for titles and tables."""
+        return f"{self.results.model}, {len(self.facts):,} facts"
+
+    def judged(self, section: str, seed: int) -> list[Judged]:
+        """Return a section's claims, tested on these tables."""
+        return judge_all(self.results.read, self.relations, seed, section)
+
+
+def asked(masked: Published, decoder: Published) -> pd.DataFrame:
+    """Return, by relation, the templates of either model's prompts, and the decoder's facts: drawn, asked and left out by reason."""
+    facts = decoder.read("facts")
+    own = facts["prompts"] > 0
+    counts = pd.DataFrame(
+        {
+            "templates": masked.read("prompts").groupby("relation")["prompt"].nunique(),
+            "object-final": decoder.read("prompts").groupby("relation")["prompt"].nunique(),
+            "facts drawn": facts.groupby("relation").size(),
+            "asked": facts[own].groupby("relation").size(),
+        }
+    )
+    reasons = pd.crosstab(facts.loc[~own, "relation"], facts.loc[~own, "left_out_because"])
+    return counts.join(reasons).fillna(0).astype(int).loc[list(decoder.relations)]
+
+
+def wrong_answers(one: Published, n: int = 12) -> pd.DataFrame:
+    """Return the n most frequent wrong top answers and their share (%) of all wrong ones; columns answer, share."""
+    prompts = one.read("prompts")
+    answers = prompts.loc[~prompts["correct"], "top_answer"]
+    return (100 * answers.value_counts(normalize=True)).head(n).rename("share").rename_axis("answer").reset_index()
+
+
+def layers(one: Published) -> pd.DataFrame:
+    """Return where the facts' neurons lie: columns method, layer (from 1), share (%)."""
+    return layer_shares(one.read("knowledge_neurons"), one.n_layers)
+
+
+def rounds(one: Published) -> pd.DataFrame:
+    """Return, by relation, how tuning p ended: neurons per fact `before` and `after`, `rounds` and p (`prompt_share`) of the last one."""
+    table = one.read("refinement").query("method == 'attribution'").groupby("relation")
+    first, last = table.first(), table.last()
+    return pd.DataFrame(
+        {"before": first["mean_neurons"], "after": last["mean_neurons"], "rounds": last["round"], "p": last["prompt_share"]}
+    ).loc[list(one.relations)]
+
+
+def reach(one: Published) -> pd.DataFrame:
+    """Return, by relation, how many of a fact's neurons reach how far: the columns are `REACHES`, a fact's mean in each.
+
+    Most: at least half of the relation's facts that were asked have the neuron.
+    """
+    size = one.facts.groupby("relation").size()
+    share = one.neurons.groupby(["relation", "layer", "neuron"])["fact"].transform("size") / one.neurons["relation"].map(size)
+    kind = pd.cut(share, [0, RELATION_SHARE, 0.5, 1.01], right=False, labels=REACHES[::-1])
+    counts = pd.crosstab(one.neurons["relation"], kind).reindex(index=list(one.relations), columns=list(REACHES), fill_value=0)
+    return counts.div(size.reindex(counts.index), axis="index")
+
+
+def frequent(one: Published, n: int = 8) -> pd.DataFrame:
+    """Return the n neurons of most facts: neuron ("layer.index", layers from 1), facts, share (%) of all facts, relations."""
+    counts = one.neurons.groupby(["layer", "neuron"]).agg(facts=("fact", "size"), relations=("relation", "nunique"))
+    top = counts.sort_values("facts", ascending=False, kind="stable").head(n).reset_index()
+    top["neuron"] = [f"{row.layer + 1}.{row.neuron}" for row in top.itertuples()]
+    return top.assign(share=100 * top["facts"] / len(one.facts))[["neuron", "facts", "share", "relations"]]
+
+
+def nodes_by_layer(one: Published) -> pd.DataFrame:
+    """Return the share (%) of prompts by layer (rows, from 1) and number of nodes (columns)."""
+    counts = one.read("completeness").pivot_table(index="layer", columns="nodes", values="prompts", aggfunc="sum", fill_value=0)
+    return 100 * counts.div(counts.sum(axis="columns"), axis="index").rename(index=lambda layer: layer + 1)
+
+
+def without_neurons(one: Published) -> int:
+    """Return how many of the facts asked have no knowledge neuron."""
+    return len(one.facts) - len(one.neurons.drop_duplicates(PLACE))
+
+
+def load_quadrature(path: Path = QUADRATURE) -> tuple[pd.DataFrame, dict]:
+    """Return what `benchmarks/quadrature.py` measured, a row per model, prompt, rule and layer, and how it was made.
+
+    Raises FileNotFoundError if it has not been made.
+    """
+    if not path.is_file():
+        command = f"python benchmarks/quadrature.py --output {readable_path(path)}"
+        raise FileNotFoundError(f"there is no {readable_path(path)}: `{command}` makes it")
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    return pd.DataFrame(measured["rows"]), measured["made"]
+
+
+def agreement(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return, by model and rule: prompts, the median and largest error (%) of a prompt, that of its worst layer, and `kept by both`.
+
+    The latter is the share (%) of strong neurons that the rule and the reference have in common, of those that either has.
+    """
+    place = ["model", "rule", "relation", "fact", "prompt"]
+    prompts = errors.groupby(place, sort=False).agg(
+        error=("error", "max"), strong=("strong", "first"), both=("both", "first"), true=("strong_reference", "first")
+    )
+    rules = prompts.groupby(["model", "rule"], sort=False)
+    sums = rules[["strong", "both", "true"]].sum()
+    either = sums["strong"] + sums["true"] - sums["both"]
+    table = rules["error"].agg(prompts="size", median="median", largest="max")
+    table[["median", "largest"]] *= 100
+    return table.assign(**{"kept by both": 100 * sums["both"] / either})

@@ -1,0 +1,152 @@
+"""Notebook 10: what it says of two models' published tables is what stands in them."""
+
+import json
+import shutil
+import sys
+from types import SimpleNamespace
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+
+from kn_utils.paths import ROOT
+from kn_utils.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
+from kn_utils.published import RESULTS
+from kn_utils.summaries import decoder as summary
+from kn_utils.summaries.decoder import REACHES, Published
+
+ASKED = [("P1", 0, 2, ""), ("P1", 1, 2, ""), ("P1", 2, 0, NOT_ONE_TOKEN), ("P2", 0, 0, NOT_OBJECT_FINAL)]
+PROMPTS = [("P1", 0, 0, "the", False), ("P1", 0, 3, "the", False), ("P1", 1, 0, "a", False), ("P1", 1, 3, "Rome", True)]
+NEURONS = [
+    ("P1", 0, "attribution", 0, 7),
+    ("P1", 1, "attribution", 0, 7),
+    ("P1", 1, "attribution", 3, 1),
+    ("P1", 0, "activation", 1, 1),
+]
+REFINED = [("P1", "attribution", 1, 0.7, 9.0), ("P1", "attribution", 2, 0.75, 4.0), ("P1", "activation", 1, 0.7, 1.0)]
+NODES = [("P1", 0, 3, 1), ("P1", 0, 63, 3), ("P1", 3, 3, 4)]
+TABLES = {
+    "facts": pd.DataFrame(ASKED, columns=["relation", "fact", "prompts", "left_out_because"]),
+    "prompts": pd.DataFrame(PROMPTS, columns=["relation", "fact", "prompt", "top_answer", "correct"]),
+    "knowledge_neurons": pd.DataFrame(NEURONS, columns=["relation", "fact", "method", "layer", "neuron"]),
+    "refinement": pd.DataFrame(REFINED, columns=["relation", "method", "round", "prompt_share", "mean_neurons"]),
+    "completeness": pd.DataFrame(NODES, columns=["relation", "layer", "nodes", "prompts"]),
+}
+
+
+@pytest.fixture
+def tables():
+    return dict(TABLES)
+
+
+@pytest.fixture
+def one(tables):
+    """Two facts of P1 are asked, a third and that of P2 are not; neuron 7 of the first layer serves both."""
+    return Published(SimpleNamespace(model="tiny", read=lambda table, relations: tables[table]), ["P1", "P2"])
+
+
+def test_facts_are_counted_with_what_became_of_them(one, tables):
+    other = {
+        "prompts": pd.concat([tables["prompts"], tables["prompts"].assign(prompt=9), tables["prompts"].assign(relation="P2")])
+    }
+    masked = Published(SimpleNamespace(model="masked", read=lambda table, relations: other[table]), ["P1", "P2"])
+    counts = summary.asked(masked, one)
+    assert counts.loc["P1"].to_dict() == {
+        "templates": 3, "object-final": 2, "facts drawn": 3, "asked": 2, NOT_OBJECT_FINAL: 0, NOT_ONE_TOKEN: 1,
+    }  # fmt: skip
+    assert counts.loc["P2", ["templates", "object-final", "facts drawn", "asked", NOT_OBJECT_FINAL]].tolist() == [2, 0, 1, 0, 1]
+
+
+def test_wrong_answers_leave_right_ones_out(one):
+    assert summary.wrong_answers(one).to_numpy().tolist() == [["the", pytest.approx(200 / 3)], ["a", pytest.approx(100 / 3)]]
+    assert len(summary.wrong_answers(one, 1)) == 1
+
+
+def test_neurons_are_counted_by_how_far_they_reach(one, tables):
+    table = summary.reach(one)
+    assert table.columns.tolist() == list(REACHES) and one.n_layers == 4
+    assert table.loc["P1"].tolist() == [1.5, 0, 0]  # both of its neurons serve half of its two facts or more
+    many = pd.DataFrame([("P1", fact, 4, "") for fact in range(40)], columns=TABLES["facts"].columns)
+    of_many = [("P1", 0, "attribution", 1, 1)] + [("P1", fact, "attribution", 0, 7) for fact in range(20)]
+    of_many += [("P1", fact, "attribution", 2, 2) for fact in range(4)]
+    tables |= {"facts": many, "knowledge_neurons": pd.DataFrame(of_many, columns=TABLES["knowledge_neurons"].columns)}
+    assert summary.reach(Published(one.results, ["P1"])).loc["P1"].tolist() == [0.5, 0.1, 0.025]
+
+
+def test_facts_without_neurons_and_the_widest_neuron(one, tables):
+    assert summary.without_neurons(one) == 0
+    assert summary.frequent(one, 1).to_numpy().tolist() == [["1.7", 2, 100, 1]]
+    tables["knowledge_neurons"] = TABLES["knowledge_neurons"].query("fact == 1")
+    assert summary.without_neurons(Published(one.results, ["P1"])) == 1
+
+
+def test_rounds_are_those_of_integrated_gradients(one):
+    of_one = Published(one.results, ["P1"])
+    assert summary.rounds(of_one).loc["P1"].to_dict() == {"before": 9, "after": 4, "rounds": 2, "p": 0.75}
+
+
+def test_nodes_are_shares_of_the_prompts_of_a_layer(one):
+    table = summary.nodes_by_layer(one)
+    assert table.loc[1].to_dict() == {3: 25, 63: 75} and table.loc[4].to_dict() == {3: 100, 63: 0}
+
+
+def test_agreement_counts_a_prompt_once_and_takes_its_worst_layer():
+    where = {"model": "tiny", "relation": "P1", "fact": 0, "prompt": 0, "strong": 4, "both": 3, "strong_reference": 5}
+    rows = [
+        where | {"rule": rule, "layer": layer, "error": error}
+        for rule in ("released", "controlled")
+        for layer, error in ((0, 0.1), (1, 0.3))
+    ]
+    table = summary.agreement(pd.DataFrame(rows))
+    assert table.loc[("tiny", "released")].tolist() == [1, pytest.approx(30), pytest.approx(30), 50]
+
+
+def test_errors_that_were_not_measured_say_how_to(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"`python benchmarks/quadrature.py --output .*q.json` makes it"):
+        summary.load_quadrature(tmp_path / "q.json")
+
+
+def test_the_published_errors_are_of_both_models():
+    errors, made = summary.load_quadrature()
+    assert made["dataset"] == "pararel" and set(errors["model"]) == {"starter", "smollm2-135m"}
+    assert errors.groupby("model")["relation"].nunique().min() >= 33
+    assert summary.agreement(errors).xs("controlled", level="rule")["median"].max() < 2
+
+
+@pytest.mark.slow
+def test_errors_are_measured_on_the_bundled_model(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import quadrature
+
+    output = tmp_path / "quadrature.json"
+    chosen = ["--models", "starter", "--dataset", "starter", "--relation", "P36,P101", "--facts", "1", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["quadrature.py", *chosen])
+    quadrature.main()
+    errors, made = summary.load_quadrature(output)
+    assert made["dataset"] == "starter" and len(errors) == 2 * 2 * 6
+    worst = errors.groupby(["relation", "rule"])["error"].max().unstack()
+    assert (worst["controlled"] < 0.02).all() and (worst["released"] > worst["controlled"]).all()
+    assert (errors.query("rule == 'released'")["nodes"] == 20).all() and json.loads(output.read_text())["made"]["torch"]
+
+
+@pytest.mark.slow
+def test_the_chapter_compares_what_is_published(tmp_path):
+    for name in ("starter", "another"):
+        shutil.copytree(RESULTS / "starter" / "starter", tmp_path / name / "starter")
+    parameters = {"relation": "P36,P101", "model": "another", "dataset": "starter", "results_dir": str(tmp_path)}
+    output = tmp_path / "10.ipynb"
+    papermill.execute_notebook(ROOT / "notebooks/10_decoder.ipynb", output, parameters, kernel_name="python3", progress_bar=False)
+    shown = [out["data"] for cell in nbformat.read(output, 4).cells for out in cell.get("outputs", []) if "data" in out]
+    assert sum("image/png" in data for data in shown) == 5
+    facts = len(pd.read_parquet(RESULTS / "starter/starter/facts.parquet").query("relation in ['P36', 'P101']"))
+    assert f"another, {facts} facts" in shown[-1]["text/markdown"] and f"starter, {facts} facts" in shown[-1]["text/markdown"]
+
+
+@pytest.mark.slow
+def test_what_is_not_published_is_an_error(tmp_path):
+    parameters = {"model": "no-such-model", "results_dir": str(tmp_path)}
+    with pytest.raises(papermill.PapermillExecutionError, match="no table facts is published of no-such-model on pararel"):
+        papermill.execute_notebook(
+            ROOT / "notebooks/10_decoder.ipynb", tmp_path / "10.ipynb", parameters, kernel_name="python3", progress_bar=False
+        )
