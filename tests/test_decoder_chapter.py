@@ -14,7 +14,7 @@ from kn_utils.paths import ROOT
 from kn_utils.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
 from kn_utils.published import RESULTS
 from kn_utils.summaries import decoder as summary
-from kn_utils.summaries.decoder import REACHES, Published
+from kn_utils.summaries.decoder import REACHES, ModelResults
 
 ASKED = [("P1", 0, 2, ""), ("P1", 1, 2, ""), ("P1", 2, 0, NOT_ONE_TOKEN), ("P2", 0, 0, NOT_OBJECT_FINAL)]
 PROMPTS = [("P1", 0, 0, "the", False), ("P1", 0, 3, "the", False), ("P1", 1, 0, "a", False), ("P1", 1, 3, "Rome", True)]
@@ -43,14 +43,14 @@ def tables():
 @pytest.fixture
 def one(tables):
     """Two facts of P1 are asked, a third and that of P2 are not; neuron 7 of the first layer serves both."""
-    return Published(SimpleNamespace(model="tiny", read=lambda table, relations: tables[table]), ["P1", "P2"])
+    return ModelResults(SimpleNamespace(model="tiny", read=lambda table, relations: tables[table]), ["P1", "P2"])
 
 
 def test_facts_are_counted_with_what_became_of_them(one, tables):
     other = {
         "prompts": pd.concat([tables["prompts"], tables["prompts"].assign(prompt=9), tables["prompts"].assign(relation="P2")])
     }
-    masked = Published(SimpleNamespace(model="masked", read=lambda table, relations: other[table]), ["P1", "P2"])
+    masked = ModelResults(SimpleNamespace(model="masked", read=lambda table, relations: other[table]), ["P1", "P2"])
     counts = summary.asked(masked, one)
     assert counts.loc["P1"].to_dict() == {
         "templates": 3, "object-final": 2, "facts drawn": 3, "asked": 2, NOT_OBJECT_FINAL: 0, NOT_ONE_TOKEN: 1,
@@ -71,18 +71,18 @@ def test_neurons_are_counted_by_how_far_they_reach(one, tables):
     of_many = [("P1", 0, "attribution", 1, 1)] + [("P1", fact, "attribution", 0, 7) for fact in range(20)]
     of_many += [("P1", fact, "attribution", 2, 2) for fact in range(4)]
     tables |= {"facts": many, "knowledge_neurons": pd.DataFrame(of_many, columns=TABLES["knowledge_neurons"].columns)}
-    assert summary.reach(Published(one.results, ["P1"])).loc["P1"].tolist() == [0.5, 0.1, 0.025]
+    assert summary.reach(ModelResults(one.results, ["P1"])).loc["P1"].tolist() == [0.5, 0.1, 0.025]
 
 
 def test_facts_without_neurons_and_the_widest_neuron(one, tables):
     assert summary.without_neurons(one) == 0
     assert summary.frequent(one, 1).to_numpy().tolist() == [["1.7", 2, 100, 1]]
     tables["knowledge_neurons"] = TABLES["knowledge_neurons"].query("fact == 1")
-    assert summary.without_neurons(Published(one.results, ["P1"])) == 1
+    assert summary.without_neurons(ModelResults(one.results, ["P1"])) == 1
 
 
 def test_rounds_are_those_of_integrated_gradients(one):
-    of_one = Published(one.results, ["P1"])
+    of_one = ModelResults(one.results, ["P1"])
     assert summary.rounds(of_one).loc["P1"].to_dict() == {"before": 9, "after": 4, "rounds": 2, "p": 0.75}
 
 

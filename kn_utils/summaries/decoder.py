@@ -19,7 +19,7 @@ REACHES = ("most of the relation's facts", "a tenth of them or more", "fewer")
 
 
 @dataclass(frozen=True)
-class Published:
+class ModelResults:
     """The published tables of one model's facts of some relations, read when they are needed; only what integrated gradients found."""
 
     results: PublishedResults
@@ -55,7 +55,7 @@ class Published:
         return judge_all(self.results.read, self.relations, seed, section)
 
 
-def asked(masked: Published, decoder: Published) -> pd.DataFrame:
+def asked(masked: ModelResults, decoder: ModelResults) -> pd.DataFrame:
     """Return, by relation, the templates of either model's prompts, and the decoder's facts: drawn, asked and left out by reason."""
     facts = decoder.read("facts")
     own = facts["prompts"] > 0
@@ -71,19 +71,19 @@ def asked(masked: Published, decoder: Published) -> pd.DataFrame:
     return counts.join(reasons).fillna(0).astype(int).loc[list(decoder.relations)]
 
 
-def wrong_answers(one: Published, n: int = 12) -> pd.DataFrame:
+def wrong_answers(one: ModelResults, n: int = 12) -> pd.DataFrame:
     """Return the n most frequent wrong top answers and their share (%) of all wrong ones; columns answer, share."""
     prompts = one.read("prompts")
     answers = prompts.loc[~prompts["correct"], "top_answer"]
     return (100 * answers.value_counts(normalize=True)).head(n).rename("share").rename_axis("answer").reset_index()
 
 
-def layers(one: Published) -> pd.DataFrame:
+def layers(one: ModelResults) -> pd.DataFrame:
     """Return where the facts' neurons lie: columns method, layer (from 1), share (%)."""
     return layer_shares(one.read("knowledge_neurons"), one.n_layers)
 
 
-def rounds(one: Published) -> pd.DataFrame:
+def rounds(one: ModelResults) -> pd.DataFrame:
     """Return, by relation, how tuning p ended: neurons per fact `before` and `after`, `rounds` and p (`prompt_share`) of the last one."""
     table = one.read("refinement").query("method == 'attribution'").groupby("relation")
     first, last = table.first(), table.last()
@@ -92,7 +92,7 @@ def rounds(one: Published) -> pd.DataFrame:
     ).loc[list(one.relations)]
 
 
-def reach(one: Published) -> pd.DataFrame:
+def reach(one: ModelResults) -> pd.DataFrame:
     """Return, by relation, how many of a fact's neurons reach how far: the columns are `REACHES`, a fact's mean in each.
 
     Most: at least half of the relation's facts that were asked have the neuron.
@@ -104,7 +104,7 @@ def reach(one: Published) -> pd.DataFrame:
     return counts.div(size.reindex(counts.index), axis="index")
 
 
-def frequent(one: Published, n: int = 8) -> pd.DataFrame:
+def frequent(one: ModelResults, n: int = 8) -> pd.DataFrame:
     """Return the n neurons of most facts: neuron ("layer.index", layers from 1), facts, share (%) of all facts, relations."""
     counts = one.neurons.groupby(["layer", "neuron"]).agg(facts=("fact", "size"), relations=("relation", "nunique"))
     top = counts.sort_values("facts", ascending=False, kind="stable").head(n).reset_index()
@@ -112,13 +112,13 @@ def frequent(one: Published, n: int = 8) -> pd.DataFrame:
     return top.assign(share=100 * top["facts"] / len(one.facts))[["neuron", "facts", "share", "relations"]]
 
 
-def nodes_by_layer(one: Published) -> pd.DataFrame:
+def nodes_by_layer(one: ModelResults) -> pd.DataFrame:
     """Return the share (%) of prompts by layer (rows, from 1) and number of nodes (columns)."""
     counts = one.read("completeness").pivot_table(index="layer", columns="nodes", values="prompts", aggfunc="sum", fill_value=0)
     return 100 * counts.div(counts.sum(axis="columns"), axis="index").rename(index=lambda layer: layer + 1)
 
 
-def without_neurons(one: Published) -> int:
+def without_neurons(one: ModelResults) -> int:
     """Return how many of the facts asked have no knowledge neuron."""
     return len(one.facts) - len(one.neurons.drop_duplicates(PLACE))
 
