@@ -59,7 +59,7 @@ def run(facts: int, layers: int = 4, hidden: int = 64) -> None:
     `seconds` are of attribution alone, from prompts to tables; `gflop` is the least that has to be computed for it; `loaded_mb` is the
     peak of memory before it, `peak_memory_mb` after it.
     """
-    from products import gflop, minimal_computation
+    from products import gflop_of_all
 
     from kn_utils.attribution import RELEASED_NODES, Method
     from kn_utils.facts import load_dataset
@@ -76,7 +76,7 @@ def run(facts: int, layers: int = 4, hidden: int = 64) -> None:
         attribute_relation(lm, Run(lm.name, dataset, results_dir=folder / "results"), RELATION, Method())
         seconds, peak = time.perf_counter() - began, _peak_mb()
     lengths = Counter(len(prompt.ids) for prompt in encode(lm, dataset, dataset.facts[RELATION]))
-    work = sum(count * gflop(*minimal_computation(lm, tokens, RELEASED_NODES)) for tokens, count in lengths.items())
+    work = gflop_of_all(lm, lengths, RELEASED_NODES)
     took = {"prompts": lengths.total(), "gflop": work, "seconds": seconds, "loaded_mb": loaded, "peak_memory_mb": peak}
     print(json.dumps(took))
 

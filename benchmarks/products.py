@@ -1,10 +1,11 @@
 """What one prompt's attribution has to compute at least, and how long this machine's matrix products take for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from kn_utils.models import LanguageModel
 
@@ -38,8 +39,11 @@ def minimal_computation(lm: LanguageModel, tokens: int, nodes: int) -> tuple[lis
     """Return the products with weights and the multiply-adds of attention that one prompt needs, forward and to the activations.
 
     Copies of an encoder's prompt have all its tokens, copies of a left-to-right model's one; the prompt itself goes forward only.
-    The last block needs keys and values of all tokens and the rest, as the vocabulary, at one position.
+    The last block needs keys and values of all tokens and the rest, as the vocabulary, at one position. With no nodes it is the prompt's
+    forward pass alone. Raises ValueError for a model whose layers share blocks.
     """
+    if len(lm.blocks) != lm.n_layers:
+        raise ValueError(f"{lm.name}: its {lm.n_layers} layers share {len(lm.blocks)} blocks, which is not counted here")
     products: dict[tuple[int, ...], Product] = {}
     attention, copied, inside = 0, tokens if lm.masked else 1, set()
 
@@ -65,8 +69,8 @@ def minimal_computation(lm: LanguageModel, tokens: int, nodes: int) -> tuple[lis
     return list(products.values()), attention
 
 
-def _linears(module: nn.Module) -> list[tuple[str, nn.Linear]]:
-    return [(name, child) for name, child in module.named_modules() if isinstance(child, nn.Linear)]
+def _linears(module: nn.Module) -> list[tuple[str, nn.Linear | Conv1D]]:
+    return [(name, child) for name, child in module.named_modules() if isinstance(child, nn.Linear | Conv1D)]
 
 
 def product_tasks(products: list[Product]) -> dict[str, Callable]:
@@ -88,6 +92,11 @@ def product_task(rows: int, inner: int, columns: int, transposed: bool = False) 
 def gflop(products: list[Product], attention: int) -> float:
     """Return the GFLOP of one prompt, two for every multiply-add."""
     return 2 * (_with_weights(products) + attention) / 1e9
+
+
+def gflop_of_all(lm: LanguageModel, lengths: Mapping[int, int], nodes: int) -> float:
+    """Return the GFLOP of all prompts; `lengths` says how many there are of each number of tokens."""
+    return sum(count * gflop(*minimal_computation(lm, tokens, nodes)) for tokens, count in lengths.items())
 
 
 def bound(products: list[Product], attention: int, seconds: dict[str, float]) -> tuple[float, float]:

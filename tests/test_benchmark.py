@@ -1,12 +1,23 @@
 """The benchmarks run, and what they time is right: the loops give the scores of the fast pass, the work is that of the points."""
 
 import json
+import os
 import subprocess
 import sys
+from collections import Counter
 
+import estimate
 import pytest
+import torch
+from products import gflop, minimal_computation
+from tiny_models import tiny_model
+from torch.utils.flop_counter import FlopCounterMode
 
+from kn_utils.attribution import RELEASED_NODES, integrated_gradients
+from kn_utils.facts import load_dataset
+from kn_utils.forward import probabilities
 from kn_utils.paths import ROOT
+from kn_utils.prompts import Batch, Prompt, encode
 from kn_utils.summaries.scaling import MEASURED, load_scaling
 
 
@@ -51,3 +62,105 @@ def test_a_scaling_that_was_not_measured_says_how_to_measure_it(tmp_path):
         FileNotFoundError, match=r"there is no .*: `python benchmarks/scaling.py --output .*scaling.json` makes it"
     ):
         load_scaling(tmp_path / "scaling.json")
+
+
+DEEPER = {"gpt2": {"n_layer": 6}} | {kind: {"num_hidden_layers": 6} for kind in ("bert", "llama", "qwen2")}
+
+
+@pytest.mark.parametrize("kind", DEEPER)
+def test_operations_counted_are_those_that_torch_computes(kind):
+    lm = tiny_model(kind, torch.float32, **DEEPER[kind])
+    lm.model.set_attn_implementation("eager")  # torch does not count those of the other on a CPU
+    batch = Batch(torch.arange(5, 14)[None], torch.tensor([3 if lm.masked else 8]), torch.tensor([7]))
+    for nodes, work, more in (
+        (RELEASED_NODES, lambda: integrated_gradients(lm, batch), 0.06),  # the prompt's own row goes backward too
+        (0, lambda: probabilities(lm, batch.ids, batch.position), 0.2),  # the last of 6 blocks runs at every position
+    ):
+        with FlopCounterMode(display=False) as torchs:
+            work()
+        counted = gflop(*minimal_computation(lm, 9, nodes))
+        assert counted <= torchs.get_total_flops() / 1e9 <= (1 + more) * counted
+
+
+def test_layers_that_share_a_block_are_not_counted():
+    with pytest.raises(ValueError, match="albert: its 4 layers share 2 blocks"):
+        minimal_computation(tiny_model("albert"), 9, RELEASED_NODES)
+
+
+@pytest.mark.parametrize(
+    "name, weights", [("bert-base", 108_340_804), ("smollm2-135m", 134_515_008), ("qwen2.5-0.5b", 494_032_768)]
+)
+def test_shapes_have_as_many_weights_as_the_published_models(name, weights):
+    model = estimate.shape_of(name).model
+    assert sum(weight.numel() for weight in model.parameters()) == weights
+    assert model.device.type == "meta"
+
+
+@pytest.mark.parametrize("kind, prompts, words", [("bert", 31, 2 + 7), ("llama", 18, 5)])
+def test_every_prompt_is_counted_with_its_tokens(loaded, folder_of, tiny_dataset, kind, prompts, words):
+    lengths = estimate.prompt_lengths(estimate.shape_of(str(folder_of(kind))), tiny_dataset)
+    asked = [item for facts in tiny_dataset.facts.values() for item in encode(loaded(kind), tiny_dataset, facts)]
+    known = Counter(len(item.ids) for item in asked if isinstance(item, Prompt))
+    assert lengths.total() == prompts > known.total() > 0
+    assert known <= lengths and lengths[words]  # "The capital of Norway is [MASK]." between two special tokens; cut behind "is"
+
+
+def test_a_stand_in_tokenizer_adds_special_tokens_for_masked_models_only(tiny_dataset):
+    bert, llama = (estimate.shape_of(name).tokenizer(["paris is the"])["input_ids"][0] for name in ("bert-base", "smollm2-135m"))
+    assert len(bert) == 5 and bert[1:-1] == llama
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("KN_DATA_DIR" not in os.environ, reason="KN_DATA_DIR does not name a copy of ParaRel")
+@pytest.mark.parametrize("name, prompts", [("bert-base", 253_448), ("smollm2-135m", 160_934)])
+def test_the_paper_s_prompts_are_all_counted(name, prompts):
+    assert estimate.prompt_lengths(estimate.shape_of(name), load_dataset("pararel")).total() == prompts
+
+
+def test_hours_are_operations_by_rate(loaded):
+    lm, nodes = loaded("bert"), {"released": 20, "gauss-legendre": 8}
+    released, controlled = estimate.estimate(lm, Counter({7: 3, 9: 1}), nodes, rate=2.0, gpu_rate=8.0)
+    seven, nine = (gflop(*minimal_computation(lm, tokens, 20)) for tokens in (7, 9))
+    forwards = 14 * (3 * gflop(*minimal_computation(lm, 7, 0)) + gflop(*minimal_computation(lm, 9, 0)))
+    assert released["gflop_1"] == pytest.approx(3 * seven + nine) and released["gflop_3"] == pytest.approx(forwards)
+    assert released["hours_1"] == pytest.approx((3 * seven + nine) / 2 / 3600)
+    assert released["hours_3"] == controlled["hours_3"] == pytest.approx(forwards / 2 / 3600)
+    assert released["gpu_hours"] == pytest.approx((released["hours_1"] + released["hours_3"]) / 4)
+    assert (released["prompts"], released["tokens"]) == (4, 7.5) and controlled["gflop_1"] < 0.5 * released["gflop_1"]
+
+
+def test_disk_grows_with_prompts_layers_and_neurons(loaded):
+    small, per_prompt = loaded("bert"), {"attribution": 100.0, "completeness": 10.0, "prompts": 1.0}
+    assert estimate.tables_bytes(small, 5, small, per_prompt) == 5 * 111
+    wide = tiny_model("bert", num_hidden_layers=6, intermediate_size=96)  # twice the layers, each with twice the neurons
+    assert estimate.tables_bytes(wide, 5, small, per_prompt) == 5 * (4 * 100 + 2 * 10 + 1)
+
+
+def test_bytes_per_prompt_are_those_of_the_tables_of_steps_1_to_3(loaded, tiny_dataset):
+    sizes = estimate.bytes_per_prompt(loaded("bert"), tiny_dataset, "P36")
+    tables = {"attribution", "facts", "prompts", "completeness", "knowledge_neurons", "refinement", "modify_activation"}
+    assert sizes.keys() == tables
+    assert all(0 < size < 2000 for size in sizes.values())
+
+
+def test_estimates_of_a_folder_are_shown_and_written(folder_of, tiny_data, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "estimate.json"
+    given = ["--models", folder_of("bert"), "--dataset", tiny_data, "--nodes", "5", "--gflops", "4", "--share", "0.25"]
+    monkeypatch.setattr(sys, "argv", ["estimate.py", *map(str, given), "--gpu-gflops", "10", "--output", str(output)])
+    monkeypatch.setattr(estimate, "bytes_per_prompt", lambda *run: {"prompts": 1e9})  # tested above
+    estimate.main()
+    assert "nothing of this was run" in (shown := capsys.readouterr().out) and "PFLOP_1" in shown
+    rows = json.loads(output.read_text())["rows"]
+    assert [(row["quadrature"], row["nodes"], row["prompts"]) for row in rows] == [
+        ("released", 20, 31),
+        ("gauss-legendre", 5, 31),
+    ]
+    for row in rows:
+        assert row["hours_1"] == pytest.approx(row["gflop_1"] / (4 * 0.25) / 3600)
+        assert row["gpu_hours"] == pytest.approx((row["gflop_1"] + row["gflop_3"]) / 5 / 3600)
+        assert row["disk_gb"] == pytest.approx(31, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_rate_of_products_is_below_what_no_processor_reaches(loaded):
+    assert 0.01 < estimate.products_rate(loaded("bert"), 9) < 1e5
