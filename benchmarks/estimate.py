@@ -31,6 +31,7 @@ from kn_utils.layouts import layout_of
 from kn_utils.models import LanguageModel, _explained, _locate, load_model, model_name
 from kn_utils.paths import MADE_BY
 from kn_utils.prompts import _texts, ends_with_object
+from kn_utils.published import PublishedResults
 from kn_utils.runs import Run
 from kn_utils.steps.attribution import attribute_relation
 from kn_utils.steps.knowledge_neurons import find_neurons
@@ -40,10 +41,10 @@ QWEN = {"vocab_size": 151936, "hidden_size": 896, "num_hidden_layers": 24, "inte
 QWEN |= {"num_key_value_heads": 2, "tie_word_embeddings": True}
 SHAPES = {"bert-base": ("bert", BERT), "smollm2-135m": ("llama", SMOLLM2), "qwen2.5-0.5b": ("qwen2", QWEN)}  # model type, sizes
 
-NODES = 8  # 0 and 7 more: where the bundled model's error-controlled mode has stopped for 99 % of its prompts and layers
+LIKE = {True: "starter", False: "smollm2-135m"}  # whose published nodes stand for other models', masked or not
 SHARES = {True: 0.74, False: 0.59}  # of the products' rate, reached for models that are masked or not: README, Speed
 GPU_GFLOPS, GPU_SHARE = 19_500, 0.5  # float32 without tensor cores, as NVIDIA's data sheet of the A100 says
-FORWARDS = 2 * (1 + len(METHODS) * len(OPERATIONS))  # at most, by step 3: own and another fact's prompts, unchanged and changed
+CHANGES = len(METHODS) * len(OPERATIONS)  # of each prompt in step 3, at most
 STEPS = ("01_attribution", "02_knowledge_neurons", "03_modify_activation")
 FEW_FACTS, THEIR_RELATION = 4, "P101"
 PARARELS_FILES = 70e6  # bytes
@@ -123,9 +124,34 @@ def hours(gflop: float, rate: float) -> float:
     return gflop / rate / 3600
 
 
-def estimate(lm: LanguageModel, lengths: Counter[int], nodes: dict[str, int], rate: float, gpu_rate: float) -> list[dict]:
+def controlled_nodes(lm: LanguageModel) -> list[float]:
+    """Return the nodes that the error-controlled mode may take in each layer: the means of published results on ParaRel.
+
+    Those of the first layer and of all others, of `starter` for a masked model and of `smollm2-135m` for a decoder; the node 0 counts.
+    """
+    published = PublishedResults(LIKE[lm.masked], "pararel")
+    counts = published.read("completeness", published.relations)
+    first, others = (((part["nodes"] + 1) * part["prompts"]).sum() / part["prompts"].sum() for part in _first_and_others(counts))
+    return [first] + [others] * (lm.n_layers - 1)
+
+
+def _first_and_others(counts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return counts[counts["layer"] == 0], counts[counts["layer"] > 0]
+
+
+def gflop_of_step_3(lm: LanguageModel, lengths: Counter[int]) -> float:
+    """Return the GFLOP of asking the own and another fact's prompts, taken to be as long, as they are and under every change.
+
+    A decoder reads all but the last token of a prompt once.
+    """
+    whole = gflop_of_all(lm, lengths, 0)
+    again = whole if lm.masked else gflop_of_all(lm, {1: lengths.total()}, 0)
+    return 2 * (whole + CHANGES * again)
+
+
+def estimate(lm: LanguageModel, lengths: Counter[int], nodes: dict[str, list[float]], rate: float, gpu_rate: float) -> list[dict]:
     """Return a row for each quadrature in `nodes`: GFLOP of steps 1 and 3, and their hours at two rates in GFLOP/s."""
-    forwards = FORWARDS * gflop_of_all(lm, lengths, 0)  # the other facts' prompts are taken to be as long as the own
+    forwards = gflop_of_step_3(lm, lengths)
     rows = []
     for quadrature, count in nodes.items():
         attribution = gflop_of_all(lm, lengths, count)
@@ -133,7 +159,7 @@ def estimate(lm: LanguageModel, lengths: Counter[int], nodes: dict[str, int], ra
             {
                 "model": lm.name,
                 "quadrature": quadrature,
-                "nodes": count,
+                "nodes": sum(count) / len(count),
                 "prompts": lengths.total(),
                 "tokens": mean_tokens(lengths),
                 "gflop_1": attribution,
@@ -155,9 +181,11 @@ def estimate_model(
     """
     lm = shape_of(name)
     lengths = prompt_lengths(lm, dataset)
+    if not lengths:
+        raise ValueError(f"{dataset.name} has no prompt that {lm.name} can be asked: it needs templates that end with the object")
     products = given.gflops or products_rate(lm, round(mean_tokens(lengths)))
     share = given.share or SHARES[lm.masked]
-    nodes = {"released": RELEASED_NODES, "gauss-legendre": given.nodes}
+    nodes = {"released": [RELEASED_NODES] * lm.n_layers, "gauss-legendre": controlled_nodes(lm)}
     weights = 4 * sum(weight.numel() for weight in lm.model.parameters())
     files = PARARELS_FILES if dataset.name == "pararel" else 0
     disk = tables_bytes(lm, lengths.total(), small, per_prompt) + weights + files
@@ -180,7 +208,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=list(SHAPES), help=f"{', '.join(SHAPES)} (default), a folder or a hub id")
     parser.add_argument("--dataset", default="pararel", help="as the notebooks' parameter")
-    parser.add_argument("--nodes", type=int, default=NODES, help="mean nodes of the error-controlled mode")
     parser.add_argument("--gflops", type=float, help="rate of float32 products; measured on this machine if left out")
     parser.add_argument("--share", type=float, help="share of that rate that is reached; 0.74 for a masked model, else 0.59")
     parser.add_argument("--gpu-gflops", type=float, default=GPU_GFLOPS, help=f"a GPU's peak; {GPU_SHARE} of it is reached")
@@ -191,7 +218,7 @@ def main() -> None:
     rows = [row for name in given.models for row in estimate_model(name, dataset, small, per_prompt, given)]
     show(dataset.name, rows)
     if given.output:
-        found = {"machine": machine(), "gpu_gflops": given.gpu_gflops, "gpu_share": GPU_SHARE, "forwards_of_step_3": FORWARDS}
+        found = {"machine": machine(), "gpu_gflops": given.gpu_gflops, "gpu_share": GPU_SHARE}
         given.output.write_text(json.dumps(found | {"bytes_per_prompt": per_prompt, "rows": rows}, indent=2) + "\n")
 
 

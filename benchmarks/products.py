@@ -1,6 +1,6 @@
 """What one prompt's attribution has to compute at least, and how long this machine's matrix products take for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,16 +18,16 @@ class Product:
 
     outputs: int
     inputs: int
-    forward: int = 0
-    backward: int = 0
-    weighted_rows: int = 0
+    forward: float = 0
+    backward: float = 0
+    weighted_rows: float = 0
 
     @property
     def rows(self) -> int:
         """The rows of a typical one: the mean, each weighted by its multiply-adds."""
         return round(self.weighted_rows / self.forward)
 
-    def add(self, rows: int, rows_back: int) -> None:
+    def add(self, rows: float, rows_back: float) -> None:
         """Count one product of `rows` rows, `rows_back` of which are also differentiated."""
         size = self.outputs * self.inputs
         self.forward += rows * size
@@ -35,29 +35,30 @@ class Product:
         self.weighted_rows += rows**2 * size
 
 
-def minimal_computation(lm: LanguageModel, tokens: int, nodes: int) -> tuple[list[Product], int]:
+def minimal_computation(lm: LanguageModel, tokens: int, nodes: int | Sequence[float]) -> tuple[list[Product], float]:
     """Return the products with weights and the multiply-adds of attention that one prompt needs, forward and to the activations.
 
-    Copies of an encoder's prompt have all its tokens, copies of a left-to-right model's one; the prompt itself goes forward only.
-    The last block needs keys and values of all tokens and the rest, as the vocabulary, at one position. With no nodes it is the prompt's
-    forward pass alone. Raises ValueError for a model whose layers share blocks.
+    `nodes` is the number of every layer, or one per layer, which may be a mean; with none it is the prompt's forward pass alone. Copies of an
+    encoder's prompt have all its tokens, copies of a left-to-right model's one; the prompt itself goes forward only. The last block needs
+    keys and values of all tokens and the rest, as the vocabulary, at one position. Raises ValueError for a model whose layers share blocks.
     """
     if len(lm.blocks) != lm.n_layers:
         raise ValueError(f"{lm.name}: its {lm.n_layers} layers share {len(lm.blocks)} blocks, which is not counted here")
     products: dict[tuple[int, ...], Product] = {}
+    nodes = [nodes] * lm.n_layers if isinstance(nodes, int) else nodes
     attention, copied, inside = 0, tokens if lm.masked else 1, set()
 
-    def add(weight: Tensor, rows: int, rows_back: int) -> None:
+    def add(weight: Tensor, rows: float, rows_back: float) -> None:
         products.setdefault(tuple(weight.shape), Product(*weight.shape)).add(rows, rows_back)
 
     for depth, (block, down) in enumerate(zip(lm.blocks, lm.downs, strict=True)):
-        copies, last = nodes * depth, depth == lm.n_layers - 1
+        copies, last = sum(nodes[:depth]), depth == lm.n_layers - 1
         for name, linear in _linears(block):
             one = last and name.split(".")[-1] not in KEYS_AND_VALUES
             back = copies * (1 if one else copied)
             add(linear.weight, back + (1 if one else tokens), back)
             inside.add(linear)
-        add(down.weight, nodes, nodes)  # the scaled activations of the copies that join here
+        add(down.weight, nodes[depth], nodes[depth])  # the scaled activations of the copies that join here
         back, own = (copies, 1) if last else (copies * copied, tokens)
         ways = (
             3 if lm.masked else 2
@@ -65,7 +66,7 @@ def minimal_computation(lm: LanguageModel, tokens: int, nodes: int) -> tuple[lis
         attention += 2 * tokens * lm.model.config.hidden_size * (ways * back + own)
     for _, linear in _linears(lm.model):
         if linear not in inside:
-            add(linear.weight, nodes * lm.n_layers + 1, nodes * lm.n_layers)
+            add(linear.weight, sum(nodes) + 1, sum(nodes))
     return list(products.values()), attention
 
 
@@ -89,17 +90,17 @@ def product_task(rows: int, inner: int, columns: int, transposed: bool = False) 
     return lambda turn: torch.mm(left, right, out=out)
 
 
-def gflop(products: list[Product], attention: int) -> float:
+def gflop(products: list[Product], attention: float) -> float:
     """Return the GFLOP of one prompt, two for every multiply-add."""
     return 2 * (_with_weights(products) + attention) / 1e9
 
 
-def gflop_of_all(lm: LanguageModel, lengths: Mapping[int, int], nodes: int) -> float:
-    """Return the GFLOP of all prompts; `lengths` says how many there are of each number of tokens."""
+def gflop_of_all(lm: LanguageModel, lengths: Mapping[int, int], nodes: int | Sequence[float]) -> float:
+    """Return the GFLOP of all prompts; `lengths` says how many there are of each number of tokens, `nodes` as above."""
     return sum(count * gflop(*minimal_computation(lm, tokens, nodes)) for tokens, count in lengths.items())
 
 
-def bound(products: list[Product], attention: int, seconds: dict[str, float]) -> tuple[float, float]:
+def bound(products: list[Product], attention: float, seconds: dict[str, float]) -> tuple[float, float]:
     """Return the GFLOP of one prompt and the seconds they take if each product runs as timed, attention at their mean rate."""
     total = sum(
         getattr(product, way) / (product.rows * product.inputs * product.outputs) * seconds[f"{way} {at}"]
@@ -109,5 +110,5 @@ def bound(products: list[Product], attention: int, seconds: dict[str, float]) ->
     return gflop(products, attention), total * (1 + attention / _with_weights(products))
 
 
-def _with_weights(products: list[Product]) -> int:
+def _with_weights(products: list[Product]) -> float:
     return sum(product.forward + product.backward for product in products)

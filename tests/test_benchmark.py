@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 
 import estimate
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from products import gflop, minimal_computation
@@ -18,6 +20,7 @@ from kn_utils.facts import load_dataset
 from kn_utils.forward import probabilities
 from kn_utils.paths import ROOT
 from kn_utils.prompts import Batch, Prompt, encode
+from kn_utils.published import RESULTS
 from kn_utils.summaries.scaling import MEASURED, load_scaling
 
 
@@ -118,7 +121,7 @@ def test_the_paper_s_prompts_are_all_counted(name, prompts):
 
 
 def test_hours_are_operations_by_rate(loaded):
-    lm, nodes = loaded("bert"), {"released": 20, "gauss-legendre": 8}
+    lm, nodes = loaded("bert"), {"released": [20] * 3, "gauss-legendre": [8.5, 8, 7.5]}
     released, controlled = estimate.estimate(lm, Counter({7: 3, 9: 1}), nodes, rate=2.0, gpu_rate=8.0)
     seven, nine = (gflop(*minimal_computation(lm, tokens, 20)) for tokens in (7, 9))
     forwards = 14 * (3 * gflop(*minimal_computation(lm, 7, 0)) + gflop(*minimal_computation(lm, 9, 0)))
@@ -127,6 +130,27 @@ def test_hours_are_operations_by_rate(loaded):
     assert released["hours_3"] == controlled["hours_3"] == pytest.approx(forwards / 2 / 3600)
     assert released["gpu_hours"] == pytest.approx((released["hours_1"] + released["hours_3"]) / 4)
     assert (released["prompts"], released["tokens"]) == (4, 7.5) and controlled["gflop_1"] < 0.5 * released["gflop_1"]
+
+
+def test_a_decoder_reads_all_but_the_last_token_once(loaded):
+    lm = loaded("llama")
+    whole, last = (gflop(*minimal_computation(lm, tokens, 0)) for tokens in (7, 1))
+    assert estimate.gflop_of_step_3(lm, Counter({7: 3})) == pytest.approx(3 * 2 * (whole + 6 * last))
+
+
+def test_nodes_may_differ_between_layers(loaded):
+    lm = loaded("bert")
+    few, first, last = (gflop(*minimal_computation(lm, 9, nodes)) for nodes in ([4, 4, 4], [8, 4, 4], [4, 4, 8]))
+    assert (
+        few == gflop(*minimal_computation(lm, 9, 4)) and few < last < first
+    )  # a copy of the first layer goes through all others
+
+
+def test_the_error_controlled_mode_takes_the_published_nodes(loaded):
+    first, *others = estimate.controlled_nodes(loaded("bert"))
+    assert 4 <= first <= 16 and len(set(others)) == 1 and 4 <= others[0] <= 16
+    counts = pd.read_parquet(RESULTS / "starter/pararel/completeness.parquet").query("layer == 0")
+    assert first == pytest.approx(np.average(counts["nodes"] + 1, weights=counts["prompts"]))
 
 
 def test_disk_grows_with_prompts_layers_and_neurons(loaded):
@@ -145,16 +169,14 @@ def test_bytes_per_prompt_are_those_of_the_tables_of_steps_1_to_3(loaded, tiny_d
 
 def test_estimates_of_a_folder_are_shown_and_written(folder_of, tiny_data, tmp_path, monkeypatch, capsys):
     output = tmp_path / "estimate.json"
-    given = ["--models", folder_of("bert"), "--dataset", tiny_data, "--nodes", "5", "--gflops", "4", "--share", "0.25"]
+    given = ["--models", folder_of("bert"), "--dataset", tiny_data, "--gflops", "4", "--share", "0.25"]
     monkeypatch.setattr(sys, "argv", ["estimate.py", *map(str, given), "--gpu-gflops", "10", "--output", str(output)])
     monkeypatch.setattr(estimate, "bytes_per_prompt", lambda *run: {"prompts": 1e9})  # tested above
     estimate.main()
     assert "nothing of this was run" in (shown := capsys.readouterr().out) and "PFLOP_1" in shown
     rows = json.loads(output.read_text())["rows"]
-    assert [(row["quadrature"], row["nodes"], row["prompts"]) for row in rows] == [
-        ("released", 20, 31),
-        ("gauss-legendre", 5, 31),
-    ]
+    assert [(row["quadrature"], row["prompts"]) for row in rows] == [("released", 31), ("gauss-legendre", 31)]
+    assert rows[0]["nodes"] == 20 > rows[1]["nodes"] > 3
     for row in rows:
         assert row["hours_1"] == pytest.approx(row["gflop_1"] / (4 * 0.25) / 3600)
         assert row["gpu_hours"] == pytest.approx((row["gflop_1"] + row["gflop_3"]) / 5 / 3600)
