@@ -38,9 +38,9 @@ class Product:
 def minimal_computation(lm: LanguageModel, tokens: int, nodes: int | Sequence[float]) -> tuple[list[Product], float]:
     """Return the products with weights and the multiply-adds of attention that one prompt needs, forward and to the activations.
 
-    `nodes` is the number of every layer, or one per layer, which may be a mean; with none it is the prompt's forward pass alone. Copies of an
+    `nodes` is the number of every layer, or one per layer, which may be a mean; 0 leaves the prompt's forward pass alone. Copies of an
     encoder's prompt have all its tokens, copies of a left-to-right model's one; the prompt itself goes forward only. The last block needs
-    keys and values of all tokens and the rest, as the vocabulary, at one position. Raises ValueError for a model whose layers share blocks.
+    keys and values of all tokens and the rest, as the vocabulary, at one position. Raises ValueError if layers share blocks.
     """
     if len(lm.blocks) != lm.n_layers:
         raise ValueError(f"{lm.name}: its {lm.n_layers} layers share {len(lm.blocks)} blocks, which is not counted here")
