@@ -1,4 +1,4 @@
-"""The workflow on a SLURM of this machine: each notebook of each relation a job, and each share of its facts; the tables are a local run's."""
+"""The workflow on a SLURM of this machine: a job per notebook and relation, and per share of its facts; tables as of a local run."""
 
 import subprocess
 from importlib.util import find_spec
