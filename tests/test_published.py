@@ -10,12 +10,14 @@ import pandas as pd
 import papermill
 import pytest
 import tiny_folders
+import yaml
+from snakemake.utils import update_config
 
 from kn_utils import published
 from kn_utils.attribution import Method
 from kn_utils.facts import load_dataset
 from kn_utils.neurons import Thresholds
-from kn_utils.paths import ROOT
+from kn_utils.paths import MADE_BY, ROOT, model_name
 from kn_utils.published import WHOLE, PublishedResults, is_same_run, publish, published_results
 from kn_utils.recheck import agrees, recheck
 from kn_utils.results import read_provenance
@@ -141,6 +143,23 @@ def test_other_weights_or_facts_are_not_compared(run, results, loaded, tiny_data
         recheck(loaded("roberta"), run.dataset, results, 3)
     with pytest.raises(ValueError, match="P36 was published with facts_and_templates"):
         recheck(loaded("bert"), tiny_dataset, results, 3)
+
+
+@pytest.mark.parametrize("results", published_results(), ids=lambda results: f"{results.model}-{results.dataset}")
+def test_what_is_published_was_run_as_its_run_list_says(results):
+    config = yaml.safe_load((ROOT / "book/runs.yml").read_text())
+    listed = yaml.safe_load((published.RESULTS.parent / f"runs/{results.model}_{results.dataset}.yml").read_text())
+    update_config(config, listed)
+    assert (model_name(config["model"]), config["dataset"]) == (results.model, results.dataset)
+    drawn = config["n_facts"] != "all"
+    for notebook, tables in MADE_BY.items():
+        settings = config["notebooks"][notebook] | (config["notebooks"][notebook].get("if_drawn", {}) if drawn else {})
+        for table in set(published.TABLES) & set(tables):
+            if not (results.folder / results.model / results.dataset / f"{table}.parquet").is_file():
+                continue
+            made = [one["inputs"] for one in results.provenance(table).values()]
+            asked = {"n_facts": config["n_facts"] if drawn else None, "seed": config["seed"]} | settings.get("parameters", {})
+            assert all(one.items() >= asked.items() for one in made)
 
 
 @pytest.mark.slow
