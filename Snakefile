@@ -26,7 +26,8 @@ configfile: "book/runs.yml"
 
 RUNS = RunList(config)
 METHOD = sorted(map(str, Path("kn_utils").glob("*.py")))
-PUBLISHED = sorted(map(str, Path("data/published").rglob("*.*")))  # shown beside the run
+CLAIMS = sorted(map(str, Path("kn_utils/claims").glob("*.py")))
+PUBLISHED = sorted(map(str, Path("data/published").rglob("*.*")))
 STEPS = [notebook for notebook in config["notebooks"] if notebook in MADE_BY]
 
 # What a job asks of a cluster, measured on the bundled model as the largest resident memory of a notebook's kernel: all facts of P27 on
@@ -37,9 +38,11 @@ MINUTES = {"01_attribution": 240, "other": 60}
 
 
 def code(notebook):
-    """The notebook, the code behind it and what it shows beside its own results."""
+    """The notebook, the code behind it and, if it shows them, the claims and what is published."""
     own = [f"kn_utils/{folder}/{notebook[3:]}.py" for folder in ("steps", "summaries", "figures")]
-    return [f"notebooks/{notebook}.ipynb", *METHOD, *filter(os.path.isfile, own), *PUBLISHED]
+    text = Path(f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8")
+    beside = CLAIMS + PUBLISHED if "kn_utils.claims" in text or "load_measured" in text else []
+    return [f"notebooks/{notebook}.ipynb", *METHOD, *filter(os.path.isfile, own), *beside]
 
 
 def tables(notebook, *names):
@@ -220,9 +223,7 @@ use rule attribution as erase_relation with:
 # that make no table (the report, the figures, the queries).
 use rule attribution as chapter with:
     input:
-        "notebooks/{chapter}.ipynb",
-        METHOD,
-        PUBLISHED,
+        lambda wildcards: code(wildcards.chapter),
         rules.tables.input,
     output:
         notebook=f"{RUNS.results}/notebooks/{{chapter}}.ipynb",
@@ -239,8 +240,7 @@ use rule attribution as chapter with:
 # A page is a notebook run over one relation, from tables that are there.
 use rule attribution as relation_page with:
     input:
-        "notebooks/{notebook}.ipynb",
-        PUBLISHED,
+        lambda wildcards: code(wildcards.notebook),
         lambda wildcards: RUNS.run(wildcards.notebook).executed,
     output:
         notebook=f"{RUNS.results}/notebooks/{{notebook}}/{{relation}}.ipynb",

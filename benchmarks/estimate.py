@@ -26,16 +26,15 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 
 from kn_utils.attribution import RELEASED_NODES, Method
 from kn_utils.facts import Dataset, load_dataset
-from kn_utils.interventions import OPERATIONS
 from kn_utils.layouts import layout_of
-from kn_utils.models import LanguageModel, _explained, _locate, load_model, model_name
+from kn_utils.models import LanguageModel, explained, load_model, locate, model_name
 from kn_utils.paths import MADE_BY
-from kn_utils.prompts import _texts, ends_with_object
+from kn_utils.prompts import ends_with_object, prompt_texts
 from kn_utils.published import PublishedResults
 from kn_utils.runs import Run
 from kn_utils.steps.attribution import attribute_relation
 from kn_utils.steps.knowledge_neurons import find_neurons
-from kn_utils.steps.modify_activation import METHODS, modify_activations
+from kn_utils.steps.modify_activation import CHANGES, modify_activations
 
 QWEN = {"vocab_size": 151936, "hidden_size": 896, "num_hidden_layers": 24, "intermediate_size": 4864, "num_attention_heads": 14}
 QWEN |= {"num_key_value_heads": 2, "tie_word_embeddings": True}
@@ -44,7 +43,6 @@ SHAPES = {"bert-base": ("bert", BERT), "smollm2-135m": ("llama", SMOLLM2), "qwen
 LIKE = {True: "starter", False: "smollm2-135m"}  # whose published nodes stand for other models', masked or not
 SHARES = {True: 0.74, False: 0.59}  # of the products' rate, reached for models that are masked or not: README, Speed
 GPU_GFLOPS, GPU_SHARE = 19_500, 0.5  # float32 without tensor cores, as NVIDIA's data sheet of the A100 says
-CHANGES = len(METHODS) * len(OPERATIONS)  # of each prompt in step 3, at most
 STEPS = ("01_attribution", "02_knowledge_neurons", "03_modify_activation")
 FEW_FACTS, THEIR_RELATION = 4, "P101"
 PARARELS_FILES = 70e6  # bytes
@@ -55,10 +53,10 @@ def shape_of(name: str) -> LanguageModel:
 
     Raises OSError if it cannot be found or read and ValueError if its architecture is unknown.
     """
-    with _explained(name):
+    with explained(name):
         config = AutoConfig.for_model(SHAPES[name][0], **SHAPES[name][1]) if name in SHAPES else _read(AutoConfig, name)
     masked = layout_of(config).masked
-    with _explained(name), torch.device("meta"):
+    with explained(name), torch.device("meta"):
         tokenizer = _read(AutoTokenizer, "starter" if name in SHAPES else name)
         model = (AutoModelForMaskedLM if masked else AutoModelForCausalLM).from_config(config)
     if name in SHAPES and not masked:
@@ -67,7 +65,7 @@ def shape_of(name: str) -> LanguageModel:
 
 
 def _read(auto: type, name: str):
-    return auto.from_pretrained(_locate(name), trust_remote_code=False)
+    return auto.from_pretrained(locate(name), trust_remote_code=False)
 
 
 def prompt_lengths(lm: LanguageModel, dataset: Dataset) -> Counter[int]:
@@ -75,7 +73,7 @@ def prompt_lengths(lm: LanguageModel, dataset: Dataset) -> Counter[int]:
     lengths: Counter[int] = Counter()
     for relation, facts in dataset.facts.items():
         usable = [template for template in dataset.templates[relation] if lm.masked or ends_with_object(template)]
-        texts = [_texts(lm, fact, template)[0] for fact in facts for template in usable]
+        texts = [prompt_texts(lm, fact, template)[0] for fact in facts for template in usable]
         lengths.update(map(len, lm.tokenizer(texts)["input_ids"] if texts else []))
     return lengths
 
@@ -146,7 +144,7 @@ def gflop_of_step_3(lm: LanguageModel, lengths: Counter[int]) -> float:
     """
     whole = gflop_of_all(lm, lengths, 0)
     again = whole if lm.masked else gflop_of_all(lm, {1: lengths.total()}, 0)
-    return 2 * (whole + CHANGES * again)
+    return 2 * (whole + len(CHANGES) * again)
 
 
 def estimate(lm: LanguageModel, lengths: Counter[int], nodes: dict[str, list[float]], rate: float, gpu_rate: float) -> list[dict]:

@@ -32,8 +32,8 @@ def drawn(lm: LanguageModel, dataset: Dataset, relations: list[str], facts: int,
     chosen = []
     for relation in relations:
         draw = random.Random(f"{seed}-{relation}")
-        places = draw.sample(dataset.facts[relation], len(dataset.facts[relation]))
-        asked = (prompts for fact in places if (prompts := askable(lm, dataset, fact)))
+        shuffled = draw.sample(dataset.facts[relation], len(dataset.facts[relation]))
+        asked = (prompts for fact in shuffled if (prompts := askable(lm, dataset, fact)))
         chosen += [draw.choice(prompts) for prompts in islice(asked, facts)]
     return chosen
 
@@ -48,7 +48,7 @@ def compared(lm: LanguageModel, prompt: Prompt) -> list[dict]:
         error = (found.score - reference.score)[0].abs().amax(1) / reference.score.max()
         counts = dict(zip(("strong", "both", "strong_reference"), _strong(found, reference), strict=True))
         where = {"model": lm.name, "relation": prompt.fact.relation, "fact": prompt.fact.index, "prompt": prompt.index}
-        where |= {"probability": float(found.probability[0]), "rule": name} | counts
+        where |= {"rule": name} | counts
         layers = zip(error.tolist(), found.nodes[0].tolist(), strict=True)
         rows += [where | {"layer": layer, "error": size, "nodes": nodes} for layer, (size, nodes) in enumerate(layers)]
     return rows
@@ -76,8 +76,8 @@ def main() -> None:
         rows += [row for prompt in tqdm(prompts, desc=lm.name, unit="prompt") for row in compared(lm, prompt)]
     print(pd.DataFrame(rows).groupby(["model", "rule", "layer"], sort=False)["error"].median().unstack("rule").to_string())
     if chosen.output:
-        made = {"dataset": dataset.name, "seed": chosen.seed, "reference": REFERENCE.inputs()} | machine()
-        chosen.output.write_text(json.dumps({"made": made, "rows": rows}) + "\n")
+        made = machine() | {"dataset": dataset.name, "seed": chosen.seed, "reference": REFERENCE.inputs()}
+        chosen.output.write_text(json.dumps({"machine": made, "rows": rows}) + "\n")
 
 
 if __name__ == "__main__":

@@ -120,11 +120,11 @@ def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
     Only safetensors weights are read and no code from the hub is run. Raises OSError if the model cannot be found or read and
     ValueError if its architecture is unknown, a weight it needs is missing, its tokenizer does not fit, or the device is not there.
     """
-    target, folder = _device(device), _locate(str(name))
-    with _explained(str(name)):
+    target, folder = _device(device), locate(str(name))
+    with explained(str(name)):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     masked = layout_of(config).masked
-    with _explained(str(name)):
+    with explained(str(name)):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, report = _load_weights(folder, masked)
     _check_weights(str(name), masked, report)
@@ -139,7 +139,7 @@ _ALLOWED = (
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def explained(name: str) -> Iterator[None]:
     """Turn whatever transformers raises while it reads a model's files into one error that names the model."""
     try:
         yield
@@ -178,7 +178,8 @@ def _check_tokenizer(name: str, masked: bool, tokenizer, vocab_size: int) -> Non
         raise ValueError(f"the tokenizer of {name!r} has no mask token that the model knows, which a masked language model needs")
 
 
-def _locate(name: str) -> str:
+def locate(name: str) -> str:
+    """Return what transformers reads a model from: a folder, or the hub id as it is. Fetches and converts `smollm2-135m` at first use."""
     if name == "smollm2-135m":
         return str(_converted_smollm2())
     if name == "starter":

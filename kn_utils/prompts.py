@@ -76,7 +76,7 @@ def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[P
         templates = list(enumerate(dataset.templates[fact.relation]))
         usable = [(fact, *template) for template in templates if lm.masked or ends_with_object(template[1])]
         asked += usable or [(fact, 0, None)]
-    texts = [_texts(lm, fact, template) for fact, _, template in asked]
+    texts = [prompt_texts(lm, fact, template) for fact, _, template in asked]
     ids = [lm.tokenizer(list(column))["input_ids"] for column in zip(*texts, strict=True)]
     make = _masked_prompt if lm.masked else _cut_prompt
     return [
@@ -90,8 +90,8 @@ def askable(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
     return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]
 
 
-def _texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str]:
-    """The prompt as asked, and as it would read with its answer."""
+def prompt_texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str]:
+    """Return the prompt as asked, and as it would read with its answer; two empty texts without a template."""
     if template is None:
         return "", ""
     if lm.masked:

@@ -18,7 +18,7 @@ from kn_utils.facts import load_dataset
 from kn_utils.models import model_name
 from kn_utils.paths import DATA
 from kn_utils.results import PROVENANCE, read_provenance, read_table
-from kn_utils.runs import Run
+from kn_utils.runs import Run, scope
 
 RESULTS = DATA / "published" / "results"
 WHOLE = (
@@ -66,6 +66,10 @@ class PublishedResults:
         """The relations whose facts are published."""
         return list(self.provenance("facts"))
 
+    def scope(self, relations: Sequence[str]) -> str:
+        """Return the model, the data set and the relations, or their number, for readers."""
+        return scope(self.model, self.dataset, relations)
+
     def path(self, table: str) -> Path:
         """Return where a table lies. Raises FileNotFoundError if it is not published."""
         place = self.folder / self.model / self.dataset
@@ -103,8 +107,8 @@ def published_results(folder: Path = RESULTS) -> list[PublishedResults]:
 
 
 def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -> bool:
-    """Return whether published knowledge neurons are those of a run: of the same relations and made with the same inputs."""
-    if (results.model, results.dataset, results.relations) != (run.model, run.dataset.name, list(relations)):
+    """Return whether published knowledge neurons of a run's relations are the run's own: made with the same inputs."""
+    if (results.model, results.dataset) != (run.model, run.dataset.name) or not set(relations) <= set(results.relations):
         return False
     if not all(run.path("knowledge_neurons", relation).is_file() for relation in relations):
         return False

@@ -15,6 +15,12 @@ from kn_utils.results import fingerprint, read_provenance, read_table
 SHARED = ("facts_and_templates", "n_facts", "seed")
 
 
+def scope(model: str, dataset: str, relations: Sequence[str]) -> str:
+    """Return what a result is of, for readers: the model, the data set and the relations, or their number."""
+    shown = ", ".join(relations) if len(relations) <= 4 else f"{len(relations)} relations"
+    return f"{model} on {dataset}, {shown}"
+
+
 @dataclass(frozen=True)
 class Run:
     """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.paths.model_name`.
@@ -36,8 +42,7 @@ class Run:
 
     def scope(self, relations: Sequence[str]) -> str:
         """Return the model, the data set and the relations, or their number, for the title of a figure."""
-        shown = ", ".join(relations) if len(relations) <= 4 else f"{len(relations)} relations"
-        return f"{self.model} on {self.dataset.name}, {shown}"
+        return scope(self.model, self.dataset.name, relations)
 
     def facts(self, relation: str) -> list[Fact]:
         """Return the facts of a relation that the run is about."""

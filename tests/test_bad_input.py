@@ -555,7 +555,7 @@ def written(at: Place) -> list[Path]:
 
 def test_the_table_has_a_row_for_every_parameter_of_every_notebook():
     names = {name for path in (ROOT / "notebooks").glob("*.ipynb") for name in papermill.inspect_notebook(str(path))}
-    elsewhere = {"relation", "model", "dataset", "device", "figures_dir"}
+    elsewhere = {"relation", "model", "masked_model", "dataset", "device", "figures_dir"}
     assert names == PARAMETERS.keys() | elsewhere
 
 

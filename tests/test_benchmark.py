@@ -21,7 +21,7 @@ from kn_utils.forward import probabilities
 from kn_utils.paths import ROOT
 from kn_utils.prompts import Batch, Prompt, encode
 from kn_utils.published import RESULTS
-from kn_utils.summaries.scaling import MEASURED, load_scaling
+from kn_utils.summaries.measured import load_measured
 
 
 @pytest.mark.slow
@@ -44,7 +44,7 @@ def test_quick_run_of_the_scaling(tmp_path):
     command = [sys.executable, "benchmarks/scaling.py", "--quick", "--turns", "1", "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=600)
     assert "ms_per_prompt" in done.stdout
-    rows, machine = load_scaling(output)
+    rows, machine = load_measured("scaling", tmp_path)
     assert machine["torch"] and machine["threads"] >= 1
     facts, layers = (rows[rows["axis"] == axis] for axis in ("facts", "layers"))
     assert facts["facts"].tolist() == [4, 12] and layers["layers"].tolist() == [2, 4]
@@ -54,7 +54,7 @@ def test_quick_run_of_the_scaling(tmp_path):
 
 
 def test_the_published_scaling_is_of_a_full_run():
-    rows, machine = load_scaling(MEASURED)
+    rows, machine = load_measured("scaling")
     points = rows.groupby("axis")[["facts", "layers"]].agg(lambda sizes: sorted(set(sizes)))
     assert points.loc["facts", "facts"] == [10, 100, 1000] and points.loc["layers", "layers"] == [2, 4, 8, 12, 24]
     assert machine["processor"] and machine["torch"]
@@ -64,7 +64,7 @@ def test_a_scaling_that_was_not_measured_says_how_to_measure_it(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"there is no .*: `python benchmarks/scaling.py --output .*scaling.json` makes it"
     ):
-        load_scaling(tmp_path / "scaling.json")
+        load_measured("scaling", tmp_path)
 
 
 DEEPER = {"gpt2": {"n_layer": 6}} | {kind: {"num_hidden_layers": 6} for kind in ("bert", "llama", "qwen2")}
@@ -183,6 +183,10 @@ def test_estimates_of_a_folder_are_shown_and_written(folder_of, tiny_data, tmp_p
         assert row["disk_gb"] == pytest.approx(31, abs=1e-3)
 
 
-@pytest.mark.slow
-def test_the_rate_of_products_is_below_what_no_processor_reaches(loaded):
-    assert 0.01 < estimate.products_rate(loaded("bert"), 9) < 1e5
+def test_the_rate_of_products_is_their_work_by_their_best_time(loaded, monkeypatch):
+    lm = loaded("bert")
+    products, attention = minimal_computation(lm, 9, RELEASED_NODES)
+    monkeypatch.setattr(estimate, "in_turns", lambda tasks, **_: {task: [2.0, 1.0] for task in tasks})
+    calls = sum(getattr(one, way) / (one.rows * one.inputs * one.outputs) for one in products for way in ("forward", "backward"))
+    with_attention = 1 + attention / sum(one.forward + one.backward for one in products)
+    assert estimate.products_rate(lm, 9) == pytest.approx(gflop(products, attention) / (calls * with_attention))

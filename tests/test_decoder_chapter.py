@@ -1,6 +1,5 @@
 """Notebook 10: what it says of two models' published tables is what stands in them."""
 
-import json
 import shutil
 import sys
 from types import SimpleNamespace
@@ -9,14 +8,22 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
+import quadrature
 
 from kn_utils.paths import ROOT
 from kn_utils.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
 from kn_utils.published import RESULTS
 from kn_utils.summaries import decoder as summary
 from kn_utils.summaries.decoder import REACHES, ModelResults
+from kn_utils.summaries.knowledge_neurons import upper_third
+from kn_utils.summaries.measured import load_measured
 
-ASKED = [("P1", 0, 2, ""), ("P1", 1, 2, ""), ("P1", 2, 0, NOT_ONE_TOKEN), ("P2", 0, 0, NOT_OBJECT_FINAL)]
+ASKED = [
+    ("P1", 0, "a", "b", 2, ""),
+    ("P1", 1, "c", "b", 2, ""),
+    ("P1", 2, "d", "e f", 0, NOT_ONE_TOKEN),
+    ("P2", 0, "g", "h", 0, NOT_OBJECT_FINAL),
+]
 PROMPTS = [("P1", 0, 0, "the", False), ("P1", 0, 3, "the", False), ("P1", 1, 0, "a", False), ("P1", 1, 3, "Rome", True)]
 NEURONS = [
     ("P1", 0, "attribution", 0, 7),
@@ -27,7 +34,7 @@ NEURONS = [
 REFINED = [("P1", "attribution", 1, 0.7, 9.0), ("P1", "attribution", 2, 0.75, 4.0), ("P1", "activation", 1, 0.7, 1.0)]
 NODES = [("P1", 0, 3, 1), ("P1", 0, 63, 3), ("P1", 3, 3, 4)]
 TABLES = {
-    "facts": pd.DataFrame(ASKED, columns=["relation", "fact", "prompts", "left_out_because"]),
+    "facts": pd.DataFrame(ASKED, columns=["relation", "fact", "subject", "object", "prompts", "left_out_because"]),
     "prompts": pd.DataFrame(PROMPTS, columns=["relation", "fact", "prompt", "top_answer", "correct"]),
     "knowledge_neurons": pd.DataFrame(NEURONS, columns=["relation", "fact", "method", "layer", "neuron"]),
     "refinement": pd.DataFrame(REFINED, columns=["relation", "method", "round", "prompt_share", "mean_neurons"]),
@@ -53,9 +60,15 @@ def test_facts_are_counted_with_what_became_of_them(one, tables):
     masked = ModelResults(SimpleNamespace(model="masked", read=lambda table, relations: other[table]), ["P1", "P2"])
     counts = summary.asked(masked, one)
     assert counts.loc["P1"].to_dict() == {
-        "templates": 3, "object-final": 2, "facts drawn": 3, "asked": 2, NOT_OBJECT_FINAL: 0, NOT_ONE_TOKEN: 1,
+        "templates, masked": 3, "templates, decoder": 2, "facts drawn": 3, "asked": 2, NOT_OBJECT_FINAL: 0, NOT_ONE_TOKEN: 1,
     }  # fmt: skip
-    assert counts.loc["P2", ["templates", "object-final", "facts drawn", "asked", NOT_OBJECT_FINAL]].tolist() == [2, 0, 1, 0, 1]
+    assert counts.loc["P2", ["templates, masked", "templates, decoder", "facts drawn", "asked", NOT_OBJECT_FINAL]].tolist() == [
+        2,
+        0,
+        1,
+        0,
+        1,
+    ]
 
 
 def test_wrong_answers_leave_right_ones_out(one):
@@ -67,18 +80,32 @@ def test_neurons_are_counted_by_how_far_they_reach(one, tables):
     table = summary.reach(one)
     assert table.columns.tolist() == list(REACHES) and one.n_layers == 4
     assert table.loc["P1"].tolist() == [1.5, 0, 0]  # both of its neurons serve half of its two facts or more
-    many = pd.DataFrame([("P1", fact, 4, "") for fact in range(40)], columns=TABLES["facts"].columns)
+    many = pd.DataFrame([("P1", fact, "a", "b", 4, "") for fact in range(40)], columns=TABLES["facts"].columns)
     of_many = [("P1", 0, "attribution", 1, 1)] + [("P1", fact, "attribution", 0, 7) for fact in range(20)]
     of_many += [("P1", fact, "attribution", 2, 2) for fact in range(4)]
     tables |= {"facts": many, "knowledge_neurons": pd.DataFrame(of_many, columns=TABLES["knowledge_neurons"].columns)}
     assert summary.reach(ModelResults(one.results, ["P1"])).loc["P1"].tolist() == [0.5, 0.1, 0.025]
 
 
-def test_facts_without_neurons_and_the_widest_neuron(one, tables):
-    assert summary.without_neurons(one) == 0
-    assert summary.frequent(one, 1).to_numpy().tolist() == [["1.7", 2, 100, 1]]
-    tables["knowledge_neurons"] = TABLES["knowledge_neurons"].query("fact == 1")
-    assert summary.without_neurons(ModelResults(one.results, ["P1"])) == 1
+def test_a_model_without_neurons_has_none_that_reach(one, tables):
+    tables["knowledge_neurons"] = TABLES["knowledge_neurons"].query("method == 'activation'")
+    without = ModelResults(one.results, ["P1"])
+    assert summary.reach(without).loc["P1"].tolist() == [0, 0, 0]
+    assert upper_third(summary.layers(without), without.n_layers) == 0
+
+
+def test_facts_of_which_none_was_asked_are_an_error(one, tables):
+    tables["facts"] = TABLES["facts"].query("prompts == 0")
+    with pytest.raises(ValueError, match="none of the 2 facts could be asked"):
+        _ = ModelResults(one.results, ["P1"]).facts
+
+
+@pytest.mark.parametrize("layers, share", [(3, 25), (4, 25), (6, 50), (8, 50)])
+def test_the_upper_third_begins_behind_two_thirds_rounded_up(layers, share):
+    neurons = pd.DataFrame({"method": "attribution", "layer": [1, layers, layers, 1], "share": [25.0, 25.0, 0.0, 50.0]})
+    if layers >= 6:
+        neurons.loc[2] = ["attribution", layers - 1, 25.0]
+    assert upper_third(neurons, layers) == share
 
 
 def test_rounds_are_those_of_integrated_gradients(one):
@@ -102,13 +129,8 @@ def test_agreement_counts_a_prompt_once_and_takes_its_worst_layer():
     assert table.loc[("tiny", "released")].tolist() == [1, pytest.approx(30), pytest.approx(30), 50]
 
 
-def test_errors_that_were_not_measured_say_how_to(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`python benchmarks/quadrature.py --output .*q.json` makes it"):
-        summary.load_quadrature(tmp_path / "q.json")
-
-
 def test_the_published_errors_are_of_both_models():
-    errors, made = summary.load_quadrature()
+    errors, made = load_measured("quadrature")
     assert made["dataset"] == "pararel" and set(errors["model"]) == {"starter", "smollm2-135m"}
     assert errors.groupby("model")["relation"].nunique().min() >= 33
     assert summary.agreement(errors).xs("controlled", level="rule")["median"].max() < 2
@@ -116,18 +138,15 @@ def test_the_published_errors_are_of_both_models():
 
 @pytest.mark.slow
 def test_errors_are_measured_on_the_bundled_model(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import quadrature
-
     output = tmp_path / "quadrature.json"
     chosen = ["--models", "starter", "--dataset", "starter", "--relation", "P36,P101", "--facts", "1", "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["quadrature.py", *chosen])
     quadrature.main()
-    errors, made = summary.load_quadrature(output)
+    errors, made = load_measured("quadrature", tmp_path)
     assert made["dataset"] == "starter" and len(errors) == 2 * 2 * 6
     worst = errors.groupby(["relation", "rule"])["error"].max().unstack()
     assert (worst["controlled"] < 0.02).all() and (worst["released"] > worst["controlled"]).all()
-    assert (errors.query("rule == 'released'")["nodes"] == 20).all() and json.loads(output.read_text())["made"]["torch"]
+    assert (errors.query("rule == 'released'")["nodes"] == 20).all() and made["torch"]
 
 
 @pytest.mark.slow

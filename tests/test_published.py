@@ -114,8 +114,8 @@ def test_the_command_publishes_and_says_how_much(run, tmp_path, monkeypatch, cap
 
 
 def test_only_a_run_of_the_same_relations_and_inputs_is_the_same(run, results, tmp_path):
-    assert is_same_run(results, run, RUN)
-    assert not is_same_run(results, run, ["P36"])
+    assert is_same_run(results, run, RUN) and is_same_run(results, run, ["P36"])
+    assert not is_same_run(results, run, [*RUN, "P30"])
     shutil.copytree(run.results_dir, tmp_path / "results")
     again = replace(run, results_dir=tmp_path / "results")
     find_neurons(again, "P101", Thresholds())
@@ -157,9 +157,11 @@ def test_what_is_published_was_run_as_its_run_list_says(results):
         for table in set(published.TABLES) & set(tables):
             if not (results.folder / results.model / results.dataset / f"{table}.parquet").is_file():
                 continue
-            made = [one["inputs"] for one in results.provenance(table).values()]
+            made = results.provenance(table)
+            relations = settings.get("relations", "all")
+            assert list(made) == (results.relations if relations == "all" else relations.split(","))
             asked = {"n_facts": config["n_facts"] if drawn else None, "seed": config["seed"]} | settings.get("parameters", {})
-            assert all(one.items() >= asked.items() for one in made)
+            assert all(one["inputs"].items() >= asked.items() for one in made.values())
 
 
 @pytest.mark.slow

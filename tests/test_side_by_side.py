@@ -25,7 +25,8 @@ def published_as_read(monkeypatch):
 
 def test_a_run_stands_beside_all_published_results_but_its_own(published_as_read, monkeypatch):
     run = Run("starter", load_dataset("starter"))
-    assert list(beside_published(run, ["P36"])) == ["this run: starter on starter, P36", "published: starter on starter"]
+    beside = {name: relations for name, (_, relations) in beside_published(run, ["P36"]).items()}
+    assert beside == {"this run: starter on starter, P36": ["P36"], "published: starter on starter, P36": ["P36"]}
     monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: True)
     assert list(beside_published(run, ["P36"])) == ["this run: starter on starter, P36"]
 

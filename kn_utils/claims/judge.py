@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import pandas as pd
 
@@ -125,7 +125,14 @@ def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judg
 
 def judge_all(read: Read, relations: Sequence[str], seed: int, section: str = "") -> list[Judged]:
     """Test the claims of a section of the paper, by default of all; other arguments as of `judge`."""
+    read = read_once(read)
     return [judge(claim, read, relations, seed) for claim in CLAIMS if claim.section.startswith(section)]
+
+
+def read_once(read: Read) -> Read:
+    """Return a reader that keeps what it has read; its tables must not be changed."""
+    kept = cache(lambda name, relations: read(name, list(relations)))
+    return lambda name, relations: kept(name, tuple(relations))
 
 
 def _read(read: Read, name: str, relations: Sequence[str]) -> pd.DataFrame:

@@ -7,16 +7,19 @@ import pandas as pd
 from kn_utils.claims.judge import Judged, Read, judge_all
 from kn_utils.published import PublishedResults, is_same_run, published_results
 from kn_utils.runs import Run
+from kn_utils.summaries.knowledge_neurons import PLACE
 
-FACT = ["relation", "fact"]
 Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # by what readers call it: a run and its relations
 
 
 def beside_published(run: Run, relations: Sequence[str]) -> Runs:
-    """Return a run and, after it, our published results but for those that are the run itself."""
-    others = [results for results in published_results() if not is_same_run(results, run, relations)]
-    published = {f"published: {results.model} on {results.dataset}": (results, results.relations) for results in others}
-    return {f"this run: {run.scope(relations)}": (run, relations)} | published
+    """Return a run and, after it, our published results of the same relations but for those that are the run itself."""
+    runs: Runs = {f"this run: {run.scope(relations)}": (run, relations)}
+    for results in published_results():
+        common = [relation for relation in relations if relation in results.relations]
+        if common and not is_same_run(results, run, relations):
+            runs[f"published: {results.scope(common)}"] = (results, common)
+    return runs
 
 
 def judge_runs(runs: Runs, seed: int, section: str = "") -> dict[str, list[Judged]]:
@@ -26,12 +29,12 @@ def judge_runs(runs: Runs, seed: int, section: str = "") -> dict[str, list[Judge
 
 def only(read: Read, facts: Collection[tuple[str, int]]) -> Read:
     """Return a reader of the rows of some facts, given as (relation, fact); tables that are not by fact stay whole."""
-    wanted = pd.MultiIndex.from_tuples(sorted(facts), names=FACT)
+    wanted = pd.MultiIndex.from_tuples(sorted(facts), names=PLACE)
 
     def read_only(table: str, relations: Sequence[str]) -> pd.DataFrame:
         rows = read(table, relations)
         if "fact" not in rows:
             return rows
-        return rows[pd.MultiIndex.from_frame(rows[FACT]).isin(wanted)].reset_index(drop=True)
+        return rows[pd.MultiIndex.from_frame(rows[PLACE]).isin(wanted)].reset_index(drop=True)
 
     return read_only

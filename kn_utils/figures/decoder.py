@@ -10,10 +10,11 @@ from kn_utils.figures.intervals import plot_intervals
 from kn_utils.figures.modify_activation import VERBS
 from kn_utils.figures.panels import share_legend, write_numbers
 from kn_utils.figures.style import PALETTE, WIDTH
+from kn_utils.neurons import FEWEST_NEURONS, MOST_NEURONS
 from kn_utils.published import published
 from kn_utils.summaries.modify_activation import MEAN
 
-GREYS = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; told apart without colour
+SHADES = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; told apart without colour
 RULES = {
     "released": ("released sum", PALETTE["activation"], "-"),
     "controlled": ("error-controlled", PALETTE["attribution"], "--"),
@@ -62,8 +63,8 @@ def plot_reach(reaches: dict[str, pd.DataFrame], title: str) -> Figure:
     size = (WIDTH, 0.17 * max(map(len, reaches.values())) + 1.6)
     figure, [axes] = plt.subplots(1, len(reaches), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axis, (name, table) in zip(axes, reaches.items(), strict=True):
-        table.plot.barh(stacked=True, color=GREYS, edgecolor="black", linewidth=0.4, width=0.8, legend=False, ax=axis)
-        for end in (2, 5):
+        table.plot.barh(stacked=True, color=SHADES, edgecolor="black", linewidth=0.4, width=0.8, legend=False, ax=axis)
+        for end in (FEWEST_NEURONS, MOST_NEURONS):
             axis.axvline(end, color="black", linewidth=0.8, linestyle="--")
         axis.set(title=name, xlabel="neurons of a fact", ylabel="")
         axis.grid(axis="y", visible=False)

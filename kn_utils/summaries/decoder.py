@@ -1,21 +1,17 @@
 """What notebook 10 shows: our published results of a masked model and of a decoder, side by side."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pandas as pd
 
 from kn_utils.claims.judge import Judged, judge_all
 from kn_utils.neurons import RELATION_SHARE
-from kn_utils.paths import DATA, readable_path
 from kn_utils.published import PublishedResults
-from kn_utils.summaries.knowledge_neurons import PLACE, layer_shares
+from kn_utils.summaries.knowledge_neurons import layer_shares, load_facts
 
-QUADRATURE = DATA / "published" / "quadrature.json"
-REACHES = ("most of the relation's facts", "a tenth of them or more", "fewer")
+REACHES = ("half of the relation's facts or more", "a tenth of them or more", "fewer")
 
 
 @dataclass(frozen=True)
@@ -31,9 +27,8 @@ class ModelResults:
 
     @cached_property
     def facts(self) -> pd.DataFrame:
-        """The facts that were asked."""
-        facts = self.read("facts")
-        return facts[facts["prompts"] > 0].reset_index(drop=True)
+        """The facts that were asked. Raises ValueError if there is none."""
+        return load_facts(self.results, self.relations)
 
     @cached_property
     def neurons(self) -> pd.DataFrame:
@@ -56,13 +51,13 @@ class ModelResults:
 
 
 def asked(masked: ModelResults, decoder: ModelResults) -> pd.DataFrame:
-    """Return, by relation, the templates of either model's prompts, and the decoder's facts: drawn, asked and left out by reason."""
+    """Return, by relation, in how many templates either model was asked, and the decoder's facts: drawn, asked and left out by reason."""
     facts = decoder.read("facts")
     own = facts["prompts"] > 0
     counts = pd.DataFrame(
         {
-            "templates": masked.read("prompts").groupby("relation")["prompt"].nunique(),
-            "object-final": decoder.read("prompts").groupby("relation")["prompt"].nunique(),
+            "templates, masked": masked.read("prompts").groupby("relation")["prompt"].nunique(),
+            "templates, decoder": decoder.read("prompts").groupby("relation")["prompt"].nunique(),
             "facts drawn": facts.groupby("relation").size(),
             "asked": facts[own].groupby("relation").size(),
         }
@@ -95,44 +90,20 @@ def rounds(one: ModelResults) -> pd.DataFrame:
 def reach(one: ModelResults) -> pd.DataFrame:
     """Return, by relation, how many of a fact's neurons reach how far: the columns are `REACHES`, a fact's mean in each.
 
-    Most: at least half of the relation's facts that were asked have the neuron.
+    The relation's facts are those that were asked.
     """
     size = one.facts.groupby("relation").size()
-    share = one.neurons.groupby(["relation", "layer", "neuron"])["fact"].transform("size") / one.neurons["relation"].map(size)
+    asked = one.neurons["relation"].map(size).astype(float)
+    share = one.neurons.groupby(["relation", "layer", "neuron"])["fact"].transform("size") / asked
     kind = pd.cut(share, [0, RELATION_SHARE, 0.5, 1.01], right=False, labels=REACHES[::-1])
     counts = pd.crosstab(one.neurons["relation"], kind).reindex(index=list(one.relations), columns=list(REACHES), fill_value=0)
     return counts.div(size.reindex(counts.index), axis="index")
-
-
-def frequent(one: ModelResults, n: int = 8) -> pd.DataFrame:
-    """Return the n neurons of most facts: neuron ("layer.index", layers from 1), facts, share (%) of all facts, relations."""
-    counts = one.neurons.groupby(["layer", "neuron"]).agg(facts=("fact", "size"), relations=("relation", "nunique"))
-    top = counts.sort_values("facts", ascending=False, kind="stable").head(n).reset_index()
-    top["neuron"] = [f"{row.layer + 1}.{row.neuron}" for row in top.itertuples()]
-    return top.assign(share=100 * top["facts"] / len(one.facts))[["neuron", "facts", "share", "relations"]]
 
 
 def nodes_by_layer(one: ModelResults) -> pd.DataFrame:
     """Return the share (%) of prompts by layer (rows, from 1) and number of nodes (columns)."""
     counts = one.read("completeness").pivot_table(index="layer", columns="nodes", values="prompts", aggfunc="sum", fill_value=0)
     return 100 * counts.div(counts.sum(axis="columns"), axis="index").rename(index=lambda layer: layer + 1)
-
-
-def without_neurons(one: ModelResults) -> int:
-    """Return how many of the facts asked have no knowledge neuron."""
-    return len(one.facts) - len(one.neurons.drop_duplicates(PLACE))
-
-
-def load_quadrature(path: Path = QUADRATURE) -> tuple[pd.DataFrame, dict]:
-    """Return what `benchmarks/quadrature.py` measured, a row per model, prompt, rule and layer, and how it was made.
-
-    Raises FileNotFoundError if it has not been made.
-    """
-    if not path.is_file():
-        command = f"python benchmarks/quadrature.py --output {readable_path(path)}"
-        raise FileNotFoundError(f"there is no {readable_path(path)}: `{command}` makes it")
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    return pd.DataFrame(measured["rows"]), measured["made"]
 
 
 def agreement(errors: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """What notebook 02 shows of step 2's tables."""
 
 from collections.abc import Sequence
+from math import ceil
 
 import pandas as pd
 
@@ -50,6 +51,15 @@ def layer_shares(neurons: pd.DataFrame, n_layers: int) -> pd.DataFrame:
     counts = neurons.groupby(["method", "layer"]).size().reindex(index, fill_value=0)
     shares = 100 * counts / counts.groupby("method").transform("sum")
     return shares.rename("share").reset_index().assign(layer=lambda table: table["layer"] + 1)
+
+
+def upper_third(shares: pd.DataFrame, n_layers: int) -> float:
+    """Return which share (%) of the neurons of integrated gradients lies in the upper third of the layers; `shares` as of `layer_shares`.
+
+    The upper third begins behind the first two thirds of the layers, rounded up.
+    """
+    own = shares[shares["method"] == "attribution"]
+    return own.loc[own["layer"] > ceil(2 * n_layers / 3), "share"].sum()
 
 
 def shared_by_pairs(neurons: pd.DataFrame, facts: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from kn_utils.claims.judge import AMPLIFIED, NUMBER, SUPPRESSED, Claim, Read, judge
-from kn_utils.claims.side_by_side import FACT, only
+from kn_utils.claims.judge import AMPLIFIED, NUMBER, SUPPRESSED, Claim, Read, judge, read_once
+from kn_utils.claims.side_by_side import only
 from kn_utils.starter import is_held_out_fact
+from kn_utils.summaries.knowledge_neurons import PLACE
 
 MEASURES = {"neurons per fact": NUMBER, "suppress, %": SUPPRESSED, "amplify, %": AMPLIFIED}
 
@@ -17,6 +18,7 @@ def by_knowledge(model: str, read: Read, relations: Sequence[str], seed: int) ->
     All facts; those with a right answer to at least one prompt, and the others; of the model `starter` also those that its training
     leaves out by rule, and the others. `read` and `relations` as of `kn_utils.claims.judge.judge`; what cannot be measured is "–".
     """
+    read = read_once(read)
     facts, prompts = read("facts", relations), read("prompts", relations)
     groups = _groups(model, facts[facts["prompts"] > 0], prompts)
     rows = {name: _measured(only(read, places), relations, seed) for name, places in groups.items() if places}
@@ -24,8 +26,8 @@ def by_knowledge(model: str, read: Read, relations: Sequence[str], seed: int) ->
 
 
 def _groups(model: str, facts: pd.DataFrame, prompts: pd.DataFrame) -> dict[str, set]:
-    every = set(facts[FACT].itertuples(index=False, name=None))
-    known = set(prompts.loc[prompts["correct"], FACT].itertuples(index=False, name=None))
+    every = set(facts[PLACE].itertuples(index=False, name=None))
+    known = set(prompts.loc[prompts["correct"], PLACE].itertuples(index=False, name=None))
     groups = {"all": every, "answered right at least once": known, "never answered right": every - known}
     if model != "starter":
         return groups

@@ -1,26 +1,7 @@
 """What notebook 09 shows of `benchmarks/scaling.py`: how time and peak memory grow with facts and layers."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-
-from kn_utils.paths import DATA, readable_path
-
-MEASURED = DATA / "published" / "scaling.json"
-
-
-def load_scaling(path: Path = MEASURED) -> tuple[pd.DataFrame, dict]:
-    """Return a measurement, a row per process, and the machine and versions it was made with.
-
-    Raises FileNotFoundError if it has not been made.
-    """
-    if not path.is_file():
-        command = f"python benchmarks/scaling.py --output {readable_path(path)}"
-        raise FileNotFoundError(f"there is no {readable_path(path)}: `{command}` makes it, on a machine that does nothing else")
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    return pd.DataFrame(measured["rows"]), measured["machine"]
 
 
 def growth(rows: pd.DataFrame) -> pd.DataFrame:
