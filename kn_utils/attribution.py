@@ -15,7 +15,7 @@ from kn_utils.scaled_copies import Pass, scaled_gradients
 QUADRATURES = ("released", "gauss-legendre")
 PRECISIONS = ("float32", "bfloat16")
 RELEASED_NODES = 20
-LARGER = (128, 256, 512)  # nodes of the rules tried after the nested ones
+LARGER = (256, 512)  # nodes of the rules tried after the nested ones
 LEAST_SHRINKAGE = 0.2
 KEPT_SHARE = 0.1  # of a prompt's largest score: what step 1 stores, as the authors' released code
 MOST_NODES = {"float32": LARGER[-1], "bfloat16": 31}  # beyond 31 nodes bfloat16's rounding is larger than the quadrature's error
@@ -25,7 +25,7 @@ MOST_NODES = {"float32": LARGER[-1], "bfloat16": 31}  # beyond 31 nodes bfloat16
 class Method:
     """How to integrate. Raises ValueError for a value that is not allowed.
 
-    `released` is the authors' sum of 20 left nodes. `gauss-legendre` adds nodes for each prompt and layer, to nested rules of 1 to 63 and
+    `released` is the authors' sum of 20 left nodes. `gauss-legendre` adds nodes for each prompt and layer, to nested rules of 1 to 127 and
     then with larger ones, until neither the estimated error of any score nor the completeness gap exceeds `tolerance` of the prompt's
     largest score, or 512 nodes are reached, which the stored error then shows. With `bfloat16` the matrix products are computed in that
     type; its rounding would drown the gap, so the last change stands for the error, up to 31 nodes. `max_memory_gb` bounds the memory of
@@ -122,7 +122,7 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
 def _refine(lm: LanguageModel, batch: Batch, sums: Tensor, total: Tensor, method: Method) -> tuple[Tensor, Tensor, Tensor]:
     """Add nodes for each prompt and layer until its estimated error and its completeness gap are within the tolerance.
 
-    `sums` [6, B, layers, neurons] holds the scores by every nested rule as far as their nodes have been evaluated, and is added to.
+    `sums` [7, B, layers, neurons] holds the scores by every nested rule as far as their nodes have been evaluated, and is added to.
     """
     score, nodes = sums[0].clone(), torch.full(total.shape, NESTED[0])
     error = torch.full(total.shape, torch.inf, dtype=torch.float64)

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
+import pandas as pd
 import torch
-from numpy.polynomial.legendre import leggauss, legroots, legvander
+from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
-NESTED = (1, 3, 7, 15, 31, 63)  # sizes of the nested rules; beyond 63 nodes double precision does not suffice to find them
+from kn_utils.paths import DATA
+
+NESTED = (1, 3, 7, 15, 31, 63, 127)  # sizes of the nested rules
 
 
 @dataclass(frozen=True)
@@ -42,36 +44,14 @@ def gauss_legendre(n: int) -> Rule:
 
 @cache
 def nested(level: int) -> Rule:
-    """Return what the nested rule of `NESTED[level]` nodes adds to the one before: new nodes, and their weights in every rule [k, 6].
+    """Return what the nested rule of `NESTED[level]` nodes adds to the one before: new nodes, and their weights in every rule [k, 7].
 
     Level 1 holds the nodes of the first two rules: a rule of a single node is only good for comparison.
 
     The rules are Gauss-Legendre's of one and of three nodes, and Patterson's extensions of the latter, each of which keeps all earlier
     nodes: with n nodes they are exact for polynomials of degree (3n + 1) / 2 (Patterson, Mathematics of Computation 22, 1968).
+    `data/make_nested_rules.py` computes them.
     """
-    nodes = _extended(NESTED[-1])
-    weights = np.zeros((len(nodes), len(NESTED)))
-    for rule, n in enumerate(NESTED):  # the weights that make it exact for as many Legendre polynomials as there are nodes
-        weights[:n, rule] = np.linalg.solve(legvander(nodes[:n], n - 1).T, np.eye(n)[0])
-    new = slice(NESTED[level - 1] if level > 1 else 0, NESTED[level])
-    return Rule(torch.from_numpy((nodes[new] + 1) / 2), torch.from_numpy(weights[new]))
-
-
-@cache
-def _extended(n: int) -> np.ndarray:
-    """The nodes on [-1, 1] of the nested rule with n nodes, those of each smaller one first.
-
-    The new ones are the zeros of the polynomial E of degree m + 1 that makes E times the polynomial G with the m old zeros orthogonal to
-    all of degree m and less. G is odd and E is even, so every other condition and coefficient is zero.
-    """
-    if n == 1:
-        return np.zeros(1)
-    old = _extended((n - 1) // 2)
-    m = len(old)
-    at, weight = leggauss(2 * m + 2)
-    polynomials = legvander(at, m + 1)
-    product = weight * np.prod(2 * (at[:, None] - old), axis=1)  # twice, so that it does not vanish
-    conditions = (polynomials[:, 1 : m + 1 : 2] * product[:, None]).T @ polynomials[:, 0 : m + 2 : 2]
-    coefficients = np.zeros(m + 2)
-    coefficients[0::2] = [*np.linalg.solve(conditions[:, :-1], -conditions[:, -1]), 1]
-    return np.concatenate([old, np.sort(legroots(coefficients).real)])
+    table = torch.from_numpy(pd.read_csv(DATA / "nested_rules.csv").to_numpy())
+    new = table[NESTED[level - 1] if level > 1 else 0 : NESTED[level]]
+    return Rule(new[:, 0], new[:, 1:])

@@ -2,6 +2,7 @@
 
 import math
 
+import make_nested_rules
 import numpy as np
 import pytest
 import torch
@@ -54,6 +55,14 @@ def test_the_first_nested_rules_are_gauss_legendre_and_gauss_kronrod():
     order = (-seven.nodes).argsort()[:4]
     assert (2 * seven.nodes[order] - 1).tolist() == pytest.approx(published, abs=1e-14)
     assert (2 * seven.weights[order]).tolist() == pytest.approx(weights, abs=1e-14)
+
+
+def test_the_table_of_nested_rules_is_what_its_script_computes():
+    nodes = make_nested_rules.extended(15)
+    for level, n in enumerate(NESTED[:4]):
+        rule = nested_rule(level)
+        assert rule.nodes.tolist() == [float((x + 1) / 2) for x in nodes[:n]]
+        assert rule.weights.tolist() == [float(w) for w in make_nested_rules.weights(nodes[:n])]
 
 
 def test_many_nodes_resolve_a_steep_step():
