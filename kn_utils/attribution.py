@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kn_utils.checks import check_number
 from kn_utils.models import LanguageModel
+from kn_utils.prefix import Tail, tail
 from kn_utils.prompts import Batch
 from kn_utils.quadrature import NESTED, Rule, gauss_legendre, left_riemann, nested
 from kn_utils.scaled_copies import Pass, scaled_gradients
@@ -102,14 +103,15 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
     released = method.quadrature == "released"
     rule = left_riemann(RELEASED_NODES) if released else nested(1).with_zero()
     every_layer = torch.ones(lm.n_layers, dtype=torch.bool)
-    sums, first = _integrate(lm, batch, rule, every_layer, method)
+    read = tail(lm, batch)
+    sums, first = _integrate(lm, read, rule, every_layer, method)
     probability = first.probability.cpu().double()
     at_zero = torch.stack([layer.probability[0] for layer in first.layers], dim=1).cpu().double()
     total = probability[:, None] - at_zero  # what each layer's scores should add up to
     if released:
         score, nodes, error = sums[0], torch.full(total.shape, RELEASED_NODES), torch.full(total.shape, torch.nan)
     else:
-        score, nodes, error = _refine(lm, batch, sums, total, method)
+        score, nodes, error = _refine(lm, read, sums, total, method)
     if not score.isfinite().all():
         raise FloatingPointError(
             f"{lm.name}: a score is not a finite number: its weights may be damaged, or precision='bfloat16' too coarse"
@@ -119,7 +121,7 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, method: Method = Metho
     )
 
 
-def _refine(lm: LanguageModel, batch: Batch, sums: Tensor, total: Tensor, method: Method) -> tuple[Tensor, Tensor, Tensor]:
+def _refine(lm: LanguageModel, read: Tail, sums: Tensor, total: Tensor, method: Method) -> tuple[Tensor, Tensor, Tensor]:
     """Add nodes for each prompt and layer until its estimated error and its completeness gap are within the tolerance.
 
     `sums` [7, B, layers, neurons] holds the scores by every nested rule as far as their nodes have been evaluated, and is added to.
@@ -132,7 +134,7 @@ def _refine(lm: LanguageModel, batch: Batch, sums: Tensor, total: Tensor, method
         if n > MOST_NODES[method.precision] or not wanted.any():
             break
         rows = wanted.any(1).nonzero()[:, 0]
-        found = _scores(lm, batch, level, rows, wanted[rows].any(0), sums, method)
+        found = _scores(lm, read, level, rows, wanted[rows].any(0), sums, method)
         finer = torch.where(wanted[rows][:, :, None], found, score[rows])
         finer_gap = (finer.double().sum(2) - total[rows]).abs()
         change = (finer - score[rows]).abs().amax(2)
@@ -144,12 +146,12 @@ def _refine(lm: LanguageModel, batch: Batch, sums: Tensor, total: Tensor, method
     return score, nodes, error
 
 
-def _scores(lm: LanguageModel, batch: Batch, level: int, rows: Tensor, layers: Tensor, sums: Tensor, method: Method) -> Tensor:
+def _scores(lm: LanguageModel, read: Tail, level: int, rows: Tensor, layers: Tensor, sums: Tensor, method: Method) -> Tensor:
     """Return the scores of some prompts by the next rule, [rows, layers, neurons]; what a nested rule adds goes into `sums`."""
     if level == 1:  # its nodes were evaluated with the first one
         return sums[1, rows]
     rule = nested(level) if level < len(NESTED) else gauss_legendre(LARGER[level - len(NESTED)])
-    found, _ = _integrate(lm, batch.select(rows.to(batch.ids.device)), rule, layers, method)
+    found, _ = _integrate(lm, read.select(rows.to(read.ids.device)), rule, layers, method)
     if level >= len(NESTED):
         return found[0]
     sums[:, rows] += found
@@ -166,15 +168,15 @@ def _error_left(change: Tensor, gap: Tensor, finer_gap: Tensor, method: Method) 
     return torch.maximum(change * (finer_gap / gap.clamp_min(1e-300)).clamp(LEAST_SHRINKAGE, 1), finer_gap)
 
 
-def _integrate(lm: LanguageModel, batch: Batch, rule: Rule, wanted: Tensor, method: Method) -> tuple[Tensor, Pass]:
+def _integrate(lm: LanguageModel, read: Tail, rule: Rule, wanted: Tensor, method: Method) -> tuple[Tensor, Pass]:
     """Return activation times the weighted mean gradient, for each of the rule's r weightings, and the first pass made.
 
     The means are [r, B, layers, neurons], zero for layers that are not wanted.
     """
     first, total = None, 0
-    for chunk in rule.chunks(max(1, method.nodes_at_once(lm, batch.ids.shape[1]) // len(batch))):
+    for chunk in rule.chunks(max(1, method.nodes_at_once(lm, read.ids.shape[1]) // len(read.ids))):
         nodes = [chunk.nodes if layer else chunk.nodes[:0] for layer in wanted.tolist()]
-        done = scaled_gradients(lm, batch, nodes, method.bfloat16)
+        done = scaled_gradients(lm, read, nodes, method.bfloat16)
         weights = chunk.weights.view(len(chunk.nodes), -1).to(done.layers[0].activation)
         means = [torch.einsum("kr,kbn->rbn", weights[: len(layer.gradient)], layer.gradient) for layer in done.layers]
         total = total + torch.stack(means, dim=2)

@@ -48,10 +48,6 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def select(self, rows: Tensor) -> "Batch":
-        """Return the prompts at `rows`."""
-        return Batch(self.ids[rows], self.position[rows], self.target[rows])
-
 
 def ends_with_object(template: str) -> bool:
     """Tell whether nothing but a full stop follows [Y], so that a left-to-right model can be asked for it."""

@@ -20,8 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from kn_utils.layouts import submodule
 from kn_utils.models import LanguageModel
-from kn_utils.prefix import tail
-from kn_utils.prompts import Batch
+from kn_utils.prefix import Tail
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,17 @@ class Pass:
         return torch.stack([layer.activation for layer in self.layers], dim=1)
 
 
-def scaled_gradients(lm: LanguageModel, batch: Batch, nodes: list[Tensor], bfloat16: bool = False) -> Pass:
+def scaled_gradients(lm: LanguageModel, read: Tail, nodes: list[Tensor], bfloat16: bool = False) -> Pass:
     """Return P(target) and its gradient with respect to each layer's activation w at a * w, for every node a of that layer.
 
-    `nodes` holds one 1-d tensor per layer, empty for layers that are not wanted. With `bfloat16` the matrix products of the blocks and
-    of the vocabulary projection are computed in that type, everything else in the type of the weights.
+    `read` is what has to be read of B prompts (`kn_utils.prefix.tail`). `nodes` holds one 1-d tensor per layer, empty for layers that are
+    not wanted. With `bfloat16` the matrix products of the blocks and of the vocabulary projection are computed in that type, everything
+    else in the type of the weights.
     """
-    read = tail(lm, batch)
     copies = _Copies(lm, read.position, nodes)
     with copies.attached(), torch.enable_grad(), torch.autocast(lm.device.type, torch.bfloat16, enabled=bfloat16):
         logits = lm.model(read.ids, **read.arguments).logits.flatten(0, 1)
-    return copies.finish(logits if lm.model.dtype == torch.float64 else logits.float(), batch.target)
+    return copies.finish(logits if lm.model.dtype == torch.float64 else logits.float(), read.target)
 
 
 class _Copies:

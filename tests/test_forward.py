@@ -55,13 +55,17 @@ def test_what_has_to_be_read_again_gives_the_same_answers(model_type, changes):
     first, again = (probabilities(lm, read.ids, read.position, read.arguments) for _ in range(2))
     torch.testing.assert_close(first, probabilities(lm, batch.ids, batch.position), **near(model_type))
     assert torch.equal(first, again)  # what was lent is as it was
+    some = read.select(torch.tensor([1, 0]))
+    of_some = probabilities(lm, some.ids, some.position, some.arguments)
+    torch.testing.assert_close(of_some, first[[1, 0]], **near(model_type))
+    assert some.target.tolist() == batch.target[[1, 0]].tolist()
 
 
 @pytest.mark.parametrize("model_type", ["bert", "gpt2"])
 def test_the_activations_are_those_that_attribution_starts_from(model_type):
     lm = tiny_model(model_type)
     batch = random_batch(lm)
-    gradients = scaled_gradients(lm, batch, [torch.ones(1, dtype=torch.float64)] * lm.n_layers)
+    gradients = scaled_gradients(lm, tail(lm, batch), [torch.ones(1, dtype=torch.float64)] * lm.n_layers)
     expected = torch.stack([layer.activation for layer in gradients.layers], dim=1)
     torch.testing.assert_close(activations(lm, batch.ids, batch.position), expected, **near(model_type))
 

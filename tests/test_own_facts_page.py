@@ -15,6 +15,7 @@ from brute_force import gradient_at
 from kn_utils import layouts
 from kn_utils.facts import load_dataset
 from kn_utils.paths import ROOT
+from kn_utils.prefix import tail
 from kn_utils.prompts import Batch
 from kn_utils.results import read_table
 from kn_utils.scaled_copies import scaled_gradients
@@ -66,7 +67,7 @@ def test_the_line_for_a_new_architecture_gives_the_gradients_of_the_plain_loop(m
     lm = tiny_models.tiny_model(name)
     batch = Batch(torch.tensor([[5, 7, 11, 13, 17]]), torch.tensor([4]), torch.tensor([19]))
     nodes = [torch.tensor([0.35], dtype=torch.float64)] * lm.n_layers
-    for layer, found in enumerate(scaled_gradients(lm, batch, nodes).layers):
+    for layer, found in enumerate(scaled_gradients(lm, tail(lm, batch), nodes).layers):
         gradient, _, _ = gradient_at(lm, batch.ids[0], 4, 19, layer, 0.35)
         torch.testing.assert_close(found.gradient[0, 0], gradient, rtol=1e-7, atol=1e-12)
         assert gradient.abs().max() > 1e-6

@@ -165,4 +165,4 @@ def test_a_batch_is_its_prompts_as_tensors(loaded, tiny_dataset):
     assert len(batch) == 2
     assert tuple(batch.ids[1].tolist()) == prompts[1].ids
     assert batch.position.tolist() == [prompt.position for prompt in prompts]
-    assert batch.select(torch.tensor([1])).target.tolist() == [prompts[1].target]
+    assert batch.target.tolist() == [prompt.target for prompt in prompts]

@@ -143,15 +143,14 @@ def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: dict[str, list[list[
     """The model's answers to every case as it is (None) and after the changes; `neurons` holds each case's by method."""
     found: list[dict] = [{} for _ in cases]
     for group in group_by_length(cases, prompts_at_once):
-        batch = stack([cases[index].prompt for index in group], lm.device)
-        read = tail(lm, batch)
+        read = tail(lm, stack([cases[index].prompt for index in group], lm.device))
         for change in (None, *CHANGES):
             own = [neurons[change[0]][index] if change else [] for index in group]
             if change and not any(own):
                 continue
             with scaled_neurons(lm, read.position, own, change[1]) if change else nullcontext():
                 shares = probabilities(lm, read.ids, read.position, read.arguments)
-            for index, answer in zip(group, _answers(shares, batch.target), strict=True):
+            for index, answer in zip(group, _answers(shares, read.target), strict=True):
                 found[index][change] = answer
     return found
 
