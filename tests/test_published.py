@@ -151,6 +151,7 @@ def test_what_is_published_was_run_as_its_run_list_says(results):
     listed = yaml.safe_load((published.RESULTS.parent / f"runs/{results.model}_{results.dataset}.yml").read_text())
     update_config(config, listed)
     assert (model_name(config["model"]), config["dataset"]) == (results.model, results.dataset)
+    assert config["relations"] in ("all", ",".join(results.relations))
     drawn = config["n_facts"] != "all"
     for notebook, tables in MADE_BY.items():
         settings = config["notebooks"][notebook] | (config["notebooks"][notebook].get("if_drawn", {}) if drawn else {})
