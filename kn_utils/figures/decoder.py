@@ -79,7 +79,8 @@ def plot_nodes(nodes: dict[str, pd.DataFrame], title: str) -> Figure:
     figure, [axes] = plt.subplots(1, len(nodes), figsize=(WIDTH, 4.6), squeeze=False, layout="constrained")
     for axis, (name, table) in zip(axes, nodes.items(), strict=True):
         text = table.map(lambda share: f"{share:.0f}" if share >= 0.5 else "")
-        sns.heatmap(table, cmap="Blues", vmin=0, vmax=100, cbar=False, annot=text, fmt="", annot_kws={"size": "x-small"}, ax=axis)
+        look = {"cmap": "Blues", "vmin": 0, "vmax": 100, "cbar": False, "annot_kws": {"size": "x-small"}}
+        sns.heatmap(table, annot=text, fmt="", yticklabels=1 + len(table) // 20, ax=axis, **look)
         axis.set(title=name, xlabel="nodes", ylabel="layer")
         axis.tick_params(axis="y", rotation=0)
         axis.invert_yaxis()
