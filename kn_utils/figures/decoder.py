@@ -15,6 +15,7 @@ from kn_utils.published import published
 from kn_utils.summaries.modify_activation import MEAN
 
 SHADES = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; told apart without colour
+LEAST_SHOWN = 0.01  # per cent; the reference is hardly more exact
 RULES = {
     "released": ("released sum", PALETTE["activation"], "-"),
     "controlled": ("error-controlled", PALETTE["attribution"], "--"),
@@ -104,9 +105,10 @@ def plot_errors(errors: pd.DataFrame, title: str) -> Figure:
             at = range(1, len(middle) + 1)
             axis.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
             axis.plot(at, middle, line, color=color, label=name)
-        axis.set(title=model, xlabel="layer", yscale="log")
+        axis.set(title=model, xlabel="layer", yscale="log", xlim=(0.5, len(middle) + 0.5))
         axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=10, integer=True))
         write_numbers(axis.yaxis)
+    axes[0].set_ylim(bottom=LEAST_SHOWN)
     axes[0].set_ylabel("error (% of the prompt's\nlargest score)")
     share_legend(figure, axes)
     figure.suptitle(title, x=0.01, ha="left")
