@@ -23,6 +23,7 @@ from torch.nn.functional import pad
 
 from kn_utils.attribution import RELEASED_NODES, Method, _integrate, integrated_gradients
 from kn_utils.models import LanguageModel
+from kn_utils.prefix import tail
 from kn_utils.prompts import Batch
 from kn_utils.quadrature import gauss_legendre, left_riemann
 
@@ -95,7 +96,7 @@ def modes(lm: LanguageModel, batch: Batch) -> dict[str, Callable]:
     wanted = torch.ones(lm.n_layers, dtype=torch.bool)
 
     def fixed(precision: str, nodes: int) -> Callable:
-        return lambda turn=0: _integrate(lm, batch, gauss_legendre(nodes), wanted, Method(precision=precision))[0][0]
+        return lambda turn=0: _integrate(lm, tail(lm, batch), gauss_legendre(nodes), wanted, Method(precision=precision))[0][0]
 
     def named(*method) -> Callable:
         return lambda turn=0: integrated_gradients(lm, batch, Method(*method)).score

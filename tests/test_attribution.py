@@ -129,7 +129,9 @@ def test_the_gap_asks_for_more_nodes_where_two_rules_agree_on_a_wrong_sum(monkey
 def test_the_exact_side_of_these_tests_is_exact():
     lm = sharpened("bert", 2)
     batch = random_batch(lm, prompts=1, length=4)
-    found, _ = attribution._integrate(lm, batch, gauss_legendre(12), torch.ones(lm.n_layers, dtype=torch.bool), Method())
+    found, _ = attribution._integrate(
+        lm, tail(lm, batch), gauss_legendre(12), torch.ones(lm.n_layers, dtype=torch.bool), Method()
+    )
     torch.testing.assert_close(found[0, 0], fixed_nodes(lm, batch, gauss_legendre(12)), **EXACT)
 
 
