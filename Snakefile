@@ -27,7 +27,7 @@ configfile: "book/runs.yml"
 RUNS = RunList(config)
 METHOD = sorted(map(str, Path("kn_utils").glob("*.py")))
 CLAIMS = sorted(map(str, Path("kn_utils/claims").glob("*.py")))
-PUBLISHED = sorted(map(str, Path("data/published").rglob("*.*")))
+PUBLISHED = sorted(str(path) for path in Path("data/published").rglob("*") if path.is_file())
 STEPS = [notebook for notebook in config["notebooks"] if notebook in MADE_BY]
 
 # What a job asks of a cluster, measured on the bundled model as the largest resident memory of a notebook's kernel: all facts of P27 on

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import torch
@@ -129,12 +130,9 @@ def controlled_nodes(lm: LanguageModel) -> list[float]:
     """
     published = PublishedResults(LIKE[lm.masked], "pararel")
     counts = published.read("completeness", published.relations)
-    first, others = (((part["nodes"] + 1) * part["prompts"]).sum() / part["prompts"].sum() for part in _first_and_others(counts))
+    is_first = counts["layer"] == 0
+    first, others = (np.average(part["nodes"] + 1, weights=part["prompts"]) for part in (counts[is_first], counts[~is_first]))
     return [first] + [others] * (lm.n_layers - 1)
-
-
-def _first_and_others(counts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return counts[counts["layer"] == 0], counts[counts["layer"] > 0]
 
 
 def gflop_of_step_3(lm: LanguageModel, lengths: Counter[int]) -> float:

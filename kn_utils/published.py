@@ -112,7 +112,8 @@ def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -
         return False
     if not all(run.path("knowledge_neurons", relation).is_file() for relation in relations):
         return False
-    return all(results.made_with("knowledge_neurons", name) == run.made_with("knowledge_neurons", name) for name in relations)
+    made = results.provenance("knowledge_neurons")
+    return all(made[relation]["inputs"] == run.made_with("knowledge_neurons", relation) for relation in relations)
 
 
 def publish(run: Run, folder: Path = RESULTS) -> list[Path]:

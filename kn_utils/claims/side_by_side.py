@@ -16,7 +16,8 @@ def beside_published(run: Run, relations: Sequence[str]) -> Runs:
     """Return a run and, after it, our published results of the same relations but for those that are the run itself."""
     runs: Runs = {f"this run: {run.scope(relations)}": (run, relations)}
     for results in published_results():
-        common = [relation for relation in relations if relation in results.relations]
+        there = set(results.relations)  # read from a file
+        common = [relation for relation in relations if relation in there]
         if common and not is_same_run(results, run, relations):
             runs[f"published: {results.scope(common)}"] = (results, common)
     return runs
