@@ -65,7 +65,7 @@ def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float =
     draw or other weights.
     """
     known = _known(lm, run, relation, common_share)
-    facts = run.facts(relation)
+    facts = run.facts(relation, lm)
     found: list[Edit | Skipped] = []
     for fact in random.Random(f"{run.seed}-edits-{relation}").sample(facts, len(facts)):
         found.append(_plan(lm, run, fact, known, known.right.get(fact.index, set())))
@@ -90,12 +90,12 @@ def own_edit(
     """
     for name, value in (("subject", subject), ("new_object", new_object)):
         check_text(name, value)
-    fact = _fact_about(run, relations, subject) if subject else _first_edited(lm, run, relations, common_share)
+    fact = _fact_about(lm, run, relations, subject) if subject else _first_edited(lm, run, relations, common_share)
     known = _known(lm, run, fact.relation, common_share)
     every_prompt = set(range(len(run.dataset.templates[fact.relation])))
     planned = _plan(lm, run, fact, known, every_prompt, [new_object] if new_object else None)
     if isinstance(planned, Skipped):
-        able = ", ".join(other.subject for other in run.facts(fact.relation) if other.index in known.uncommon)
+        able = ", ".join(other.subject for other in run.facts(fact.relation, lm) if other.index in known.uncommon)
         to = f" to {new_object!r}" if new_object else ""
         raise ValueError(
             f"{fact.subject!r} of {fact.relation} cannot be edited{to}: {planned.reason}. Subjects with neurons to edit: {able or 'none'}"
@@ -103,8 +103,8 @@ def own_edit(
     return planned
 
 
-def _fact_about(run: Run, relations: Sequence[str], subject: str) -> Fact:
-    facts = [fact for relation in relations for fact in run.facts(relation)]
+def _fact_about(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str) -> Fact:
+    facts = [fact for relation in relations for fact in run.facts(relation, lm)]
     if found := [fact for fact in facts if fact.subject == subject]:
         return found[0]
     some = ", ".join(fact.subject for fact in facts[:10])

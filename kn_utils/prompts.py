@@ -1,5 +1,6 @@
 """Prompts: a fact's templates filled in and tokenised, with the position to predict at and the token to predict."""
 
+import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,25 @@ def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[P
 def askable(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
     """Return the prompts of a fact that the model can be asked."""
     return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]
+
+
+def draw_facts(lm: LanguageModel, dataset: Dataset, relation: str, n_facts: int | None, seed: int) -> list[Fact]:
+    """Return facts of a relation drawn with `seed`, `n_facts` of which the model can be asked; all facts for None.
+
+    Facts of the draw that it cannot be asked stay in it, to be counted, and for each of them another that it can be asked is drawn, as
+    far as there are any.
+    """
+    drawn = dataset.draw(relation, n_facts, seed)
+    if n_facts is None:
+        return drawn
+    missing = len(drawn) - len(_facts_asked(lm, dataset, drawn))
+    spare = _facts_asked(lm, dataset, [fact for fact in dataset.facts[relation] if fact not in drawn]) if missing else []
+    more = random.Random(f"{seed}-{relation}-more").sample(spare, min(missing, len(spare)))
+    return drawn + sorted(more, key=lambda fact: fact.index)
+
+
+def _facts_asked(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact]) -> list[Fact]:
+    return list(dict.fromkeys(item.fact for item in encode(lm, dataset, facts) if isinstance(item, Prompt)))
 
 
 def prompt_texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from kn_utils.checks import check_folder, check_whole
 from kn_utils.facts import Dataset, Fact
 from kn_utils.models import LanguageModel
 from kn_utils.paths import NOTEBOOK_OF, table_path
+from kn_utils.prompts import draw_facts
 from kn_utils.results import fingerprint, read_provenance, read_table
 
 SHARED = ("facts_and_templates", "n_facts", "seed")
@@ -44,9 +45,9 @@ class Run:
         """Return the model, the data set and the relations, or their number, for the title of a figure."""
         return scope(self.model, self.dataset.name, relations)
 
-    def facts(self, relation: str) -> list[Fact]:
-        """Return the facts of a relation that the run is about."""
-        return self.dataset.draw(relation, self.n_facts, self.seed)
+    def facts(self, relation: str, lm: LanguageModel) -> list[Fact]:
+        """Return the facts of a relation that the run is about: drawn so that the model can be asked `n_facts` of them."""
+        return draw_facts(lm, self.dataset, relation, self.n_facts, self.seed)
 
     def path(self, table: str, relation: str) -> Path:
         """Return where a table of a relation is kept."""

@@ -90,7 +90,7 @@ def obstinate_run(results_dir: Path, neurons: dict[int, list]) -> tuple[Language
 
 def write_first_steps(lm: LanguageModel, run: Run, relation: str, neurons: dict[int, list]) -> None:
     """Write the tables of steps 1 and 2 that later steps read: what the model answers, and the given neurons of each fact."""
-    facts = run.facts(relation)
+    facts = run.facts(relation, lm)
     answers = plain_answers(lm.model, lm, facts, run.dataset)
     prompts = answers.assign(correct=answers["top"] == answers["target"])[["relation", "fact", "prompt", "correct"]]
     asked = [int((answers["fact"] == fact.index).sum()) for fact in facts]

@@ -13,6 +13,8 @@ from kn_utils.prompts import (
     TOO_LONG,
     LeftOut,
     Prompt,
+    askable,
+    draw_facts,
     encode,
     ends_with_object,
     fill,
@@ -105,6 +107,32 @@ def test_relations_without_object_final_templates_are_left_out_of_decoders_once_
     assert [item.fact for item in found] == [facts[0], facts[1], facts[1], facts[2]]
     assert reasons(encode(loaded("bert"), tiny_dataset, facts)) == [None] * 7
     assert encode(loaded("gpt2"), tiny_dataset, []) == encode(loaded("bert"), tiny_dataset, []) == []
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+@pytest.mark.parametrize("seed", range(6))
+def test_for_every_fact_of_a_draw_that_cannot_be_asked_another_is_drawn(model_type, seed, loaded, tiny_dataset):
+    lm = loaded(model_type)
+    first = tiny_dataset.draw("P36", 3, seed)
+    drawn = draw_facts(lm, tiny_dataset, "P36", 3, seed)
+    more = drawn[3:]
+    assert drawn[:3] == first and len(set(drawn)) == len(drawn)
+    assert sum(bool(askable(lm, tiny_dataset, fact)) for fact in drawn) == 3
+    assert all(askable(lm, tiny_dataset, fact) for fact in more) and more == sorted(more, key=lambda fact: fact.index)
+    assert drawn == draw_facts(lm, tiny_dataset, "P36", 3, seed)
+
+
+def test_other_seeds_draw_other_facts_for_those_that_cannot_be_asked(loaded, tiny_dataset):
+    draws = [draw_facts(loaded("bert"), tiny_dataset, "P36", 2, seed) for seed in range(40)]
+    assert len({tuple(facts[2:]) for facts in draws if len(facts) == 3}) > 1
+
+
+def test_no_more_facts_are_drawn_than_can_be_asked(loaded, tiny_dataset):
+    lm = loaded("gpt2")
+    assert draw_facts(lm, tiny_dataset, "P36", None, 1) == tiny_dataset.facts["P36"] == draw_facts(lm, tiny_dataset, "P36", 6, 1)
+    drawn = draw_facts(lm, tiny_dataset, "P36", 5, 1)
+    assert {fact for fact in tiny_dataset.facts["P36"] if askable(lm, tiny_dataset, fact)} <= set(drawn)
+    assert draw_facts(lm, tiny_dataset, "P30", 1, 1) == tiny_dataset.draw("P30", 1, 1)  # none can be asked
 
 
 def test_a_subject_that_holds_a_mask_is_left_out_of_encoders_only(loaded, tiny_dataset):

@@ -9,6 +9,7 @@ import tiny_folders
 from kn_utils.facts import load_dataset
 from kn_utils.models import LanguageModel, load_model
 from kn_utils.paths import MADE_BY, NOTEBOOK_OF
+from kn_utils.prompts import draw_facts
 from kn_utils.results import compute_in_parts, fingerprint, read_table
 from kn_utils.runs import Run
 
@@ -24,7 +25,7 @@ def make(run, relation, table="attribution", lm=None):
     def rows(facts):
         return {table: pd.DataFrame({"relation": relation, "fact": [fact.index for fact in facts]})}
 
-    compute_in_parts(run.path(table, relation), (), run.inputs(table, relation, lm), run.facts(relation), rows)
+    compute_in_parts(run.path(table, relation), (), run.inputs(table, relation, lm), run.dataset.facts[relation], rows)
 
 
 def test_defaults_are_the_notebooks(tiny_dataset):
@@ -32,12 +33,12 @@ def test_defaults_are_the_notebooks(tiny_dataset):
     assert (run.n_facts, run.seed, run.results_dir) == (None, 42, "results")
 
 
-def test_where_tables_are_and_what_facts_they_are_about(run, tmp_path, tiny_dataset):
+def test_where_tables_are_and_what_facts_they_are_about(run, tmp_path, tiny_dataset, loaded):
+    lm = loaded("gpt2")
     assert run.path("attribution", "P36") == tmp_path / "toy" / "tiny" / "attribution" / "P36.parquet"
-    assert run.facts("P36") == tiny_dataset.facts["P36"]
+    assert run.facts("P36", lm) == tiny_dataset.facts["P36"]
     drawn = Run("toy", tiny_dataset, n_facts=2, seed=7)
-    assert drawn.facts("P36") == tiny_dataset.draw("P36", 2, 7)
-    assert len(drawn.facts("P36")) == 2
+    assert drawn.facts("P36", lm) == draw_facts(lm, tiny_dataset, "P36", 2, 7)
 
 
 def test_what_values_depend_on(run, loaded, tiny_dataset):

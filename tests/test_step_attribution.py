@@ -17,7 +17,7 @@ from brute_force import probability_at
 from kn_utils.attribution import KEPT_SHARE, Method
 from kn_utils.facts import load_dataset
 from kn_utils.models import LanguageModel, load_model
-from kn_utils.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN, encode
+from kn_utils.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN, draw_facts, encode
 from kn_utils.quadrature import NESTED, left_riemann
 from kn_utils.results import FACTS_PER_PART, read_provenance, read_table
 from kn_utils.runs import Run
@@ -120,7 +120,8 @@ def test_n_facts_are_drawn_with_the_seed(loaded, tiny_dataset, tmp_path):
     for seed in range(4):
         found = tables(attribute(lm, tiny_dataset, tmp_path / str(seed), n_facts=3, seed=seed))
         drawn[seed] = tuple(found["facts"]["fact"])
-        assert drawn[seed] == tuple(fact.index for fact in tiny_dataset.draw("P36", 3, seed))
+        assert drawn[seed] == tuple(fact.index for fact in draw_facts(lm, tiny_dataset, "P36", 3, seed))
+        assert (found["facts"]["prompts"] > 0).sum() == 3
         assert set(found["prompts"]["fact"]) <= set(drawn[seed])
     assert len(set(drawn.values())) > 1
 

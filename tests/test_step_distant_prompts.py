@@ -84,7 +84,7 @@ def test_every_activation_is_that_of_the_sentence_alone(model_type, loaded, made
     corpus, neurons = read_corpus(run.dataset), run.read("knowledge_neurons", ["P36"])
     texts = {
         (slot.fact.index, slot.kind, slot.index): slot.text
-        for fact in run.facts("P36")
+        for fact in run.facts("P36", lm)
         for slot in find_slots(corpus, fact, run.seed, lm.masked)
         if hasattr(slot, "text")
     }

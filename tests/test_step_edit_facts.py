@@ -227,7 +227,7 @@ def test_the_worked_example_shows_all_templates_and_what_else_changed(edited):
     own, elsewhere = show_edit(lm, run, edit, 1, 40)
     assert sums(lm) == before
     model = edited_by_hand(lm, row, *edit.tokens[edit.drawn], 1, 40)
-    plain, after = (known_facts.plain_answers(asked, lm, run.facts("P36")) for asked in (lm.model, model))
+    plain, after = (known_facts.plain_answers(asked, lm, run.facts("P36", lm)) for asked in (lm.model, model))
     words = [lm.tokenizer.decode([token]).strip() for token in after["top"]]
     assert own["answer_after"].tolist() == [word for word, fact in zip(words, after["fact"], strict=True) if fact == row.fact]
     shares = after.loc[after["fact"] == row.fact, "shares"]

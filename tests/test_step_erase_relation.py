@@ -10,6 +10,7 @@ from test_edits import sums
 
 from kn_utils.edits import edited_value_vectors, new_vectors
 from kn_utils.models import LanguageModel
+from kn_utils.prompts import draw_facts
 from kn_utils.results import read_provenance
 from kn_utils.runs import Run
 from kn_utils.steps import erase_relation as step
@@ -86,7 +87,7 @@ def test_scores_are_those_of_a_model_with_zeroed_value_vectors(erased):
     for count, values in expected.items():
         assert tuple(doses.loc[count, SCORES]) == values
     assert expected[0][1] > expected[47][1]  # erasing matters
-    drawn = run.dataset.draw("P101", 2, run.seed)
+    drawn = draw_facts(lm, run.dataset, "P101", 2, run.seed)
     there = whole[(whole["evaluated"] == "P101") & (whole["method"] == "attribution") & (whole["phase"] == "after")]
     assert tuple(there[SCORES].iloc[0]) == scores_by_hand(erased_by_hand(lm, ranked[:20]), lm, drawn)
 

@@ -177,7 +177,7 @@ def test_a_draw_is_about_its_facts_alone(loaded, tiny_dataset, tmp_path):
     drawn = Run("tiny-bert", tiny_dataset, n_facts=3, seed=1, results_dir=tmp_path)
     attribute_relation(loaded("bert"), drawn, "P36", Method())
     neurons = tables(find_neurons(drawn, "P36", LOW))["knowledge_neurons"]
-    assert set(neurons["fact"]) <= {fact.index for fact in drawn.facts("P36")}
+    assert set(neurons["fact"]) <= {fact.index for fact in drawn.facts("P36", loaded("bert"))}
 
 
 def test_a_relation_of_which_nothing_could_be_asked_has_no_neurons(loaded, tiny_dataset, tmp_path):

@@ -79,7 +79,9 @@ def test_columns_and_rows(done):
     lm, run, neurons, table = done
     assert {name: str(kind) for name, kind in table.dtypes.items()} == COLUMNS
     assert not table.duplicated(PLACE).any()
-    asked = [fact for fact in run.facts("P36") if any(isinstance(prompt, Prompt) for prompt in encode(lm, run.dataset, [fact]))]
+    asked = [
+        fact for fact in run.facts("P36", lm) if any(isinstance(prompt, Prompt) for prompt in encode(lm, run.dataset, [fact]))
+    ]
     assert sorted(set(table["fact"])) == [fact.index for fact in asked]
     counts = table.groupby(["method", "operation", "target"]).size().unstack()
     assert len(counts) == len(METHODS) * len(OPERATIONS) and (counts.nunique() == 1).all()

@@ -27,7 +27,7 @@ def attribute_relation(lm: LanguageModel, run: Run, relation: str, method: Metho
     main = run.path("attribution", relation)
     inputs = run.inputs("attribution", relation, lm) | {"kept_share": KEPT_SHARE} | method.inputs()
     work = partial(attributed, lm, run.dataset, method)
-    compute_in_parts(main, SIDE_TABLES, inputs, run.facts(relation), work, shard=shard)
+    compute_in_parts(main, SIDE_TABLES, inputs, run.facts(relation, lm), work, shard=shard)
     return main
 
 

@@ -41,7 +41,7 @@ def read_sentences(lm: LanguageModel, run: Run, relation: str, corpus: Corpus) -
     def work(part: Sequence[Fact]) -> dict[str, pd.DataFrame]:
         return _tables(lm, corpus, part, neurons, run.seed)
 
-    compute_in_parts(main, ("sentences_left_out",), inputs, run.facts(relation), work, FACTS_PER_PART)
+    compute_in_parts(main, ("sentences_left_out",), inputs, run.facts(relation, lm), work, FACTS_PER_PART)
     return main
 
 

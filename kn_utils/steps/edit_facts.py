@@ -126,7 +126,7 @@ def show_edit(
     First table: a row per prompt of the fact. Second: a row per other fact of the relation in the run, asked with the template the edit was
     made at; there the object's own probability is shown, and `changed` says whether the answer is another.
     """
-    other_facts = [fact for fact in run.facts(edit.fact.relation) if fact != edit.fact]
+    other_facts = [fact for fact in run.facts(edit.fact.relation, lm) if fact != edit.fact]
     index = edit.prompts[edit.drawn].index
     elsewhere = [prompt for fact in other_facts for prompt in askable(lm, run.dataset, fact) if prompt.index == index]
     prompts, tokens = [*edit.prompts, *elsewhere], [*edit.tokens, *_own_tokens(elsewhere)]

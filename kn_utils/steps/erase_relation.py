@@ -16,7 +16,7 @@ from kn_utils.facts import Fact
 from kn_utils.interventions import Neuron
 from kn_utils.models import LanguageModel
 from kn_utils.neurons import frequent_neurons
-from kn_utils.prompts import Prompt, encode
+from kn_utils.prompts import Prompt, draw_facts, encode
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
 from kn_utils.steps.edit_facts import ask, log_probability
@@ -103,8 +103,8 @@ def _erasure(lm: LanguageModel, run: Run, relation: str, method: str, ranked: di
 def _prompts(lm: LanguageModel, run: Run, relation: str, other_facts: int | None) -> list[Prompt]:
     """All prompts of the run's facts of the relation, and of the facts drawn from the others."""
     others = [name for name in run.dataset.relations if name != relation]
-    drawn = [fact for name in others for fact in run.dataset.draw(name, other_facts, run.seed)]
-    prompts = [item for item in encode(lm, run.dataset, [*run.facts(relation), *drawn]) if isinstance(item, Prompt)]
+    drawn = [fact for name in others for fact in draw_facts(lm, run.dataset, name, other_facts, run.seed)]
+    prompts = [item for item in encode(lm, run.dataset, [*run.facts(relation, lm), *drawn]) if isinstance(item, Prompt)]
     if not prompts:
         raise ValueError(f"the model cannot be asked a single fact of {relation} or of other relations")
     return prompts

@@ -39,7 +39,7 @@ def find_neurons(run: Run, relation: str, thresholds: Thresholds = Thresholds())
         | {"thresholds": asdict(thresholds), "rounds": ROUND_RULE, "attribution": attribution}
     )
     main = run.path("knowledge_neurons", relation)
-    facts = run.facts(relation)
+    facts = run.read("facts", [relation])["fact"].tolist()
     compute_in_parts(main, ("refinement",), inputs, facts, lambda _: _tables(run, relation, thresholds), per_part=len(facts))
     return main
 

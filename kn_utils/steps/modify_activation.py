@@ -64,7 +64,7 @@ def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
     inputs = run.inputs("modify_activation", relation, lm) | {"other_relations": others, "knowledge_neurons": upstream}
     main = run.path("modify_activation", relation)
     neurons = _neurons(lm, run, relation)
-    facts = run.facts(relation)
+    facts = run.facts(relation, lm)
     compute_in_parts(
         main,
         (),

@@ -29,7 +29,7 @@ def rank_sentences(run: Run, relation: str, n: int = 3) -> Path:
     carried = {name: upstream[name] for name in ("weights", "settings", "dtype", "device")}
     inputs = run.inputs("trigger_examples", relation) | carried | {"n_examples": n, "distant_prompts": upstream}
     main = run.path("trigger_examples", relation)
-    facts = run.facts(relation)
+    facts = run.read("facts", [relation])["fact"].tolist()
 
     def work(_) -> dict[str, pd.DataFrame]:
         return {"trigger_examples": rank(run.read("distant_prompts", [relation]), sentences, n)}
