@@ -5,13 +5,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from kn_utils.figures.bars import plot_bars
-from kn_utils.figures.intervals import plot_intervals
-from kn_utils.figures.modify_activation import VERBS
+from kn_utils.figures.layers import draw_layer_shares
+from kn_utils.figures.modify_activation import VERBS, draw_changes
 from kn_utils.figures.panels import share_legend, write_numbers
 from kn_utils.figures.style import PALETTE, WIDTH
 from kn_utils.neurons import FEWEST_NEURONS, MOST_NEURONS
-from kn_utils.published import published
 from kn_utils.summaries.modify_activation import MEAN
 
 SHADES = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; told apart without colour
@@ -28,9 +26,8 @@ def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
     figure, axes = plt.subplots(len(shares), 1, figsize=size, squeeze=False, layout="constrained")
     axes = axes[:, 0]
     for axis, (name, table) in zip(axes, shares.items(), strict=True):
-        plot_bars(axis, table.pivot(index="layer", columns="method", values="share"))
-        axis.set(title=name, ylabel="share (%)", xlim=(0.4, table["layer"].max() + 0.6))
-        axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
+        draw_layer_shares(axis, table)
+        axis.set(title=name, ylabel="share (%)")
     axes[-1].set_xlabel("layer")
     share_legend(figure, axes)
     figure.suptitle(title, x=0.01, ha="left")
@@ -45,18 +42,14 @@ def plot_changes(changes: dict[str, pd.DataFrame], title: str) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.6 * len(changes) + 1.6), sharey=True, layout="constrained")
     rows = pd.concat(table.assign(label=name, value=table["change"]) for name, table in changes.items())
     mean = rows[(rows["relation"] == MEAN) & (rows["target"] == "own")]
-    paper, first = published()["value"], next(iter(changes))
-    for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
-        values = {(first, method): paper[f"{operation}_{method}"] for method in ("attribution", "activation")}
-        plot_intervals(axis, mean[mean["operation"] == operation], values)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=f"neurons {verb}", xlabel="change of the object's probability (%)")
+    for axis, operation in zip(axes, VERBS, strict=True):
+        draw_changes(axis, mean, operation, beside=next(iter(changes)))
     share_legend(figure, axes)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def plot_reach(reaches: dict[str, pd.DataFrame], title: str) -> Figure:
+def plot_reach_by_relation(reaches: dict[str, pd.DataFrame], title: str) -> Figure:
     """Show a fact's mean number of neurons by relation, split by how many of the relation's facts have them; a panel per model.
 
     Tables have a row per relation and a column per reach. The dashed lines are the range that p is tuned to.

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kn_utils.figures.bars import plot_bars
@@ -13,12 +14,18 @@ from kn_utils.figures.style import WIDTH
 def plot_layer_shares(shares: pd.DataFrame, neurons: str, title: str) -> Figure:
     """Show the share of `neurons` (a word for them) by layer; `shares` has the columns method, layer (from 1) and share (per cent)."""
     figure, axis = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
-    plot_bars(axis, shares.pivot(index="layer", columns="method", values="share"))
+    draw_layer_shares(axis, shares)
     axis.set(xlabel="layer", ylabel=f"share of\n{neurons} (%)")
-    axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
     share_legend(figure, [axis])
     figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def draw_layer_shares(axis: Axes, shares: pd.DataFrame) -> None:
+    """Draw the bars of `plot_layer_shares` into a panel."""
+    plot_bars(axis, shares.pivot(index="layer", columns="method", values="share"))
+    axis.set_xlim(0.4, shares["layer"].max() + 0.6)
+    axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
 
 
 def plot_layer_intervals(shares: pd.DataFrame, neurons: str, title: str) -> Figure:

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kn_utils.figures.intervals import plot_intervals
@@ -17,17 +18,22 @@ VERBS = {"suppress": "suppressed (x 0)", "amplify": "amplified (x 2)"}
 def plot_changes(changes: pd.DataFrame, title: str) -> Figure:
     """Show the mean change of the object's probability by operation, target and method, with the paper's values."""
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.6), sharey=True, layout="constrained")
-    paper = published()["value"]
-    for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
-        mean = changes[(changes["relation"] == MEAN) & (changes["operation"] == operation)]
-        table = mean.assign(label=mean["target"].map(TARGETS), value=mean["change"])
-        values = {(TARGETS["own"], method): paper[f"{operation}_{method}"] for method in ("attribution", "activation")}
-        plot_intervals(axis, table, values)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=f"neurons {verb}", xlabel="change of the object's probability (%)")
+    mean = changes[changes["relation"] == MEAN]
+    table = mean.assign(label=mean["target"].map(TARGETS), value=mean["change"])
+    for axis, operation in zip(axes, VERBS, strict=True):
+        draw_changes(axis, table, operation, beside=TARGETS["own"])
     share_legend(figure, axes)
     figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def draw_changes(axis: Axes, changes: pd.DataFrame, operation: str, beside: str) -> None:
+    """Draw the mean changes by an operation into a panel, a row per `label`, with the paper's values in the row `beside`."""
+    paper = published()["value"]
+    values = {(beside, method): paper[f"{operation}_{method}"] for method in ("attribution", "activation")}
+    plot_intervals(axis, changes[changes["operation"] == operation], values)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(title=f"neurons {VERBS[operation]}", xlabel="change of the object's probability (%)")
 
 
 def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str], title: str) -> Figure:
