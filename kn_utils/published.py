@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from kn_utils.checked_files import write_checked
 from kn_utils.facts import load_dataset
 from kn_utils.models import model_name
 from kn_utils.paths import DATA
@@ -126,12 +126,13 @@ def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
     if not done["facts"]:
         run.made_with("facts", run.dataset.relations[0])  # says what to run first
     tables = {table: _joined(run, table, relations) for table, relations in done.items() if relations}
+    made = {table: {name: read_provenance(run.path(table, name)) for name in done[table]} for table in tables}
     place = folder / run.model / run.dataset.name
     place.mkdir(parents=True, exist_ok=True)
     for earlier in place.glob("*.parquet"):
         earlier.unlink()
     for table, content in tables.items():
-        _write_small(content, place / f"{table}.parquet")
+        _write_small(content, made[table], place / f"{table}.parquet")
     return [place / f"{table}.parquet" for table in tables]
 
 
@@ -139,17 +140,16 @@ def _joined(run: Run, table: str, relations: Sequence[str]) -> pa.Table:
     rows = run.read(table, relations)
     if table == "completeness":  # a row per prompt and layer would be large
         rows = quadrature_by_layer(rows)
-    made = {relation: read_provenance(run.path(table, relation)) for relation in relations}
-    content = pa.Table.from_pandas(rows, preserve_index=False)
-    return content.replace_schema_metadata({PROVENANCE: json.dumps(made, separators=(",", ":")).encode()})
+    return pa.Table.from_pandas(rows, preserve_index=False)
 
 
-def _write_small(table: pa.Table, path: Path) -> None:
+def _write_small(table: pa.Table, made: dict[str, dict], path: Path) -> None:
     """Write numbers byte by byte, the high ones together: float32 values in float64 columns then take half the space."""
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     others = [name for name in table.column_names if name not in floats]
     encoding = {"use_dictionary": others, "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT")}
-    pq.write_table(table, path, compression="zstd", compression_level=19, write_page_checksum=True, **encoding)
+    provenance = {PROVENANCE: json.dumps(made, separators=(",", ":")).encode()}
+    write_checked(path, [table], table.schema, provenance, compression="zstd", compression_level=19, **encoding)
 
 
 def quadrature_by_layer(completeness: pd.DataFrame) -> pd.DataFrame:

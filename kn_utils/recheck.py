@@ -27,8 +27,9 @@ SHARED = 0.95  # of the neurons of either computation, how many must be of both:
 def recheck(lm: LanguageModel, dataset: Dataset, results: PublishedResults, facts: int, seed: int = 42) -> pd.DataFrame:
     """Attribute `facts` random published facts anew and find their neurons by the published thresholds, beside the published ones.
 
-    A row per fact and method: relation, fact, method, `difference` (the largest of a prompt's probability), and how many neurons are
-    `published`, found `now`, and in `both`. Raises ValueError if the weights, facts or templates are not those of the published results.
+    A row per fact and method: relation, fact, method, `difference` (the largest of a prompt's probability; infinite if other prompts
+    were asked), and how many neurons are `published`, found `now`, and in `both`.
+    Raises ValueError if the weights, facts or templates are not those of the published results.
     """
     made = {table: results.provenance(table) for table in TABLES}
     published = {table: results.read(table, results.relations) for table in TABLES}
@@ -58,12 +59,13 @@ def _compared(
     """A row per method: the published tables of a relation beside those of one fact computed now."""
     old = before["prompts"].query("fact == @fact").set_index("prompt")["probability"]
     new = now["prompts"].set_index("prompt")["probability"]
+    difference = float((old - new).abs().max()) if old.index.equals(new.index) else float("inf")
     for name in METHODS:
         scores = strong(now["attribution"].query("method == @name"), thresholds[name])
         share = before["refinement"].query("method == @name")["prompt_share"].iloc[-1]
         published = _places(before["knowledge_neurons"].query("fact == @fact and method == @name"))
         found = _places(shared(scores, pd.Series({fact: len(now["prompts"])}), share))
-        yield relation, fact, name, float((old - new).abs().max()), len(published), len(found), len(published & found)
+        yield relation, fact, name, difference, len(published), len(found), len(published & found)
 
 
 def _places(neurons: pd.DataFrame) -> set[Neuron]:

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import filelock
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from tqdm.auto import tqdm
 
 import kn_utils
+from kn_utils.checked_files import read_checked, read_metadata, write_checked
 from kn_utils.paths import readable_path
 
 PROVENANCE = b"knowledge_neurons"
@@ -43,13 +43,13 @@ class Shard(NamedTuple):
 def read_table(path: str | Path) -> pd.DataFrame:
     """Read a result table. Raises FileNotFoundError if there is none and ValueError if the file is damaged."""
     with _readable(Path(path)):
-        return _read_checked(path).to_pandas()
+        return read_checked(path).to_pandas()
 
 
 def read_provenance(path: str | Path) -> dict:
     """Read how a table was made: its `inputs` (all that its values depend on), versions, machine, time. Raises as `read_table`."""
     with _readable(Path(path)):
-        return json.loads(pq.read_schema(path).metadata[PROVENANCE])
+        return json.loads(read_metadata(path)[PROVENANCE])
 
 
 @contextmanager
@@ -60,10 +60,6 @@ def _readable(path: Path):
         yield
     except _DAMAGE as reason:
         raise ValueError(f"{path} is damaged or not a result table ({reason}): delete it and run its step again") from None
-
-
-def _read_checked(path: Path) -> pa.Table:
-    return pq.ParquetFile(path, page_checksum_verification=True).read()
 
 
 def fingerprint() -> dict[str, str]:
@@ -146,7 +142,8 @@ def _write_part(folder: Path, tables: dict[str, pd.DataFrame], seconds: float) -
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, table in tables.items():
-        table.to_parquet(partial / f"{name}.parquet", index=False, write_page_checksum=True)
+        rows = pa.Table.from_pandas(table, preserve_index=False)
+        write_checked(partial / f"{name}.parquet", [rows], rows.schema, {})
     (partial / "seconds").write_text(str(seconds), encoding="utf-8")
     try:
         partial.rename(folder)
@@ -168,16 +165,14 @@ def _join(parts: list[Path], target: Path, provenance: dict) -> None:
     """Write the rows of all parts as one table, a part at a time, so that memory does not grow with their number."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.part")
-    schema = _read_part(parts[0]).schema.with_metadata({PROVENANCE: json.dumps(provenance).encode()})
-    with pq.ParquetWriter(partial, schema, write_page_checksum=True) as writer:
-        for part in parts:
-            writer.write_table(_read_part(part).replace_schema_metadata(schema.metadata))
+    schema = _read_part(parts[0]).schema
+    write_checked(partial, map(_read_part, parts), schema, {PROVENANCE: json.dumps(provenance).encode()})
     partial.replace(target)
 
 
 def _read_part(path: Path) -> pa.Table:
     try:
-        return _read_checked(path)
+        return read_checked(path)
     except _DAMAGE as reason:
         raise ValueError(
             f"{path} is damaged ({reason}): delete the folder {path.parent} and run the same command again"

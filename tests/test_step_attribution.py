@@ -122,6 +122,9 @@ def test_n_facts_are_drawn_with_the_seed(loaded, tiny_dataset, tmp_path):
         drawn[seed] = tuple(found["facts"]["fact"])
         assert drawn[seed] == tuple(fact.index for fact in draw_facts(lm, tiny_dataset, "P36", 3, seed))
         assert (found["facts"]["prompts"] > 0).sum() == 3
+        instead = drawn[seed][3:]
+        inputs = read_provenance(tmp_path / str(seed) / "tiny-bert/tiny/attribution/P36.parquet")["inputs"]
+        assert inputs.get("drawn_instead", []) == list(instead) and (not instead) == ("drawn_instead" not in inputs)
         assert set(found["prompts"]["fact"]) <= set(drawn[seed])
     assert len(set(drawn.values())) > 1
 

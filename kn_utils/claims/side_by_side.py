@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from kn_utils.claims.judge import Judged, Read, judge_all
+from kn_utils.neurons import FEWEST_PROMPTS
 from kn_utils.published import PublishedResults, is_same_run, published_results
 from kn_utils.runs import Run
 from kn_utils.summaries.knowledge_neurons import PLACE
@@ -13,14 +14,23 @@ Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # by what reader
 
 
 def beside_published(run: Run, relations: Sequence[str]) -> Runs:
-    """Return a run and, after it, our published results of the same relations but for those that are the run itself."""
+    """Return a run and, after it, our published results of the same relations but for those that are the run itself.
+
+    Of published results only relations that can have knowledge neurons count: see `with_enough_prompts`.
+    """
     runs: Runs = {f"this run: {run.scope(relations)}": (run, relations)}
     for results in published_results():
         there = set(results.relations)  # read from a file
-        common = [relation for relation in relations if relation in there]
+        common = with_enough_prompts(results.read, [relation for relation in relations if relation in there])
         if common and not is_same_run(results, run, relations):
             runs[f"published: {results.scope(common)}"] = (results, common)
     return runs
+
+
+def with_enough_prompts(read: Read, relations: Sequence[str]) -> list[str]:
+    """Return the relations of which some fact was asked with three templates or more; no fact of the others can have knowledge neurons."""
+    most = read("facts", relations).groupby("relation")["prompts"].max()
+    return [relation for relation in relations if most[relation] >= FEWEST_PROMPTS]
 
 
 def judge_runs(runs: Runs, seed: int, section: str = "") -> dict[str, list[Judged]]:

@@ -59,7 +59,7 @@ def described(facts: pd.DataFrame, prompts: pd.DataFrame, inputs: Sequence[dict]
     asked = (facts["prompts"] > 0).sum()
     named = {
         "weights": "weights (SHA-256)",
-        "n_facts": "facts per relation",
+        "n_facts": "facts to ask per relation",
         "quadrature": "quadrature",
         "seed": "seed",
         "device": "device",

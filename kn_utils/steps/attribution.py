@@ -25,9 +25,11 @@ def attribute_relation(lm: LanguageModel, run: Run, relation: str, method: Metho
     model answered; `completeness` the quadrature's size, gap and error per layer. A `shard` prepares its share of the facts, and no table.
     """
     main = run.path("attribution", relation)
+    facts, drawn = run.facts(relation, lm), run.dataset.draw(relation, run.n_facts, run.seed)
     inputs = run.inputs("attribution", relation, lm) | {"kept_share": KEPT_SHARE} | method.inputs()
-    work = partial(attributed, lm, run.dataset, method)
-    compute_in_parts(main, SIDE_TABLES, inputs, run.facts(relation, lm), work, shard=shard)
+    if instead := [fact.index for fact in facts[len(drawn) :]]:
+        inputs["drawn_instead"] = instead
+    compute_in_parts(main, SIDE_TABLES, inputs, facts, partial(attributed, lm, run.dataset, method), shard=shard)
     return main
 
 

@@ -45,9 +45,9 @@ class ModelResults:
         """What the tables are of, for titles and tables."""
         return f"{self.results.model}, {len(self.facts):,} facts"
 
-    def judged(self, section: str, seed: int) -> list[Judged]:
-        """Return a section's claims, tested on these tables."""
-        return judge_all(self.results.read, self.relations, seed, section)
+    def judged(self, seed: int) -> list[Judged]:
+        """Return the paper's claims, tested on these tables."""
+        return judge_all(self.results.read, self.relations, seed)
 
 
 def asked(masked: ModelResults, decoder: ModelResults) -> pd.DataFrame:

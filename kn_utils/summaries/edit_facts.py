@@ -26,7 +26,8 @@ def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_
         counts = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
         few = (
             f" (with common_share {common_share:g} every neuron counts as common among so few facts: take a larger n_facts or common_share)"
-            if COMMON in reasons and run.read("facts", relations).groupby("relation").size().max() * common_share < 2
+            if COMMON in reasons
+            and run.read("facts", relations).query("prompts > 0").groupby("relation").size().max() * common_share < 2
             else ""
         )
         raise ValueError(f"no fact could be edited: {counts}{few}")
