@@ -78,6 +78,11 @@ def parameters(notebook):
     return lambda wildcards: quote(json.dumps(RUNS.run(notebook, wildcards.get("relation", "")).parameters))
 
 
+def arguments(notebook):
+    """The parameters of a run, and that it is for its tables alone where a chapter shows those of all relations."""
+    return lambda wildcards: parameters(notebook)(wildcards) + " --for-tables" * RUNS.each(notebook)
+
+
 localrules:
     book,
     tables,
@@ -123,7 +128,7 @@ rule attribution:
     log:
         executed("01_attribution").replace(".ipynb", ".log"),
     params:
-        parameters("01_attribution"),
+        arguments("01_attribution"),
     threads: 1 if RUNS.each("01_attribution") else workflow.cores
     resources:
         mem_mb=asks(MEMORY),
@@ -144,7 +149,7 @@ use rule attribution as knowledge_neurons with:
     log:
         executed("02_knowledge_neurons").replace(".ipynb", ".log"),
     params:
-        parameters("02_knowledge_neurons"),
+        arguments("02_knowledge_neurons"),
     threads: 1
 
 
@@ -158,7 +163,7 @@ use rule attribution as modify_activation with:
     log:
         executed("03_modify_activation").replace(".ipynb", ".log"),
     params:
-        parameters("03_modify_activation"),
+        arguments("03_modify_activation"),
     threads: 1
 
 
@@ -172,7 +177,7 @@ use rule attribution as distant_prompts with:
     log:
         executed("04_distant_prompts").replace(".ipynb", ".log"),
     params:
-        parameters("04_distant_prompts"),
+        arguments("04_distant_prompts"),
     threads: 1
 
 
@@ -186,7 +191,7 @@ use rule attribution as trigger_examples with:
     log:
         executed("05_trigger_examples").replace(".ipynb", ".log"),
     params:
-        parameters("05_trigger_examples"),
+        arguments("05_trigger_examples"),
     threads: 1
 
 
@@ -200,7 +205,7 @@ use rule attribution as edit_facts with:
     log:
         executed("06_edit_facts").replace(".ipynb", ".log"),
     params:
-        parameters("06_edit_facts"),
+        arguments("06_edit_facts"),
     threads: 1
 
 
@@ -214,7 +219,7 @@ use rule attribution as erase_relation with:
     log:
         executed("07_erase_relation").replace(".ipynb", ".log"),
     params:
-        parameters("07_erase_relation"),
+        arguments("07_erase_relation"),
     threads: 1
     priority: 2  # the longest
 

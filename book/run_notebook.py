@@ -1,7 +1,8 @@
-"""Runs one notebook by papermill: `python book/run_notebook.py TEMPLATE OUTPUT '{"relation": "P101"}'`.
+"""Runs one notebook by papermill: `python book/run_notebook.py TEMPLATE OUTPUT '{"relation": "P101"}' [--for-tables]`.
 
 Papermill only warns about a parameter the notebook does not have; here that is an error. The output appears when the run has succeeded;
-a run that failed leaves what it did beside it, under a name that ends in .failed.ipynb.
+a run that failed leaves what it did beside it, under a name that ends in .failed.ipynb. A run `--for-tables` has succeeded, too, when its
+tables are made but hold nothing to show, as those of a relation whose facts have no knowledge neurons.
 """
 
 import json
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import papermill
+
+from kn_utils.runs import NothingToShowError
 
 
 def declared_parameters(template: Path, parameters: dict) -> dict:
@@ -19,14 +22,23 @@ def declared_parameters(template: Path, parameters: dict) -> dict:
     return declared
 
 
-def run_notebook(template: Path, output: Path, parameters: dict) -> None:
-    """Execute `template` with `parameters` and write it to `output`. Raises ValueError for a parameter the notebook does not declare."""
+def run_notebook(template: Path, output: Path, parameters: dict, for_tables: bool = False) -> None:
+    """Execute `template` with `parameters` and write it to `output`.
+
+    Raises ValueError for a parameter the notebook does not declare, and papermill.PapermillExecutionError if a cell fails, but not
+    with NothingToShowError if the run is for its tables.
+    """
     declared_parameters(template, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_suffix(".failed.ipynb")
-    papermill.execute_notebook(template, unfinished, parameters, kernel_name="python3", progress_bar=False)
+    try:
+        papermill.execute_notebook(template, unfinished, parameters, kernel_name="python3", progress_bar=False)
+    except papermill.PapermillExecutionError as error:
+        if not for_tables or error.ename != NothingToShowError.__name__:
+            raise
+        print(f"the notebook ends early: {error.evalue}")
     unfinished.replace(output)
 
 
 if __name__ == "__main__":
-    run_notebook(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    run_notebook(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), "--for-tables" in sys.argv[4:])

@@ -22,6 +22,10 @@ def scope(model: str, dataset: str, relations: Sequence[str]) -> str:
     return f"{model} on {dataset}, {shown}"
 
 
+class NothingToShowError(ValueError):
+    """The tables of a step are made, but hold nothing to show; the message says why. A workflow that wants tables alone goes on."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.paths.model_name`.

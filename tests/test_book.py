@@ -1,15 +1,19 @@
 """The book's own code: which notebooks run with which parameters, what may be published, and how it becomes pages."""
 
+import copy
 import json
 import re
 import sys
+from contextlib import nullcontext
 
 import nbformat
 import pandas as pd
+import papermill
 import pytest
 import tiny_folders
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from snakemake.utils import update_config
 from workflow import snakemake
 
 from kn_utils.paths import MADE_BY, ROOT
@@ -137,6 +141,17 @@ def test_the_table_of_contents_follows_the_run_list():
     assert [part["caption"] for part in contents["parts"]] == [part["caption"] for part in CONFIG["contents"]]
 
 
+def test_the_papers_own_setting_is_as_released():
+    config = copy.deepcopy(CONFIG)
+    update_config(config, yaml.safe_load((ROOT / "book/paper_runs.yml").read_text(encoding="utf-8")) | {"dataset": "starter"})
+    runs = RunList(config)
+    given = {notebook: runs.run(notebook, "P19").parameters for notebook in MADE_BY}
+    assert all(one["model"] == "google-bert/bert-base-cased" and one["n_facts"] is None for one in given.values())
+    assert given["01_attribution"]["quadrature"] == "released" and given["07_erase_relation"]["other_facts"] is None
+    assert "common_share" not in given["06_edit_facts"] and len(runs.relations("06_edit_facts")) == 34
+    assert runs.relations("07_erase_relation") == ["P19", "P27", "P106", "P937"]
+
+
 # ---- running
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -150,6 +165,21 @@ def test_a_run_that_fails_is_kept_under_another_name(tmp_path):
     with pytest.raises(Exception, match="ZeroDivisionError"):
         run_notebook(template, tmp_path / "out.ipynb", {"n": 0})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.ipynb", "out.failed.ipynb"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error, for_tables, ends_well", [
+    ("NothingToShowError", True, True), ("NothingToShowError", False, False), ("ValueError", True, False),
+])  # fmt: skip
+def test_a_run_for_tables_may_have_nothing_to_show(error, for_tables, ends_well, tmp_path, capsys):
+    template = tmp_path / "one.ipynb"
+    code = f"from kn_utils.runs import NothingToShowError\nraise {error}('no fact has neurons')"
+    cells = [new_code_cell("n: int = 1", metadata={"tags": ["parameters"]}), new_code_cell(code)]
+    nbformat.write(new_notebook(cells=cells, metadata=KERNEL), template)
+    with nullcontext() if ends_well else pytest.raises(papermill.PapermillExecutionError, match="no fact has neurons"):
+        run_notebook(template, tmp_path / "out.ipynb", {}, for_tables)
+    assert ("the notebook ends early: no fact has neurons\n" in capsys.readouterr().out) == ends_well
+    assert (tmp_path / "out.ipynb").exists() == ends_well
 
 
 def make(folder, target, runs, **config):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.results import read_provenance, read_table
+from kn_utils.runs import NothingToShowError
 from kn_utils.steps.attribution import SIDE_TABLES
 
 
@@ -21,7 +22,7 @@ def load_tables(paths: list[Path]) -> dict[str, pd.DataFrame]:
     }
     if tables["prompts"].empty:
         reasons = tables["facts"]["left_out_because"].value_counts()
-        raise ValueError(
+        raise NothingToShowError(
             "the model cannot be asked any of these facts: " + "; ".join(f"{n} x {why}" for why, n in reasons.items())
         )
     return tables

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.intervals import bootstrap_interval
-from kn_utils.runs import Run
+from kn_utils.runs import NothingToShowError, Run
 from kn_utils.sentences import KINDS
 from kn_utils.steps.knowledge_neurons import METHODS
 
@@ -22,7 +22,9 @@ def fact_means(table: pd.DataFrame) -> pd.DataFrame:
     """
     means = _with_both(table)
     if means.empty:
-        raise ValueError("no fact has both knowledge neurons and readable sentences with head and tail and with the head only")
+        raise NothingToShowError(
+            "no fact has both knowledge neurons and readable sentences with head and tail and with the head only"
+        )
     return means
 
 

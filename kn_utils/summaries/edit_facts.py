@@ -8,7 +8,7 @@ import pandas as pd
 from kn_utils.edit_plans import COMMON
 from kn_utils.edits import COMMON_SHARE
 from kn_utils.intervals import bootstrap_interval
-from kn_utils.runs import Run
+from kn_utils.runs import NothingToShowError, Run
 
 CHANGED, SUCCESS, TOP5 = "the answer is another", "the answer is the new object", "the new object is in the top 5"
 SAME, OTHER = "same relation", "other relations"
@@ -30,7 +30,7 @@ def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_
             and run.read("facts", relations).query("prompts > 0").groupby("relation").size().max() * common_share < 2
             else ""
         )
-        raise ValueError(f"no fact could be edited: {counts}{few}")
+        raise NothingToShowError(f"no fact could be edited: {counts}{few}")
     return table.assign(method=np.where(table["control"], "random", "attribution"))
 
 

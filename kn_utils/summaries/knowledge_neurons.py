@@ -8,7 +8,7 @@ import pandas as pd
 from kn_utils.intersections import KINDS, SharedNeurons
 from kn_utils.intervals import bootstrap_interval
 from kn_utils.neurons import relation_neurons, shared, strong
-from kn_utils.runs import Run
+from kn_utils.runs import NothingToShowError, Run
 from kn_utils.steps.knowledge_neurons import METHODS
 
 PLACE = ["relation", "fact"]
@@ -22,7 +22,7 @@ def load_facts(run: Run, relations: Sequence[str]) -> pd.DataFrame:
     facts = run.read("facts", relations)
     asked = facts.loc[facts["prompts"] > 0, [*PLACE, "subject", "object", "prompts"]].reset_index(drop=True)
     if asked.empty:
-        raise ValueError(f"none of the {len(facts)} facts could be asked: {facts['left_out_because'].iloc[0]}")
+        raise NothingToShowError(f"none of the {len(facts)} facts could be asked: {facts['left_out_because'].iloc[0]}")
     return asked
 
 

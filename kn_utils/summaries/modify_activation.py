@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.intervals import bootstrap_interval
-from kn_utils.runs import Run
+from kn_utils.runs import NothingToShowError, Run
 
 GROUP = ["operation", "target", "method"]
 MEAN = "mean of relations"
@@ -17,7 +17,7 @@ def load_answers(run: Run, relations: Sequence[str]) -> pd.DataFrame:
     table = run.read("modify_activation", relations)
     if table.empty:
         reasons = run.read("facts", relations)["left_out_because"]
-        raise ValueError(f"none of the {len(reasons)} facts could be asked: {reasons.iloc[0]}")
+        raise NothingToShowError(f"none of the {len(reasons)} facts could be asked: {reasons.iloc[0]}")
     return table
 
 
