@@ -88,11 +88,13 @@ def compute_in_parts(
     relation = main.stem
     tables = {name: main.parent.parent / name / main.name for name in [*side_tables, main.parent.name]}
     parts = main.parent / f".{relation}.{_digest(inputs)}"
-    if _is_finished(main, tables, inputs):
+    if _is_finished(main, tables, inputs, say=print):
         _discard(parts)
         return
     share = f".{shard.number}-of-{shard.of}" if shard else ""
     with _alone(main.parent / f".{relation}{share}.lock"):
+        if _is_finished(main, tables, inputs, say=_nothing):  # another run has made them just before
+            return
         folders = _work_through(parts, facts, work, relation, per_part, shard or Shard(1, 1))
         if shard:
             return
@@ -104,20 +106,24 @@ def compute_in_parts(
             _discard(left)
 
 
-def _is_finished(main: Path, tables: dict[str, Path], inputs: dict) -> bool:
+def _is_finished(main: Path, tables: dict[str, Path], inputs: dict, say: Callable[[str], None]) -> bool:
     if not main.is_file():
         return False
     wanted = json.loads(json.dumps(inputs))
     for path in reversed(tables.values()):
         if not path.is_file():
-            print(f"{main.stem}: {readable_path(path)}, made with {readable_path(main)}, is missing; computing both anew")
+            say(f"{main.stem}: {readable_path(path)}, made with {readable_path(main)}, is missing; computing both anew")
             return False
         found = read_provenance(path).get("inputs", {})
         if changed := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
-            print(f"{main.stem}: {readable_path(path)} was made with other {', '.join(changed)}; computing it anew")
+            say(f"{main.stem}: {readable_path(path)} was made with other {', '.join(changed)}; computing it anew")
             return False
-    print(f"{main.stem}: reusing {readable_path(main)}")
+    say(f"{main.stem}: reusing {readable_path(main)}")
     return True
+
+
+def _nothing(_: str) -> None:
+    """Say nothing."""
 
 
 def _work_through(parts: Path, facts: Sequence, work: Callable, relation: str, per_part: int, shard: Shard) -> list[Path]:

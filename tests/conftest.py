@@ -1,5 +1,8 @@
 """Fixtures shared by the tests: tiny models in folders of their own, loaded once, and the data set that fits them."""
 
+import shutil
+import subprocess
+
 import pytest
 import tiny_folders
 import torch
@@ -45,3 +48,23 @@ def tiny_data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny_data):
     return load_dataset(tiny_data)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A function that mounts a disk of a given size, or mounts it anew with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        what = ["remount," + options] if folder.is_mount() else [options, "-t", "tmpfs", "tmpfs"]
+        done = subprocess.run(["mount", "-o", *what, str(folder)], check=False, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.partition(chr(10))[0]}")
+        return folder
+
+    if not shutil.which("mount"):
+        pytest.skip("a small disk cannot be mounted here: no mount command")
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)

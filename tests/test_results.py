@@ -332,6 +332,21 @@ def test_two_runs_at_once(tmp_path):
     assert_whole(tmp_path)
 
 
+def test_a_run_that_waited_for_another_computes_nothing(tmp_path, monkeypatch):
+    """The other one begins and ends after this one has seen that there is no table, and before it holds the lock."""
+    alone, first = results._alone, Work()
+
+    def after_another(path):
+        monkeypatch.setattr(results, "_alone", alone)
+        compute(tmp_path, first)
+        return alone(path)
+
+    monkeypatch.setattr(results, "_alone", after_another)
+    compute(tmp_path, Work(lambda k: pytest.fail("computed")))
+    assert len(first.done) == PARTS
+    assert_whole(tmp_path)
+
+
 @pytest.mark.parametrize("of", [1, 2, 5, PARTS + 3])
 def test_shards_make_their_parts_and_a_run_without_one_joins_them(tmp_path, of):
     shares = [Work() for _ in range(of)]
@@ -409,26 +424,6 @@ def test_an_error_while_writing_keeps_what_is_done(tmp_path, monkeypatch, part):
     compute(tmp_path, rest)
     assert len(rest.done) == PARTS - part
     assert_whole(tmp_path)
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A function that mounts a disk of a given size, or mounts it anew with other options."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(options):
-        what = ["remount," + options] if folder.is_mount() else [options, "-t", "tmpfs", "tmpfs"]
-        done = subprocess.run(["mount", "-o", *what, str(folder)], check=False, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.partition(chr(10))[0]}")
-        return folder
-
-    if not shutil.which("mount"):
-        pytest.skip("a small disk cannot be mounted here: no mount command")
-    yield mount
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_keeps_what_is_done_and_the_run_completes_once_there_is_room(disk):
