@@ -25,8 +25,8 @@ def declared_parameters(template: Path, parameters: dict) -> dict:
 def run_notebook(template: Path, output: Path, parameters: dict, for_tables: bool = False) -> None:
     """Execute `template` with `parameters` and write it to `output`.
 
-    Raises ValueError for a parameter the notebook does not declare, and papermill.PapermillExecutionError if a cell fails, but not
-    with NothingToShowError if the run is for its tables.
+    Raises ValueError for a parameter the notebook does not declare, papermill.PapermillExecutionError if a cell fails, but not with
+    NothingToShowError if the run is for its tables, and OSError, with what to do, if the notebook cannot be written.
     """
     declared_parameters(template, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +37,11 @@ def run_notebook(template: Path, output: Path, parameters: dict, for_tables: boo
         if not for_tables or error.ename != NothingToShowError.__name__:
             raise
         print(f"the notebook ends early: {error.evalue}")
+    except OSError as reason:  # said in a few lines, for the log may lie on a disk that is full
+        raise OSError(
+            f"cannot run and write {output} ({reason}). All finished parts and tables are kept; "
+            "free space or choose another results_dir, then run the same command again."
+        ) from None
     unfinished.replace(output)
 
 

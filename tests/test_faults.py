@@ -73,6 +73,17 @@ def test_a_step_that_fails_keeps_the_tables_it_has_finished(finished):
     assert read_provenance(path)["inputs"]["seed"] == 43
 
 
+def test_a_full_disk_stops_the_workflow_with_what_to_do_and_it_goes_on_once_there_is_room(alone, disk):
+    needed = sum(path.stat().st_size for path in alone.folder.rglob("*") if path.is_file())
+    workflow = Workflow(alone.project, str(disk(f"size={needed // 5}")), LAST)
+    assert workflow.snakemake().wait() == 1
+    assert "No space left on device" in workflow.printed()
+    assert "are kept; free space or choose another results_dir, then run the same command again" in workflow.printed()
+    disk(f"size={2 * needed}")
+    workflow.complete({})
+    assert differences(workflow, alone) == []
+
+
 def test_tables_of_a_clock_that_was_ahead_are_kept_until_it_is_right(alone, finished):
     """Snakemake refuses to go on from tables that are newer than the time now; nothing is lost by that."""
     workflow = finished("ahead")
