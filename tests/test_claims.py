@@ -80,7 +80,7 @@ def test_values_of_the_paper_are_unconfirmed_if_one_of_them_is():
 
 
 def test_numbers_are_written_with_a_minus_that_lines_do_not_break_at():
-    assert [number(value) for value in (0.094, -1.25, 12345.67)] == ["0.09", "−1.25", "12,345.7"]
+    assert [number(value) for value in (0.094, -1.25, 12345.67, -5.6e21)] == ["0.09", "−1.25", "12,345.7", "−5.6e+21"]
 
 
 def answers(rows):
@@ -267,4 +267,4 @@ def test_the_tables_show_every_verdict_with_its_numbers():
     ]
     assert tables.condition_table([part])["paper"].tolist() == ["–", "3.00 *"]
     compared = tables.by_run({"ours": [part], "theirs": [untested]})
-    assert compared.loc[0, ["paper", "ours", "theirs"]].tolist() == ["–", "◐ partly\n2.00 [1.00, 3.00]", UNTESTED]
+    assert compared.loc[0, ["paper", "ours", "theirs"]].tolist() == ["–", "◐ partly\n2.00 [1.00, 3.00]\n10 facts", UNTESTED]

@@ -13,11 +13,14 @@ from matplotlib.text import Text
 from papermill.exceptions import PapermillExecutionError
 
 from kn_utils.attribution import Method
+from kn_utils.claims.judge import Claim, Judged
+from kn_utils.claims.rule import Condition, Reported, half_the_paper
 from kn_utils.facts import load_dataset
 from kn_utils.figures import distant_prompts, layers, modify_activation, paper, style
 from kn_utils.figures.bars import plot_bars
 from kn_utils.figures.files import save_figure
 from kn_utils.figures.panels import share_legend
+from kn_utils.figures.report import SHOWN, plot_effects
 from kn_utils.figures.scaling import plot_scaling
 from kn_utils.neurons import Thresholds
 from kn_utils.paths import ROOT
@@ -283,3 +286,20 @@ def test_the_notebook_saves_and_links_every_figure_it_shows(parameters, tmp_path
 def test_without_a_table_the_notebook_says_which_to_run(parameters, tmp_path):
     with pytest.raises(PapermillExecutionError, match=r"run notebooks/01_attribution.ipynb with the same parameters first"):
         execute(parameters | {"results_dir": str(tmp_path / "nothing")}, tmp_path)
+
+
+def test_an_effect_beyond_the_axis_is_an_arrow_at_its_end():
+    def judged(value):
+        claim = Condition("more", value, value - 1, value + 1, 10, above=0, paper=Reported(2.0, True))
+        return Judged(Claim("9", "it grows"), [claim, half_the_paper(claim)])
+
+    runs = {name: [judged(value)] for name, value in {"small": 1.0, "large": 900.0, "opposite": -900.0}.items()}
+    axis = plot_effects(runs, "Effects").axes[0]
+    low, high = axis.get_xlim()
+    assert -300 < low < SHOWN[0] and SHOWN[1] < high < 700
+    drawn = [
+        (line.get_marker(), *line.get_xdata())
+        for line in axis.lines
+        if line.get_marker() != "None" and len(line.get_xdata()) == 1
+    ]
+    assert drawn == [("o", 50), (">", SHOWN[1]), ("<", SHOWN[0])]

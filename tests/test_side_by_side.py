@@ -14,6 +14,7 @@ from kn_utils.starter import is_held_out_fact
 from kn_utils.summaries.report import by_knowledge
 
 OURS = PublishedResults("starter", "starter")
+DECODER = PublishedResults("smollm2-135m", "pararel")
 
 
 @pytest.fixture
@@ -25,10 +26,20 @@ def published_as_read(monkeypatch):
 
 def test_a_run_stands_beside_all_published_results_but_its_own(published_as_read, monkeypatch):
     run = Run("starter", load_dataset("starter"))
+    monkeypatch.setattr(Run, "read", lambda self, *what: OURS.read(*what))
     beside = {name: relations for name, (_, relations) in beside_published(run, ["P36"]).items()}
     assert beside == {"this run: starter on starter, P36": ["P36"], "published: starter on starter, P36": ["P36"]}
     monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: True)
     assert list(beside_published(run, ["P36"])) == ["this run: starter on starter, P36"]
+
+
+def test_a_run_and_its_publication_count_the_same_relations(monkeypatch):
+    """Of P103 the decoder was asked with too few templates for knowledge neurons."""
+    monkeypatch.setattr(side_by_side, "published_results", lambda: [DECODER])
+    monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: False)
+    beside = beside_published(DECODER, ["P27", "P103"])
+    assert [relations for _, relations in beside.values()] == [["P27"], ["P27"]]
+    assert [relations for _, relations in beside_published(DECODER, ["P103"]).values()] == [["P103"]]
 
 
 def test_claims_of_a_section_are_judged_on_every_run(published_as_read):

@@ -93,8 +93,8 @@ def half_the_paper(condition: Condition) -> Condition:
 
 
 def number(value: float) -> str:
-    """Return a number as text, with one decimal from 10 on and two below."""
-    text = f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    """Return a number as text: with two decimals below 10, one from there on, and as a power of ten from a million on."""
+    text = f"{value:.1e}" if abs(value) >= 1e6 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
     return text.replace("-", "−")  # after a hyphen a browser may break the line
 
 

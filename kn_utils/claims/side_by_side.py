@@ -16,13 +16,14 @@ Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # by what reader
 def beside_published(run: Run, relations: Sequence[str]) -> Runs:
     """Return a run and, after it, our published results of the same relations but for those that are the run itself.
 
-    Of published results only relations that can have knowledge neurons count: see `with_enough_prompts`.
+    Of either only relations that can have knowledge neurons count, see `with_enough_prompts`; if a run has none of these, all its own.
     """
-    runs: Runs = {f"this run: {run.scope(relations)}": (run, relations)}
+    own = with_enough_prompts(run.read, relations) or relations
+    runs: Runs = {f"this run: {run.scope(own)}": (run, own)}
     for results in published_results():
         there = set(results.relations)  # read from a file
         common = with_enough_prompts(results.read, [relation for relation in relations if relation in there])
-        if common and not is_same_run(results, run, relations):
+        if common and not is_same_run(results, run, own):
             runs[f"published: {results.scope(common)}"] = (results, common)
     return runs
 

@@ -21,11 +21,12 @@ def verdict_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
     """Return a row per condition: what is measured, in the paper and here, the range it must lie in, and whether it does."""
-    return pd.DataFrame(
+    rows = [
         {"claim": one.claim.says} | _row(condition) | {"must be": condition.required, "holds": "yes" if condition.holds else "no"}
         for one in judged
         for condition in one.conditions
-    )
+    ]
+    return pd.DataFrame(rows, columns=["claim", "contrast", "paper", "ours [95 % interval]", "n", "must be", "holds"])
 
 
 def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
-    """Return a row per claim: its contrast, in the paper, and a column per run with its verdict and, where tested, the contrast there."""
+    """Return a row per claim: its contrast, in the paper, and a column per run: its verdict and, where tested, the contrast and n."""
     rows = []
     for same in zip(*runs.values(), strict=True):
         measured = next((one for one in same if one.conditions), same[0])
@@ -100,7 +101,7 @@ def _held(conditions: Sequence[Condition]) -> str:
 
 
 def _first(one: Judged) -> str:
-    return "" if one.verdict == UNTESTED else f"\n{one.conditions[0].measured}"
+    return "" if one.verdict == UNTESTED else f"\n{one.conditions[0].measured}\n{_size(one.conditions[0])}"
 
 
 def _paper(one: Judged) -> str:
@@ -116,5 +117,9 @@ def _values(condition: Condition) -> dict[str, str]:
     return {
         "paper": f"{number(paper.value)}{'' if paper.checked else ' *'}" if paper else "–",
         "ours [95 % interval]": condition.measured,
-        "n": f"{condition.n:,} {condition.unit}",
+        "n": _size(condition),
     }
+
+
+def _size(condition: Condition) -> str:
+    return f"{condition.n:,} {condition.unit}"

@@ -5,6 +5,7 @@ from math import isnan
 from textwrap import fill
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
 from kn_utils.claims.judge import Claim, Judged
@@ -13,12 +14,14 @@ from kn_utils.figures.panels import share_legend
 from kn_utils.figures.style import WIDTH
 
 MARKERS = "os^Dv"
+SHOWN = (-200, 600)  # per cent of the paper's effect; one ratio of tiny numbers would leave no room for the others
 
 
 def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
     """Show each claim's effect as a share of the paper's, with its interval, for every run that can test it.
 
-    Claims without an effect in the paper are not shown. Left of zero the effect is the opposite of the paper's.
+    Claims without an effect in the paper are not shown. Left of zero the effect is the opposite of the paper's. What lies beyond
+    `SHOWN` is drawn at its end, an estimate as an arrow.
     """
     claims = [
         one.claim
@@ -32,9 +35,11 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
         shares = [
             [100 * value / size.paper.value for value in (size.value, size.low, size.high)] for size in sizes.values() if size
         ]
-        values, lows, highs = zip(*shares, strict=True) if shares else ((), (), ())
-        axis.hlines(height, lows, highs, color=f"C{number}", linewidth=2)
-        axis.plot(values, height, MARKERS[number % len(MARKERS)], color=f"C{number}", label=name)
+        color, marker = f"C{number}", MARKERS[number % len(MARKERS)]
+        axis.plot([], [], marker, color=color, label=name)
+        for (value, low, high), at in zip(shares, height, strict=True):
+            axis.hlines(at, *np.clip([low, high], *SHOWN), color=color, linewidth=2)
+            axis.plot(np.clip(value, *SHOWN), at, _arrow(value) or marker, color=color)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.axvline(50, color="black", linewidth=0.8, linestyle=":", label="half the paper's effect")
     axis.axvline(100, color="black", linewidth=0.8, linestyle="--", label="the paper's effect")
@@ -43,6 +48,11 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
     axis.set_ylim(len(claims) - 0.5, -0.5)
     share_legend(figure, [axis])
     return figure
+
+
+def _arrow(value: float) -> str:
+    """The marker of an estimate that is not shown in its place."""
+    return "<" if value < SHOWN[0] else ">" if value > SHOWN[1] else ""
 
 
 def _by_claim(judged: Sequence[Judged]) -> dict[Claim, Judged]:
