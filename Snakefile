@@ -4,6 +4,8 @@
 #   snakemake --config n_facts=all          the same with all facts
 #   snakemake tables --config model=smollm2-135m dataset=pararel n_facts=60 results_dir=results
 #                                           the tables of another model and data set, no book
+#   snakemake published --configfile data/published/runs/smollm2-135m_pararel.yml
+#                                           the same, and puts them into data/published/results
 #
 # Notebooks reuse tables made with the same inputs and resume what was killed; so no rule removes a table before it runs ("update"), none
 # is removed after a failure (profiles/default), and none is replaced by the one before it: a job removes the copies made for that.
@@ -12,7 +14,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/book"]
 from pages import make_pages
@@ -83,9 +85,17 @@ def arguments(notebook):
     return lambda wildcards: parameters(notebook)(wildcards) + " --for-tables" * RUNS.each(notebook)
 
 
+def publishing(wildcards):
+    """What says to kn_utils.published of which run the tables are."""
+    drawn = [] if config["n_facts"] == "all" else ["--n-facts", config["n_facts"]]
+    run = [config["model"], config["dataset"], "--results-dir", config["results_dir"], *drawn, "--seed", config["seed"]]
+    return join(map(str, run))
+
+
 localrules:
     book,
     tables,
+    published,
     pages,
 
 
@@ -98,6 +108,15 @@ rule tables:
     input:
         made_by(*STEPS),
         all_executed(*STEPS),
+
+
+rule published:
+    input:
+        rules.tables.input,
+    params:
+        publishing,
+    shell:
+        "{sys.executable} -m kn_utils.published {params}"
 
 
 rule attribution_shard:

@@ -1,7 +1,7 @@
 """What is published, in `data/published/`: the paper's values, in `paper.csv`, and our own results, in `results/`; kept apart.
 
 Our own are the tables of finished runs, all relations of a model and data set in one file per table. `python -m kn_utils.published MODEL
-DATASET` puts them there.
+DATASET` puts them there; `snakemake published` runs first what they need.
 """
 
 import argparse
@@ -129,11 +129,14 @@ def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
     made = {table: {name: read_provenance(run.path(table, name)) for name in done[table]} for table in tables}
     place = folder / run.model / run.dataset.name
     place.mkdir(parents=True, exist_ok=True)
-    for earlier in place.glob("*.parquet"):
-        earlier.unlink()
+    paths = {table: place / f"{table}.parquet" for table in tables}
     for table, content in tables.items():
-        _write_small(content, made[table], place / f"{table}.parquet")
-    return [place / f"{table}.parquet" for table in tables]
+        partial = place / f".{table}.parquet.part"
+        _write_small(content, made[table], partial)
+        partial.replace(paths[table])
+    for leftover in set(place.glob("*.parquet")) - set(paths.values()):
+        leftover.unlink()
+    return list(paths.values())
 
 
 def _joined(run: Run, table: str, relations: Sequence[str]) -> pa.Table:
@@ -175,7 +178,7 @@ def main() -> None:
     given = parser.parse_args()
     run = Run(model_name(given.model), load_dataset(given.dataset), given.n_facts, given.seed, given.results_dir)
     for path in publish(run):
-        print(f"{path}: {path.stat().st_size / 1e3:,.0f} kB")
+        print(f"{path}: {path.stat().st_size / 1e3:,.0f} kB, {len(read_provenance(path))} relations")
 
 
 if __name__ == "__main__":

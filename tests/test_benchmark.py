@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import decoder_prompts
 import estimate
 import numpy as np
 import pandas as pd
@@ -17,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kn_utils.attribution import RELEASED_NODES, integrated_gradients
 from kn_utils.facts import load_dataset
-from kn_utils.forward import probabilities
+from kn_utils.forward import activations, probabilities
 from kn_utils.paths import ROOT
-from kn_utils.prompts import Batch, Prompt, encode
+from kn_utils.prompts import Batch, Prompt, askable, encode
 from kn_utils.published import RESULTS
 from kn_utils.summaries.measured import load_measured
 
@@ -51,6 +52,51 @@ def test_quick_run_of_the_scaling(tmp_path):
     assert facts["prompts"].tolist() == [12, 36] and facts["gflop"].iloc[1] == pytest.approx(3 * facts["gflop"].iloc[0])
     assert layers["gflop"].iloc[1] > 4 * layers["gflop"].iloc[0]
     assert (rows["seconds"] > 0).all() and (rows["peak_memory_mb"] >= rows["loaded_mb"]).all() and (rows["loaded_mb"] > 50).all()
+
+
+@pytest.mark.slow
+def test_quick_run_of_signs_and_spaces(tmp_path):
+    output = tmp_path / "decoder_prompts.json"
+    command = [sys.executable, "benchmarks/decoder_prompts.py", "--quick", "--output", str(output)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    rows, made = load_measured("decoder_prompts", tmp_path)
+    assert (made["dataset"], made["facts"], set(rows["model"])) == ("starter", 1, {"starter"}) and made["torch"]
+    assert (rows["facts"] == 1).all() and (rows["prompts"] >= 3).all() and "objects" not in rows
+    assert (rows["negative"] <= rows["neurons"]).all() and rows["neurons"].sum() > 0
+
+
+def test_signs_are_those_of_the_mean_activation_over_a_fact_s_prompts(loaded, tiny_dataset):
+    lm = loaded("llama")
+    facts = [fact for fact in tiny_dataset.facts["P36"] if askable(lm, tiny_dataset, fact)][:2]
+    prompts = [prompt for fact in facts for prompt in askable(lm, tiny_dataset, fact)]
+    means = {
+        fact.index: np.mean(
+            [
+                activations(lm, torch.tensor([prompt.ids]), torch.tensor([prompt.position]))[0].numpy()
+                for prompt in prompts
+                if prompt.fact == fact
+            ],
+            axis=0,
+        )
+        for fact in facts
+    }
+    one, other = (fact.index for fact in facts)
+    places = [(fact, layer, neuron) for fact in means for layer in range(2) for neuron in range(20)]
+    neurons = pd.DataFrame([*places, (99, 0, 0)], columns=["fact", "layer", "neuron"])  # fact 99 was not asked
+    negative = sum(means[fact][layer, neuron] < 0 for fact, layer, neuron in places)
+    assert 0 < negative < len(places) and one != other
+    assert decoder_prompts.signs(lm, prompts, neurons) == {"neurons": len(places), "negative": negative}
+
+
+def test_a_prompt_that_ends_with_a_space_asks_for_the_object_without_one(loaded, tiny_dataset):
+    lm = loaded("llama")
+    fact = tiny_dataset.facts["P36"][0]
+    for prompt in askable(lm, tiny_dataset, fact):
+        behind = decoder_prompts.behind_space(lm, prompt)
+        if behind:
+            assert behind.text == f"{prompt.text} " and lm.tokenizer.decode([behind.target]) == fact.object
+            assert lm.tokenizer.decode(list(behind.ids)) == behind.text and behind.position == len(behind.ids) - 1
+            assert behind.target != prompt.target
 
 
 def test_the_published_scaling_is_of_a_full_run():

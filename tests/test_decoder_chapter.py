@@ -10,6 +10,8 @@ import papermill
 import pytest
 import quadrature
 
+from kn_utils.claims.judge import Claim, Judged
+from kn_utils.claims.rule import Condition
 from kn_utils.paths import ROOT
 from kn_utils.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
 from kn_utils.published import RESULTS
@@ -134,6 +136,84 @@ def test_the_published_errors_are_of_both_models():
     assert made["dataset"] == "pararel" and set(errors["model"]) == {"starter", "smollm2-135m"}
     assert errors.groupby("model")["relation"].nunique().min() >= 33
     assert summary.agreement(errors).xs("controlled", level="rule")["median"].max() < 2
+
+
+MEASURED = [
+    {"model": "tiny", "relation": "P1", "facts": 2, "prompts": 8, "neurons": 4, "negative": 3}
+    | {"objects": 3, "with_space": 3, "without_space": 1, "both_ways": 1}
+    | {"prompts_both_ways": 1, "in_token": 0.4, "in_prompt": 0.01},
+    {"model": "tiny", "relation": "P2", "facts": 1, "prompts": 4, "neurons": 0, "negative": 0}
+    | {"objects": 1, "with_space": 0, "without_space": 0, "both_ways": 0}
+    | {"prompts_both_ways": 0, "in_token": None, "in_prompt": None},
+    {"model": "tiny", "relation": "P3", "facts": 1, "prompts": 4, "neurons": 6, "negative": 0}
+    | {"objects": 1, "with_space": 1, "without_space": 1, "both_ways": 1}
+    | {"prompts_both_ways": 3, "in_token": 0.2, "in_prompt": 0.0},
+    {"model": "masked", "relation": "P1", "facts": 2, "prompts": 8, "neurons": 8, "negative": 1},
+]
+
+
+def test_signs_are_shares_of_all_neurons_and_of_a_relation():
+    table = summary.signs(pd.DataFrame(MEASURED))
+    assert table.loc["tiny"].tolist() == [4, 16, 10, 30, 0, 75]  # a relation without neurons has no share
+    assert table.loc["masked"].tolist() == [2, 8, 8, 12.5, 12.5, 12.5]
+
+
+def test_spaces_are_of_decoders_and_weigh_prompts():
+    table = summary.spaces(pd.DataFrame(MEASURED))
+    assert table.index.tolist() == ["tiny"]
+    assert table.loc["tiny"].tolist() == pytest.approx([5, 80, 40, 40, 4, 25, 0.25])
+    assert summary.spaces(pd.DataFrame(MEASURED[-1:])).empty
+
+
+def test_only_these_models_and_relations_count():
+    measured = pd.DataFrame(MEASURED)
+    of_one = ModelResults(SimpleNamespace(model="tiny", dataset="facts"), ["P2", "P3"])
+    assert summary.of_models(measured, "facts", [of_one])["relation"].tolist() == ["P2", "P3"]
+    assert summary.of_models(measured, "other facts", [of_one]).empty
+    none = summary.of_models(measured, "facts", [ModelResults(SimpleNamespace(model="another", dataset="facts"), ["P1"])])
+    assert none.empty and summary.signs(none).empty and summary.spaces(none).empty
+
+
+def test_later_steps_have_their_conditions_or_the_reason_why_not():
+    held = Condition("a minus b", 2, 1, 3, 7, above=0)
+    judged = [
+        Judged(Claim("4.3", "not of these", conditions=len), [held]),
+        Judged(Claim("4.4", "sentences", conditions=len), [held, held]),
+        Judged(Claim("4.4", "no number", remark="examples alone"), reason="examples alone"),
+        Judged(Claim("5.1", "edits", conditions=len), reason="there is no table"),
+    ]
+    table = summary.later_steps(judged)
+    assert table["claim"].tolist() == ["4.4: sentences", "4.4: sentences", "5.1: edits"]
+    assert table["contrast"].tolist() == ["a minus b", "a minus b", "there is no table"]
+    assert table["n"].tolist() == ["7 facts", "7 facts", ""]
+
+
+def test_costs_are_those_of_what_is_published():
+    made = {"facts": {"P1": {"seconds": 1800.0, "threads": 2}, "P2": {"seconds": 3600.0, "threads": 1}}}
+    made |= {"edit_strength": {"P1": {"seconds": 360.0, "threads": 1}}}
+
+    def provenance(table):
+        if table not in made:
+            raise FileNotFoundError(table)
+        return made[table]
+
+    results = SimpleNamespace(provenance=provenance, read=lambda table, relations: {"prompts": range(100)}[table])
+    first, second = summary.costs({"a tiny model": results}).to_dict("records")
+    about = {"model": "a tiny model", "step": "01_attribution", "relations": 2}
+    assert first == about | {"core_hours": 2, "core_seconds_per_prompt": 72}
+    assert (second["step"], second["relations"], second["core_hours"]) == ("06_edit_facts", 1, 0.1)
+    assert pd.isna(second["core_seconds_per_prompt"])
+
+
+def test_the_first_layer_s_share_is_of_integrated_gradients(one):
+    assert summary.in_first_layer(summary.layers(one)) == pytest.approx(200 / 3)
+
+
+def test_the_published_prompts_are_of_both_models():
+    measured, made = load_measured("decoder_prompts")
+    assert made["dataset"] == "pararel" and made["facts"] >= 10
+    assert set(measured["model"]) == {"starter", "smollm2-135m"} and measured.groupby("model")["neurons"].sum().min() > 500
+    assert summary.spaces(measured).index.tolist() == ["smollm2-135m"]
 
 
 @pytest.mark.slow

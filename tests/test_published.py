@@ -1,19 +1,23 @@
 """Our own results as they are published: written from a run, read back, and shown by notebook 00."""
 
+import re
 import shutil
 import sys
 from dataclasses import replace
 from functools import partial
 
 import nbformat
+import numpy as np
 import pandas as pd
 import papermill
 import pytest
 import tiny_folders
 import yaml
 from snakemake.utils import update_config
+from workflow import snakemake
 
 from kn_utils import published
+from kn_utils import recheck as rechecking
 from kn_utils.attribution import Method
 from kn_utils.facts import load_dataset
 from kn_utils.neurons import Thresholds
@@ -29,6 +33,7 @@ from kn_utils.steps.modify_activation import modify_activations
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
 TEMPLATES = [*tiny_folders.TEMPLATES["P36"], "[X] is home to [Y].", "The country of [X] is [Y]", "[X] is known for [Y] ."]
 RUN = ["P36", "P101"]
+ROUNDING = 1e-6  # of a probability
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +99,23 @@ def test_publishing_again_leaves_nothing_of_before(run, tmp_path):
     earlier = tmp_path / "tiny-bert" / "tiny" / "erase_dose.parquet"
     earlier.parent.mkdir(parents=True)
     earlier.touch()
-    assert earlier not in publish(run, tmp_path) and not earlier.exists()
+    paths = publish(run, tmp_path)
+    assert not earlier.exists() and sorted(earlier.parent.iterdir()) == sorted(paths)
+
+
+def test_publishing_that_fails_leaves_what_was_there(run, tmp_path, monkeypatch):
+    paths = publish(run, tmp_path)
+    before = [path.read_bytes() for path in paths]
+    write = published.write_checked
+
+    def write_half(path, pieces, schema, metadata, **options):
+        write(path, [piece.slice(0, len(piece) // 2) for piece in pieces], schema, metadata, **options)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(published, "write_checked", write_half)
+    with pytest.raises(OSError, match="no space left"):
+        publish(run, tmp_path)
+    assert [path.read_bytes() for path in paths] == before
 
 
 def test_a_run_without_tables_says_what_to_run(run, tmp_path):
@@ -109,7 +130,8 @@ def test_the_command_publishes_and_says_how_much(run, tmp_path, monkeypatch, cap
     folder = str(run.dataset.locate("pairs").parent)
     monkeypatch.setattr(sys, "argv", ["published", run.model, folder, "--results-dir", str(run.results_dir)])
     published.main()
-    assert f"{tmp_path / 'tiny-bert' / 'tiny' / 'refinement.parquet'}: " in capsys.readouterr().out
+    refinement = tmp_path / "tiny-bert" / "tiny" / "refinement.parquet"
+    assert f"{refinement}: {refinement.stat().st_size / 1e3:,.0f} kB, 2 relations\n" in capsys.readouterr().out
     assert published_results(tmp_path)
 
 
@@ -128,14 +150,46 @@ def test_only_a_run_of_the_same_relations_and_inputs_is_the_same(run, results, t
 def test_published_facts_computed_anew_are_the_same(run, results, loaded, facts, rows):
     checked = recheck(loaded("bert"), run.dataset, results, facts)
     assert len(checked) == rows and checked["published"].sum() > 0
-    assert (checked["difference"] == 0).all() and (checked["published"] == checked["both"]).all() and agrees(checked)
+    assert (checked["difference"] == 0).all() and (checked["modified"] < ROUNDING).all()  # step 3 asks other prompts at once
+    assert (checked["published"] == checked["both"]).all() and agrees(checked)
 
 
 def test_published_facts_of_another_computation_do_not_agree(run, results, loaded):
     checked = recheck(loaded("bert"), run.dataset, results, 100)
-    assert not agrees(checked.assign(difference=0.01))
+    assert not agrees(checked.assign(difference=0.01)) and not agrees(checked.assign(modified=0.01))
     assert not agrees(checked.assign(both=checked["both"] // 2))
     assert not agrees(checked.assign(now=checked["now"] * 2))
+
+
+def test_each_method_must_agree():
+    found = {"method": ["attribution", "activation"], "difference": 0.0, "modified": 0.0, "published": [50, 950]}
+    assert agrees(pd.DataFrame(found | {"now": [50, 950], "both": [49, 950]}))
+    assert not agrees(pd.DataFrame(found | {"now": [50, 950], "both": [40, 950]}))
+
+
+def test_a_change_of_other_neurons_or_prompts_is_seen(run, results, loaded, monkeypatch):
+    modified = rechecking.modified_answers
+    monkeypatch.setattr(rechecking, "modified_answers", lambda lm, data, facts, _, seed: modified(lm, data, facts, {}, seed))
+    checked = recheck(loaded("bert"), run.dataset, results, 100)
+    assert (checked["difference"] == 0).all() and ((checked["modified"] > ROUNDING) == (checked["published"] > 0)).all()
+    monkeypatch.setattr(rechecking, "modified_answers", lambda *given: modified(*given).iloc[1:])
+    assert np.isinf(recheck(loaded("bert"), run.dataset, results, 100).query("method == 'attribution'")["modified"]).all()
+
+
+@pytest.mark.parametrize("fewest, relations", [({"P36"}, {"P36"}), (set(), {"P36", "P101"})])
+def test_facts_are_of_relations_that_can_have_neurons(run, results, loaded, monkeypatch, fewest, relations):
+    monkeypatch.setattr(rechecking, "with_enough_prompts", lambda _, among: [name for name in among if name in fewest])
+    assert set(recheck(loaded("bert"), run.dataset, results, 100)["relation"]) == relations
+
+
+def test_the_command_says_how_much_of_each_method_agrees(run, results, folder_of, monkeypatch, capsys):
+    monkeypatch.setattr(rechecking, "PublishedResults", partial(PublishedResults, folder=results.folder))
+    folder = str(run.dataset.locate("pairs").parent)
+    monkeypatch.setattr(sys, "argv", ["recheck", str(folder_of("bert")), folder, "--facts", "3", "--device", "cpu"])
+    assert rechecking.main() == 0
+    *_, first, second = capsys.readouterr().out.splitlines()
+    assert re.match(r"attribution: (\d+) of \1 published neurons are found again, and 0 others; probabilities differ by 0", first)
+    assert second.startswith("activation: ")
 
 
 def test_other_weights_or_facts_are_not_compared(run, results, loaded, tiny_dataset):
@@ -163,6 +217,21 @@ def test_what_is_published_was_run_as_its_run_list_says(results):
             assert list(made) == (results.relations if relations == "all" else relations.split(","))
             asked = {"n_facts": config["n_facts"] if drawn else None, "seed": config["seed"]} | settings.get("parameters", {})
             assert all(one["inputs"].items() >= asked.items() for one in made.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, run", [
+    ("starter_starter", "starter starter --results-dir results --seed 42"),
+    ("starter_pararel", "starter pararel --results-dir results --n-facts 200 --seed 42"),
+    ("smollm2-135m_pararel", "smollm2-135m pararel --results-dir results --n-facts 60 --seed 42"),
+])  # fmt: skip
+def test_one_command_runs_what_is_published_and_publishes_it(name, run, tmp_path):
+    runs = published.RESULTS.parent / f"runs/{name}.yml"
+    assert f"\n#   snakemake published --configfile data/published/runs/{name}.yml\n" in runs.read_text()
+    planned = snakemake(tmp_path, "published", "--dry-run", "--printshellcmds", "--cores", 1, "--configfile", runs)
+    assert f"{sys.executable} -m kn_utils.published {run}\n" in planned
+    steps = {notebook[3:] for notebook in MADE_BY}
+    assert steps | {"published"} == set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
 
 
 @pytest.mark.slow

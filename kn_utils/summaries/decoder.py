@@ -1,17 +1,22 @@
 """What notebook 10 shows: our published results of a masked model and of a decoder, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
 from kn_utils.claims.judge import Judged, judge_all
+from kn_utils.claims.tables import condition_table
 from kn_utils.neurons import RELATION_SHARE
+from kn_utils.paths import MADE_BY
 from kn_utils.published import PublishedResults
 from kn_utils.summaries.knowledge_neurons import layer_shares, load_facts
 
+LATER_SECTIONS = ("4.4", "5.1", "5.2")  # of the paper: web sentences, edits of facts, erasure of relations
 REACHES = ("half of the relation's facts or more", "a tenth of them or more", "fewer")
+_COUNTS = ["objects", "with_space", "without_space", "both_ways", "prompts_both_ways"]
+_WAYS = ["in_token", "in_prompt"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,11 @@ def layers(one: ModelResults) -> pd.DataFrame:
     return layer_shares(one.read("knowledge_neurons"), one.n_layers)
 
 
+def in_first_layer(shares: pd.DataFrame) -> float:
+    """Return which share (%) of the neurons of integrated gradients lies in the first layer; `shares` as of `layers`."""
+    return float(shares.query("method == 'attribution' and layer == 1")["share"].sum())
+
+
 def rounds(one: ModelResults) -> pd.DataFrame:
     """Return, by relation, how tuning p ended: neurons per fact `before` and `after`, `rounds` and p (`prompt_share`) of the last one."""
     table = one.read("refinement").query("method == 'attribution'").groupby("relation")
@@ -121,3 +131,77 @@ def agreement(errors: pd.DataFrame) -> pd.DataFrame:
     table = rules["error"].agg(prompts="size", median="median", largest="max")
     table[["median", "largest"]] *= 100
     return table.assign(**{"kept by both": 100 * sums["both"] / either})
+
+
+def of_models(measured: pd.DataFrame, dataset: str, models: Iterable[ModelResults]) -> pd.DataFrame:
+    """Return those rows of `measured`, all of one data set, that are of these models' results and their relations."""
+    own = {(one.results.model, relation) for one in models if one.results.dataset == dataset for relation in one.relations}
+    return measured[[place in own for place in zip(measured["model"], measured["relation"], strict=True)]].reset_index(drop=True)
+
+
+def signs(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return, by model, how many facts, prompts and knowledge neurons were looked at, and how many of the neurons were negative.
+
+    `measured` has a row per model and relation. *Negative* is the share (%) of all neurons, *least* and *most* that of a relation.
+    """
+    models = measured.groupby("model", sort=False)
+    table = models[["facts", "prompts", "neurons", "negative"]].sum()
+    share = 100 * measured["negative"] / measured["neurons"].where(measured["neurons"] > 0)
+    by_model = share.groupby(measured["model"], sort=False)
+    return table.assign(negative=100 * table["negative"] / table["neurons"], least=by_model.min(), most=by_model.max())
+
+
+def spaces(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return, by decoder, what a leading space changes: the share (%) of objects that are one token, and an object's mean probability (%).
+
+    `measured` has a row per model and relation; those of masked models have no objects. Objects are counted once in each relation.
+    Probabilities are means over the prompts that can be asked both ways, `in token` with the space as part of the object's token and
+    `in prompt` with it at the end of the prompt.
+    """
+    rows = measured.reindex(columns=["model", *_COUNTS, *_WAYS]).dropna(subset=["objects"]).fillna(0)  # no such prompts, no mean
+    sums = rows[_WAYS].mul(rows["prompts_both_ways"], axis="index")
+    total = rows[["model", *_COUNTS]].join(sums).groupby("model", sort=False).sum()
+    shares = 100 * total[_COUNTS[1:4]].div(total["objects"], axis="index")
+    means = 100 * total[_WAYS].div(total["prompts_both_ways"], axis="index")
+    return pd.concat([total["objects"], shares, total["prompts_both_ways"], means], axis="columns")
+
+
+def later_steps(judged: Sequence[Judged]) -> pd.DataFrame:
+    """Return the conditions of the claims about web sentences, edits and erasure, as `condition_table` does, with the paper's section.
+
+    A claim of theirs that cannot be tested has one row, with the reason in place of the contrast; one that the paper gives no number for
+    has none.
+    """
+    own = [one for one in judged if one.claim.section in LATER_SECTIONS and one.claim.conditions]
+    rows = [_conditions(one).assign(claim=f"{one.claim.section}: {one.claim.says}") for one in own]
+    return pd.concat(rows, ignore_index=True).fillna("")
+
+
+def _conditions(one: Judged) -> pd.DataFrame:
+    return condition_table([one]) if one.conditions else pd.DataFrame([{"claim": "", "contrast": one.why}])
+
+
+def costs(models: Mapping[str, PublishedResults]) -> pd.DataFrame:
+    """Return what the published tables of each model took, by step; `models` are named as the column model names them.
+
+    Columns model, step, relations, core_hours (the runs' seconds times their threads) and core_seconds_per_prompt, which is only of
+    step 1. Steps without published tables are left out.
+    """
+    rows = []
+    for name, results in models.items():
+        for step, tables in MADE_BY.items():
+            if runs := _runs(results, tables):
+                seconds = sum(run["seconds"] * run["threads"] for run in runs.values())
+                prompts = len(results.read("prompts", list(runs))) if "prompts" in tables else None
+                rows.append((name, step, len(runs), seconds / 3600, seconds / prompts if prompts else None))
+    return pd.DataFrame(rows, columns=["model", "step", "relations", "core_hours", "core_seconds_per_prompt"])
+
+
+def _runs(results: PublishedResults, tables: Sequence[str]) -> dict[str, dict]:
+    """The provenance of a step's runs, by relation; its tables were made together, so that one that is published tells of all."""
+    for table in tables:
+        try:
+            return results.provenance(table)
+        except FileNotFoundError:
+            continue
+    return {}
