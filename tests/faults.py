@@ -184,7 +184,7 @@ def plan_kills(count: int, alone: Workflow, draw: random.Random) -> dict[str, li
     for number, step in zip(range(count), [*plan] * count, strict=False):
         earliest = alone.first_table[step] if number // len(plan) % 2 == 0 else 0
         plan[step].append(Kill(draw.choice(VICTIMS), draw.uniform(earliest, alone.done[step])))
-    return plan
+    return {step: sorted(kills, key=lambda kill: kill.after) for step, kills in plan.items()}  # a later one may not be reached
 
 
 def differences(found: Workflow, expected: Workflow) -> list[str]:
