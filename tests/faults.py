@@ -109,18 +109,21 @@ class Workflow:
         self._look()
 
     def _follow(self, process: subprocess.Popen, plan: dict[str, list[Kill]]) -> str:
-        """Watch Snakemake until it ends, and kill once if that is due; return what has been killed, or ""."""
-        victim = ""
+        """Watch Snakemake until it ends, and kill when that is due, once in a step; return what has been killed last, or "".
+
+        Snakemake goes on to another step only if the kill came too late for the one it struck.
+        """
+        victim = struck = ""
         while process.poll() is None:
             time.sleep(LOOK_EVERY)
             self._look()
             with suppress(psutil.NoSuchProcess):
-                if not victim and (runner := runner_of(process)):
+                if runner := runner_of(process):
                     step, used = Path(runner.cmdline()[2]).stem, _processor_seconds(runner)
                     self._clock(step, used)
-                    if (kills := plan.get(step)) and used > kills[0].after:
+                    if step != struck and (kills := plan.get(step)) and used > kills[0].after:
                         self.strike(process, runner, kills[0].victim)
-                        victim = kills.pop(0).victim
+                        struck, victim = step, kills.pop(0).victim
                         self.struck.append((step, victim))
         return victim
 
