@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 
 import decoder_prompts
 import estimate
 import numpy as np
 import pandas as pd
 import pytest
+import signed_sentences
+import tiny_folders
 import torch
 from products import gflop, minimal_computation
 from tiny_models import tiny_model
@@ -22,6 +24,7 @@ from kn_utils.forward import activations, probabilities
 from kn_utils.paths import ROOT
 from kn_utils.prompts import Batch, Prompt, askable, encode
 from kn_utils.published import RESULTS
+from kn_utils.sentences import KINDS, Slot, SlotPrompt, encode_slots, find_slots, read_corpus
 from kn_utils.summaries.measured import load_measured
 
 
@@ -63,6 +66,33 @@ def test_quick_run_of_signs_and_spaces(tmp_path):
     assert (made["dataset"], made["facts"], set(rows["model"])) == ("starter", 1, {"starter"}) and made["torch"]
     assert (rows["facts"] == 1).all() and (rows["prompts"] >= 3).all() and "objects" not in rows
     assert (rows["negative"] <= rows["neurons"]).all() and rows["neurons"].sum() > 0
+
+
+@pytest.mark.slow
+def test_quick_run_of_signed_sentences(tmp_path):
+    output = tmp_path / "signed_sentences.json"
+    command = [sys.executable, "benchmarks/signed_sentences.py", "--quick", "--output", str(output)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    rows, made = load_measured("signed_sentences", tmp_path)
+    assert (made["dataset"], made["facts"], set(rows["model"])) == ("starter", 1, {"starter"})
+    assert set(rows["kind"]) == set(KINDS) and rows["sentences"].min() > 0
+    assert rows.groupby("relation")["fact"].nunique().max() == 1 and not rows[["activation", "aligned"]].isna().any(axis=None)
+
+
+def test_sentences_are_compared_as_they_are_and_with_signs(loaded, tmp_path):
+    lm = loaded("llama")
+    dataset = load_dataset(tiny_folders.write_sentences(tiny_folders.write_data(tmp_path / "tiny")))
+    corpus, fact, signs = read_corpus(dataset), dataset.facts["P36"][0], torch.tensor([1.0, -1.0])
+    slots = [slot for slot in find_slots(corpus, fact, 42, lm.masked) if isinstance(slot, Slot)]
+    expected = defaultdict(list)
+    for prompt in encode_slots(lm, slots):
+        if isinstance(prompt, SlotPrompt):
+            values = activations(lm, torch.tensor([prompt.ids]), torch.tensor([prompt.position]))[0, [0, 1], [3, 7]]
+            expected[prompt.slot.kind].append([values.mean(), (values * signs).mean()])
+    table = signed_sentences.by_kind(lm, corpus, fact, torch.tensor([[0, 1], [3, 7]]), signs, seed=42).set_index("kind")
+    assert table["sentences"].to_dict() == {kind: len(rows) for kind, rows in expected.items()} != {}
+    for kind, rows in expected.items():
+        assert table.loc[kind, ["activation", "aligned"]].tolist() == pytest.approx(np.mean(rows, axis=0).tolist(), abs=2e-5)
 
 
 def test_signs_are_those_of_the_mean_activation_over_a_fact_s_prompts(loaded, tiny_dataset):

@@ -174,6 +174,19 @@ def test_only_these_models_and_relations_count():
     assert none.empty and summary.signs(none).empty and summary.spaces(none).empty
 
 
+def test_sentences_are_compared_with_and_without_signs():
+    rows = [
+        {"model": "tiny", "relation": "P1", "fact": fact, "kind": kind, "activation": value + fact, "aligned": -value}
+        for fact in range(3)
+        for kind, value in {"head_and_tail": -1.0, "head_only": 1.0, "random": 0.5}.items()
+    ]
+    table = summary.sentence_contrasts(pd.DataFrame(rows), seed=0)
+    assert table["kind"].tolist() == ["head_only", "random"] and table["facts"].tolist() == [3, 3]
+    assert table["activation"].tolist() == ["−2.00 [−2.00, −2.00]", "−1.50 [−1.50, −1.50]"]
+    assert table["aligned"].tolist() == ["2.00 [2.00, 2.00]", "1.50 [1.50, 1.50]"]
+    assert summary.sentence_contrasts(pd.DataFrame(rows[:0], columns=rows[0]), seed=0).empty
+
+
 def test_later_steps_have_their_conditions_or_the_reason_why_not():
     held = Condition("a minus b", 2, 1, 3, 7, above=0)
     judged = [
@@ -214,6 +227,12 @@ def test_the_published_prompts_are_of_both_models():
     assert made["dataset"] == "pararel" and made["facts"] >= 10
     assert set(measured["model"]) == {"starter", "smollm2-135m"} and measured.groupby("model")["neurons"].sum().min() > 500
     assert summary.spaces(measured).index.tolist() == ["smollm2-135m"]
+
+
+def test_the_published_sentences_are_of_both_models():
+    measured, made = load_measured("signed_sentences")
+    assert made["dataset"] == "pararel" and made["facts"] >= 10
+    assert summary.sentence_contrasts(measured, seed=0).groupby("model", sort=False)["facts"].max().gt(150).all()
 
 
 @pytest.mark.slow

@@ -7,16 +7,19 @@ from functools import cached_property
 import pandas as pd
 
 from kn_utils.claims.judge import Judged, judge_all
+from kn_utils.claims.rule import number
 from kn_utils.claims.tables import condition_table
 from kn_utils.neurons import RELATION_SHARE
 from kn_utils.paths import MADE_BY
 from kn_utils.published import PublishedResults
+from kn_utils.summaries.distant_prompts import differences, fact_means
 from kn_utils.summaries.knowledge_neurons import layer_shares, load_facts
 
 LATER_SECTIONS = ("4.4", "5.1", "5.2")  # of the paper: web sentences, edits of facts, erasure of relations
 REACHES = ("half of the relation's facts or more", "a tenth of them or more", "fewer")
 _COUNTS = ["objects", "with_space", "without_space", "both_ways", "prompts_both_ways"]
 _WAYS = ["in_token", "in_prompt"]
+_SIGNS = ["activation", "aligned"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,24 @@ def spaces(measured: pd.DataFrame) -> pd.DataFrame:
     shares = 100 * total[_COUNTS[1:4]].div(total["objects"], axis="index")
     means = 100 * total[_WAYS].div(total["prompts_both_ways"], axis="index")
     return pd.concat([total["objects"], shares, total["prompts_both_ways"], means], axis="columns")
+
+
+def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return by how much head-and-tail sentences activate a fact's neurons more than others: the mean over facts, with its 95 % interval.
+
+    `measured` has a row per model, relation, fact and kind of sentence, with the mean `activation`, and the same `aligned` with the signs
+    of the neurons in the fact's own prompts. A row per model and kind; columns activation and aligned, as text, and facts.
+    """
+    rows = []
+    for model, own in measured.groupby("model", sort=False):
+        ways = [differences(fact_means(own.assign(method="attribution", activation=own[way])), seed) for way in _SIGNS]
+        for plain, aligned in zip(*(way.itertuples() for way in ways), strict=True):
+            rows.append((model, plain.kind, *map(_shown, (plain, aligned)), plain.facts))
+    return pd.DataFrame(rows, columns=["model", "kind", *_SIGNS, "facts"])
+
+
+def _shown(row: tuple) -> str:
+    return f"{number(row.difference)} [{number(row.low)}, {number(row.high)}]"
 
 
 def later_steps(judged: Sequence[Judged]) -> pd.DataFrame:
