@@ -10,7 +10,7 @@ alone: whether objects are one token with and without their leading space, and h
 import argparse
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from kn_utils.claims.side_by_side import with_enough_prompts
 from kn_utils.facts import Dataset, Fact, load_dataset
-from kn_utils.forward import activations, probabilities, prompts_at_once
+from kn_utils.forward import activations_of, probabilities, prompts_at_once
 from kn_utils.models import LanguageModel, load_model
-from kn_utils.prompts import Batch, Prompt, askable, group_by_length, stack
+from kn_utils.prompts import Prompt, askable, group_by_length, stack
 from kn_utils.published import PublishedResults
 
 MODELS = ("starter", "smollm2-135m")
@@ -38,19 +38,11 @@ def sampled(dataset: Dataset, asked: pd.DataFrame, relation: str, facts: int, se
     return [dataset.facts[relation][index] for index in sorted(chosen)]
 
 
-def passes(lm: LanguageModel, prompts: Sequence[Prompt]) -> Iterator[tuple[list[Prompt], Batch]]:
-    """Yield prompts of equal length together, as they are and as a batch."""
-    for indexes in group_by_length(prompts, prompts_at_once):
-        own = [prompts[index] for index in indexes]
-        yield own, stack(own, lm.device)
-
-
 def mean_activations(lm: LanguageModel, prompts: Sequence[Prompt]) -> dict[int, Tensor]:
     """Return the mean activations [layers, neurons] over each fact's prompts, by the fact's index; the prompts are of one relation."""
     found: dict[int, list[Tensor]] = {}
-    for own, batch in passes(lm, prompts):
-        for prompt, activation in zip(own, activations(lm, batch.ids, batch.position).cpu(), strict=True):
-            found.setdefault(prompt.fact.index, []).append(activation)
+    for index, activation in activations_of(lm, prompts):
+        found.setdefault(prompts[index].fact.index, []).append(activation)
     return {fact: torch.stack(each).mean(0) for fact, each in found.items()}
 
 
@@ -92,9 +84,10 @@ def behind_space(lm: LanguageModel, prompt: Prompt) -> Prompt | None:
 def mean_probability(lm: LanguageModel, prompts: Sequence[Prompt]) -> float | None:
     """Return the mean probability of the prompts' targets; None without prompts."""
     found = []
-    for own, batch in passes(lm, prompts):
+    for group in group_by_length(prompts, prompts_at_once):
+        batch = stack([prompts[index] for index in group], lm.device)
         every = probabilities(lm, batch.ids, batch.position)
-        found += every[torch.arange(len(own)), batch.target].tolist()
+        found += every[torch.arange(len(batch)), batch.target].tolist()
     return sum(found) / len(found) if found else None
 
 
@@ -124,9 +117,13 @@ def _tokens(lm: LanguageModel, text: str) -> list[int]:
     return lm.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def main() -> None:
-    """Measure, print the rows and write the file that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def run(
+    doc: str,
+    measure: Callable[[LanguageModel, Dataset, PublishedResults, int, int], list[dict]],
+    shown: Callable[[pd.DataFrame], pd.DataFrame],
+) -> None:
+    """Measure the models that the command line asks for, print what is `shown` of the rows and write them; `doc` describes the script."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--dataset", default="pararel")
     parser.add_argument("--facts", type=int, default=12, help="of each relation")
@@ -142,11 +139,11 @@ def main() -> None:
     dataset, rows = load_dataset(chosen.dataset), []
     for name in chosen.models:
         lm = load_model(name)
-        rows += measured(lm, dataset, PublishedResults(lm.name, dataset.name), chosen.facts, chosen.seed)
-    print(pd.DataFrame(rows).to_string(index=False))
+        rows += measure(lm, dataset, PublishedResults(lm.name, dataset.name), chosen.facts, chosen.seed)
+    print(shown(pd.DataFrame(rows)).to_string())
     if chosen.output:
         chosen.output.write_text(json.dumps({"machine": made, "rows": rows}) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measured, lambda rows: rows.set_index("model"))

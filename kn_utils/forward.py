@@ -1,12 +1,13 @@
 """Forward passes of prompts of equal length: what the model answers at the prediction position, and its neurons' activations there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from kn_utils.models import LanguageModel
+from kn_utils.prompts import group_by_length
 
 TOKENS_AT_ONCE = 2048
 
@@ -42,6 +43,17 @@ def activations(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
     with each_layer(lm, len(ids), keep):
         lm.model.base_model(ids, **_no_cache(lm))
     return torch.stack(found, dim=1)
+
+
+def activations_of(lm: LanguageModel, prompts: Sequence) -> Iterator[tuple[int, Tensor]]:
+    """Yield the number of each prompt (whatever has `ids` and `position`) and its neurons' activations there, [layers, neurons].
+
+    Prompts of equal length are read together, the shortest first.
+    """
+    for group in group_by_length(prompts, prompts_at_once):
+        ids = torch.tensor([prompts[index].ids for index in group], device=lm.device)
+        position = torch.tensor([prompts[index].position for index in group], device=lm.device)
+        yield from zip(group, activations(lm, ids, position).cpu(), strict=True)
 
 
 @contextmanager

@@ -57,12 +57,16 @@ def test_quick_run_of_the_scaling(tmp_path):
     assert (rows["seconds"] > 0).all() and (rows["peak_memory_mb"] >= rows["loaded_mb"]).all() and (rows["loaded_mb"] > 50).all()
 
 
+def run_quickly(name, folder):
+    """Run a benchmark in its quick way and read what it has written."""
+    command = [sys.executable, f"benchmarks/{name}.py", "--quick", "--output", str(folder / f"{name}.json")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    return load_measured(name, folder)
+
+
 @pytest.mark.slow
 def test_quick_run_of_signs_and_spaces(tmp_path):
-    output = tmp_path / "decoder_prompts.json"
-    command = [sys.executable, "benchmarks/decoder_prompts.py", "--quick", "--output", str(output)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-    rows, made = load_measured("decoder_prompts", tmp_path)
+    rows, made = run_quickly("decoder_prompts", tmp_path)
     assert (made["dataset"], made["facts"], set(rows["model"])) == ("starter", 1, {"starter"}) and made["torch"]
     assert (rows["facts"] == 1).all() and (rows["prompts"] >= 3).all() and "objects" not in rows
     assert (rows["negative"] <= rows["neurons"]).all() and rows["neurons"].sum() > 0
@@ -70,10 +74,7 @@ def test_quick_run_of_signs_and_spaces(tmp_path):
 
 @pytest.mark.slow
 def test_quick_run_of_signed_sentences(tmp_path):
-    output = tmp_path / "signed_sentences.json"
-    command = [sys.executable, "benchmarks/signed_sentences.py", "--quick", "--output", str(output)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
-    rows, made = load_measured("signed_sentences", tmp_path)
+    rows, made = run_quickly("signed_sentences", tmp_path)
     assert (made["dataset"], made["facts"], set(rows["model"])) == ("starter", 1, {"starter"})
     assert set(rows["kind"]) == set(KINDS) and rows["sentences"].min() > 0
     assert rows.groupby("relation")["fact"].nunique().max() == 1 and not rows[["activation", "aligned"]].isna().any(axis=None)

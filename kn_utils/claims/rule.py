@@ -48,7 +48,7 @@ class Condition:
     @property
     def measured(self) -> str:
         """The estimate and its interval, as text."""
-        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+        return with_interval(self.value, self.low, self.high)
 
     @property
     def required(self) -> str:
@@ -96,6 +96,11 @@ def number(value: float) -> str:
     """Return a number as text: with two decimals below 10, one from there on, and as a power of ten from a million on."""
     text = f"{value:.1e}" if abs(value) >= 1e6 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
     return text.replace("-", "−")  # after a hyphen a browser may break the line
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """Return an estimate with its interval as text."""
+    return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def intervals(

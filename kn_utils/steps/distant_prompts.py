@@ -8,9 +8,8 @@ import pandas as pd
 import torch
 
 from kn_utils.facts import Fact
-from kn_utils.forward import activations, prompts_at_once
+from kn_utils.forward import activations_of
 from kn_utils.models import LanguageModel
-from kn_utils.prompts import group_by_length
 from kn_utils.results import compute_in_parts
 from kn_utils.runs import Run
 from kn_utils.sentences import Corpus, NoSlot, Slot, SlotPrompt, digest, encode_slots, find_slots
@@ -73,13 +72,10 @@ def _tables(
 
 def _rows(lm: LanguageModel, prompts: Sequence[SlotPrompt], neurons: dict[int, dict[str, torch.Tensor]]) -> list[tuple]:
     rows: list[list[tuple]] = [[] for _ in prompts]
-    for group in group_by_length(prompts, prompts_at_once):
-        ids = torch.tensor([prompts[index].ids for index in group], device=lm.device)
-        position = torch.tensor([prompts[index].position for index in group], device=lm.device)
-        for index, values in zip(group, activations(lm, ids, position).cpu(), strict=True):
-            slot = prompts[index].slot
-            own = neurons[slot.fact.index]
-            rows[index] = [_row(slot, method, values[tuple(own[method])]) for method in METHODS if method in own]
+    for index, values in activations_of(lm, prompts):
+        slot = prompts[index].slot
+        own = neurons[slot.fact.index]
+        rows[index] = [_row(slot, method, values[tuple(own[method])]) for method in METHODS if method in own]
     return [row for of_prompt in rows for row in of_prompt]
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from kn_utils.claims.judge import Judged, judge_all
-from kn_utils.claims.rule import number
+from kn_utils.claims.rule import with_interval
 from kn_utils.claims.tables import condition_table
 from kn_utils.neurons import RELATION_SHARE
 from kn_utils.paths import MADE_BY
@@ -179,12 +179,9 @@ def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
     for model, own in measured.groupby("model", sort=False):
         ways = [differences(fact_means(own.assign(method="attribution", activation=own[way])), seed) for way in _SIGNS]
         for plain, aligned in zip(*(way.itertuples() for way in ways), strict=True):
-            rows.append((model, plain.kind, *map(_shown, (plain, aligned)), plain.facts))
+            shown = [with_interval(one.difference, one.low, one.high) for one in (plain, aligned)]
+            rows.append((model, plain.kind, *shown, plain.facts))
     return pd.DataFrame(rows, columns=["model", "kind", *_SIGNS, "facts"])
-
-
-def _shown(row: tuple) -> str:
-    return f"{number(row.difference)} [{number(row.low)}, {number(row.high)}]"
 
 
 def later_steps(judged: Sequence[Judged]) -> pd.DataFrame:
