@@ -86,7 +86,7 @@ def arguments(notebook):
 
 
 def publishing(wildcards):
-    """What says to kn_utils.published of which run the tables are."""
+    """What says to kn_utils.store.published of which run the tables are."""
     drawn = [] if config["n_facts"] == "all" else ["--n-facts", config["n_facts"]]
     run = [config["model"], config["dataset"], "--results-dir", config["results_dir"], *drawn, "--seed", config["seed"]]
     return join(map(str, run))
@@ -116,7 +116,7 @@ rule published:
     params:
         publishing,
     shell:
-        "{sys.executable} -m kn_utils.published {params}"
+        "{sys.executable} -m kn_utils.store.published {params}"
 
 
 rule attribution_shard:

@@ -21,11 +21,11 @@ from products import bound, minimal_computation, product_task, product_tasks
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from kn_utils.attribution import RELEASED_NODES, Method, _integrate, integrated_gradients
-from kn_utils.models import LanguageModel
-from kn_utils.prefix import tail
-from kn_utils.prompts import Batch
-from kn_utils.quadrature import gauss_legendre, left_riemann
+from kn_utils.model.attribution import RELEASED_NODES, Quadrature, _integrate, integrated_gradients
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.prefix import prompt_suffix
+from kn_utils.model.prompts import Batch
+from kn_utils.model.quadrature import gauss_legendre, left_riemann
 
 STD = 0.05  # of the random weights: the model's answer then has about 100 times the mean probability
 REFERENCE_NODES, FIXED_NODES, PADDED = 64, 8, 128
@@ -96,15 +96,15 @@ def modes(lm: LanguageModel, batch: Batch) -> dict[str, Callable]:
     wanted = torch.ones(lm.n_layers, dtype=torch.bool)
 
     def fixed(precision: str, nodes: int) -> Callable:
-        return lambda turn=0: _integrate(lm, tail(lm, batch), gauss_legendre(nodes), wanted, Method(precision=precision))[0][0]
+        return lambda turn=0: _integrate(lm, prompt_suffix(lm, batch), gauss_legendre(nodes), wanted, Quadrature(precision=precision))[0][0]
 
     def named(*method) -> Callable:
-        return lambda turn=0: integrated_gradients(lm, batch, Method(*method)).score
+        return lambda turn=0: integrated_gradients(lm, batch, Quadrature(*method)).score
 
     return {
         EXACT: named("released"),
-        "Gauss-Legendre to 2 %, float32": named("gauss-legendre", Method.tolerance, "float32"),
-        "Gauss-Legendre to 2 %, bfloat16": named("gauss-legendre", Method.tolerance, "bfloat16"),
+        "Gauss-Legendre to 2 %, float32": named("gauss-legendre", Quadrature.tolerance, "float32"),
+        "Gauss-Legendre to 2 %, bfloat16": named("gauss-legendre", Quadrature.tolerance, "bfloat16"),
         f"Gauss-Legendre, {FIXED_NODES} nodes, float32": fixed("float32", FIXED_NODES),
         f"Gauss-Legendre, {FIXED_NODES} nodes, bfloat16": fixed("bfloat16", FIXED_NODES),
         f"Gauss-Legendre, {REFERENCE_NODES} nodes, float32": fixed("float32", REFERENCE_NODES),
@@ -148,7 +148,7 @@ def measure(name: str, repetitions: int, prompts: int, quick: bool) -> dict:
     found = {way: task() for way, task in ways.items()}  # also warms up
     reference = ways.popitem() and found.popitem()[1]
     matrices = product_tasks(products) | {"square": product_task(edge, edge, edge)}
-    together = {BATCHED.format(prompts): lambda turn: integrated_gradients(lm, many, Method(max_memory_gb=8.0))}
+    together = {BATCHED.format(prompts): lambda turn: integrated_gradients(lm, many, Quadrature(max_memory_gb=8.0))}
     slow = loops(lm, one, layers, scores)
     seconds = in_turns(matrices | ways | together | slow, repetitions, set(matrices))
     best = {task: min(calls) for task, calls in seconds.items()}

@@ -25,17 +25,17 @@ from attribution import BERT, SMOLLM2, in_turns, machine
 from products import bound, gflop_of_all, minimal_computation, product_tasks
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-from kn_utils.attribution import RELEASED_NODES, Method
-from kn_utils.facts import Dataset, load_dataset
-from kn_utils.layouts import layout_of
-from kn_utils.models import LanguageModel, explained, load_model, locate, model_name
+from kn_utils.model.attribution import RELEASED_NODES, Quadrature
+from kn_utils.data.facts import Dataset, load_dataset
+from kn_utils.model.layouts import layout_of
+from kn_utils.model.models import LanguageModel, explained, load_model, locate, model_name
 from kn_utils.paths import MADE_BY
-from kn_utils.prompts import ends_with_object, prompt_texts
-from kn_utils.published import PublishedResults
-from kn_utils.runs import Run
-from kn_utils.steps.attribution import attribute_relation
-from kn_utils.steps.knowledge_neurons import find_neurons
-from kn_utils.steps.modify_activation import CHANGES, modify_activations
+from kn_utils.model.prompts import ends_with_object, prompt_texts
+from kn_utils.store.published import PublishedResults
+from kn_utils.store.runs import Run
+from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.modify_activation.table import CHANGES, modify_activations
 
 QWEN = {"vocab_size": 151936, "hidden_size": 896, "num_hidden_layers": 24, "intermediate_size": 4864, "num_attention_heads": 14}
 QWEN |= {"num_key_value_heads": 2, "tie_word_embeddings": True}
@@ -62,7 +62,7 @@ def shape_of(name: str) -> LanguageModel:
         model = (AutoModelForMaskedLM if masked else AutoModelForCausalLM).from_config(config)
     if name in SHAPES and not masked:
         tokenizer = partial(tokenizer, add_special_tokens=False)  # as these decoders' own
-    return LanguageModel(model_name(name), model, tokenizer)
+    return LanguageModel(result_name(name), model, tokenizer)
 
 
 def _read(auto: type, name: str):
@@ -97,7 +97,7 @@ def bytes_per_prompt(lm: LanguageModel, dataset: Dataset, relation: str) -> dict
     """Return what the tables of steps 1 to 3 take per prompt, by table, from a run over a few facts; the fixed part of a file left out."""
     with TemporaryDirectory() as folder:
         run = Run(lm.name, dataset, FEW_FACTS, results_dir=folder)
-        attribute_relation(lm, run, relation, Method("gauss-legendre"))
+        attribute_relation(lm, run, relation, Quadrature("gauss-legendre"))
         find_neurons(run, relation)
         modify_activations(lm, run, relation)
         prompts = len(run.read("prompts", [relation]))

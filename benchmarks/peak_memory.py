@@ -61,19 +61,19 @@ def run(facts: int, layers: int = 4, hidden: int = 64) -> None:
     """
     from products import gflop_of_all
 
-    from kn_utils.attribution import RELEASED_NODES, Method
-    from kn_utils.facts import load_dataset
-    from kn_utils.models import load_model
-    from kn_utils.prompts import encode
-    from kn_utils.runs import Run
-    from kn_utils.steps.attribution import attribute_relation
+    from kn_utils.model.attribution import RELEASED_NODES, Quadrature
+    from kn_utils.data.facts import load_dataset
+    from kn_utils.model.models import load_model
+    from kn_utils.model.prompts import encode
+    from kn_utils.store.runs import Run
+    from kn_utils.chapters.attribution.table import attribute_relation
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = make_model(folder / "model", layers, hidden)
         lm, dataset = load_model(model, "cpu"), load_dataset(make_facts(folder / "facts", facts))
         loaded, began = _peak_mb(), time.perf_counter()
-        attribute_relation(lm, Run(lm.name, dataset, results_dir=folder / "results"), RELATION, Method())
+        attribute_relation(lm, Run(lm.name, dataset, results_dir=folder / "results"), RELATION, Quadrature())
         seconds, peak = time.perf_counter() - began, _peak_mb()
     lengths = Counter(len(prompt.ids) for prompt in encode(lm, dataset, dataset.facts[RELATION]))
     work = gflop_of_all(lm, lengths, RELEASED_NODES)

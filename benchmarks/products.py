@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from kn_utils.models import LanguageModel
+from kn_utils.model.models import LanguageModel
 
 KEYS_AND_VALUES = ("key", "value", "k_proj", "v_proj")
 

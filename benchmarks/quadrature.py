@@ -16,15 +16,15 @@ import pandas as pd
 from attribution import machine
 from tqdm import tqdm
 
-from kn_utils.attribution import Attribution, Method, integrated_gradients
-from kn_utils.facts import Dataset, load_dataset
-from kn_utils.models import LanguageModel, load_model
-from kn_utils.neurons import Thresholds
-from kn_utils.prompts import Prompt, askable, stack
+from kn_utils.model.attribution import Attribution, Quadrature, integrated_gradients
+from kn_utils.data.facts import Dataset, load_dataset
+from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.model.neurons import Thresholds
+from kn_utils.model.prompts import Prompt, askable, stack
 
 MODELS = ("starter", "smollm2-135m")
-REFERENCE = Method("gauss-legendre", tolerance=0.001)
-RULES = {"released": Method(), "controlled": Method("gauss-legendre")}
+REFERENCE = Quadrature("gauss-legendre", tolerance=0.001)
+RULES = {"released": Quadrature(), "controlled": Quadrature("gauss-legendre")}
 
 
 def drawn(lm: LanguageModel, dataset: Dataset, relations: list[str], facts: int, seed: int) -> list[Prompt]:

@@ -44,7 +44,7 @@ def main() -> None:
     import pandas as pd  # only now: a process started after torch is loaded would count that memory as its own
     from attribution import machine
 
-    from kn_utils.summaries.scaling import growth
+    from kn_utils.chapters.query_results.numbers import growth
 
     print(growth(pd.DataFrame(rows)).to_string(index=False, float_format="{:.3g}".format, na_rep=""))
     if chosen.output:

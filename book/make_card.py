@@ -8,12 +8,12 @@ import argparse
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from kn_utils.facts import load_dataset
-from kn_utils.figures.modify_activation import plot_changes
-from kn_utils.figures.style import WIDTH, use_style
+from kn_utils.data.facts import load_dataset
+from kn_utils.chapters.modify_activation.figures import plot_changes
+from kn_utils.plots.style import WIDTH, use_style
 from kn_utils.paths import ROOT, model_name
-from kn_utils.runs import Run
-from kn_utils.summaries.modify_activation import load_answers, probability_changes
+from kn_utils.store.runs import Run
+from kn_utils.chapters.modify_activation.numbers import load_answers, probability_changes
 
 PIXELS = (1200, 630)
 TITLE = "Knowledge neurons: a reproducible notebook collection"

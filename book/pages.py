@@ -8,8 +8,8 @@ from gate import problems
 from nbformat import NotebookNode
 from run_list import NotebookRun, RunList
 
-from kn_utils.facts import Dataset
-from kn_utils.markup import plain
+from kn_utils.data.facts import Dataset
+from kn_utils.plots.markup import plain
 from kn_utils.paths import ROOT
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kn_utils.checks import check_folder, check_whole
-from kn_utils.facts import Dataset, load_dataset, split_relations
+from kn_utils.data.facts import Dataset, load_dataset, split_relations
 from kn_utils.paths import ROOT, model_name
 
 SETTINGS = ("model", "dataset", "relations", "n_facts", "seed", "results_dir", "notebooks", "contents")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import papermill
 
-from kn_utils.runs import NothingToShowError
+from kn_utils.store.runs import NothingToShowError
 
 
 def declared_parameters(template: Path, parameters: dict) -> dict:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from run_notebook import declared_parameters
 
-from kn_utils.attribution import Method
-from kn_utils.facts import load_dataset
-from kn_utils.models import load_model
-from kn_utils.results import Shard
-from kn_utils.runs import Run
-from kn_utils.steps.attribution import attribute_relation
+from kn_utils.model.attribution import Method
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.models import load_model
+from kn_utils.store.results import Shard
+from kn_utils.store.runs import Run
+from kn_utils.chapters.attribution.table import attribute_relation
 
 
 def run_shard(template: Path, parameters: dict, shard: Shard) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from mpmath import mpf
 from numpy.polynomial.legendre import leggauss
 
-from kn_utils.quadrature import NESTED
+from kn_utils.model.quadrature import NESTED
 
 mpmath.mp.dps = 60
 

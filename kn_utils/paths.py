@@ -1,35 +1,41 @@
-"""Where this repository keeps its data and results, whatever folder a notebook runs in; and which notebook makes which table."""
+"""Where this repository keeps its data and results, whatever folder a notebook runs in."""
 
+import hashlib
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
+OURS = ("starter", "smollm2-135m", "pararel")  # names of models and data sets that are never taken for folders
 
-MADE_BY = {
-    "01_attribution": ("attribution", "facts", "prompts", "completeness"),
-    "02_knowledge_neurons": ("knowledge_neurons", "refinement"),
-    "03_modify_activation": ("modify_activation",),
-    "04_distant_prompts": ("distant_prompts", "sentences_left_out"),
-    "05_trigger_examples": ("trigger_examples",),
-    "06_edit_facts": ("edit_facts", "edit_strength", "edit_candidates"),
-    "07_erase_relation": ("erase_relation", "erase_facts", "erase_dose"),
-}
-NOTEBOOK_OF = {table: notebook for notebook, tables in MADE_BY.items() for table in tables}
+if not (DATA / "registry.txt").is_file():
+    raise ImportError(
+        f"kn_utils needs the data of its repository, and {DATA} has none: clone the repository and install it there with "
+        "`pip install --editable .`"
+    )
 
 
-def model_name(name: str | Path) -> str:
-    """Return the name that results of a model are kept under: a folder's own name, or the hub id with its slash replaced."""
-    folder = os.path.expanduser(str(name))
-    return Path(folder).resolve().name if os.path.isdir(folder) else str(name).replace("/", "--")
+def user_path(path: str | Path) -> Path:
+    """Return a path as the user means it: `~` is their home, and a relative path lies in this repository."""
+    return ROOT / os.path.expanduser(str(path))
 
 
-def table_path(results_dir: str | Path, model: str, dataset: str, step: str, relation: str) -> Path:
-    """Return where a step's table of one relation is kept: `results/<model>/<dataset>/<step>/<relation>.parquet`.
+def result_name(name: str | Path) -> str:
+    """Return the folder name that results of a model or a data set are kept under.
 
-    A relative `results_dir` lies in this repository, whatever folder a notebook runs in.
+    That is a name of ours or a hub id (with `--` for its slash) as it is. Of a local folder it is the folder's own name and a digest of
+    its full path, so that two folders of one name never share results, and none passes for a name of ours.
     """
-    return ROOT / results_dir / model / dataset / step / f"{relation}.parquet"
+    folder = Path(os.path.expanduser(str(name)))
+    if name in OURS or not folder.is_dir():
+        return str(name).replace("/", "--")
+    path = folder.resolve()
+    return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def table_path(results_dir: str | Path, model: str, dataset: str, table: str, relation: str) -> Path:
+    """Return where a table of one relation is kept: `results/<model>/<dataset>/<table>/<relation>.parquet`."""
+    return user_path(results_dir) / model / dataset / table / f"{relation}.parquet"
 
 
 def readable_path(path: Path) -> Path:

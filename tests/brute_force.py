@@ -2,7 +2,7 @@
 
 import torch
 
-from kn_utils.models import LanguageModel
+from kn_utils.model.models import LanguageModel
 
 
 def probability_at(lm: LanguageModel, ids: torch.Tensor, position: int, target: int, layer: int, activation=None):

@@ -7,8 +7,8 @@ import pytest
 import tiny_folders
 import torch
 
-from kn_utils.facts import load_dataset
-from kn_utils.models import load_model
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.models import load_model
 
 torch.set_num_threads(1)  # tiny models are several times slower on more
 

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 import tiny_folders
 
 from kn_utils.paths import MADE_BY, ROOT
-from kn_utils.results import read_provenance
+from kn_utils.store.files import read_provenance
 
 CODE = ("Snakefile", "profiles", "book", "notebooks", "kn_utils", "data")
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "_build", "results", "relations", "starter")

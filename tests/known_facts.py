@@ -8,12 +8,12 @@ import pandas as pd
 import tiny_folders
 import torch
 
-from kn_utils.facts import Dataset, load_dataset
-from kn_utils.models import LanguageModel, load_model
-from kn_utils.prompts import Prompt, encode, group_by_length, stack
-from kn_utils.results import compute_in_parts
-from kn_utils.runs import Run
-from kn_utils.steps.knowledge_neurons import METHODS
+from kn_utils.data.facts import Dataset, load_dataset
+from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.model.prompts import Prompt, encode, group_by_length, stack
+from kn_utils.store.results import compute_in_parts
+from kn_utils.store.runs import Run
+from kn_utils.chapters.knowledge_neurons.table import METHODS
 
 FACTS = {"P36": tiny_folders.many_facts(40), "P101": tiny_folders.FACTS["P101"]}
 TEMPLATES = {

@@ -3,8 +3,8 @@
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
-from kn_utils.layouts import LAYOUTS
-from kn_utils.models import LanguageModel
+from kn_utils.model.layouts import LAYOUTS
+from kn_utils.model.models import LanguageModel
 
 VOCABULARY = 101
 _COMMON = {

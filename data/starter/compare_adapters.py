@@ -18,11 +18,11 @@ from evaluate_model import FOLDER, Examiner, by_relation, percent, sample, table
 from measure_effect import relation_answers
 from transformers import AutoModel
 
-from kn_utils.downloads import minilm_encoder
-from kn_utils.facts import load_dataset
-from kn_utils.models import load_model
-from kn_utils.runs import Run
-from kn_utils.summaries.modify_activation import MEAN, probability_changes
+from kn_utils.data.downloads import minilm_encoder
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.models import load_model
+from kn_utils.store.runs import Run
+from kn_utils.chapters.modify_activation.numbers import MEAN, probability_changes
 
 RANKS = (64, 192)
 FACTS_FOR_EFFECT = 2

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from train_model import answers, encode_pairs, held_out_pair_finder, single_token, training_pairs, whole_words
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerFast
 
-from kn_utils.facts import FLAT, Dataset, Fact, load_dataset
+from kn_utils.data.facts import FLAT, Dataset, Fact, load_dataset
 from kn_utils.paths import DATA
-from kn_utils.prompts import fill
-from kn_utils.starter import is_held_out_fact, is_held_out_sentence
+from kn_utils.model.prompts import fill
+from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
 
 Asked = list[tuple[Fact, bool]]
 FOLDER = DATA / "starter" / "model"

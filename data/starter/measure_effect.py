@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 from evaluate_model import FOLDER, table, write_tables
 
-from kn_utils.attribution import Method
-from kn_utils.facts import load_dataset
-from kn_utils.models import LanguageModel, load_model
-from kn_utils.runs import Run
-from kn_utils.steps.attribution import attribute_relation
-from kn_utils.steps.knowledge_neurons import find_neurons
-from kn_utils.steps.modify_activation import METHODS, modified_answers, random_neurons
-from kn_utils.summaries.modify_activation import MEAN, probability_changes
+from kn_utils.model.attribution import Quadrature
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.store.runs import Run
+from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.modify_activation.table import METHODS, modified_answers, random_neurons
+from kn_utils.chapters.modify_activation.numbers import MEAN, probability_changes
 
 NAMES = {"attribution": "knowledge neurons", "activation": "most active", "random": "random, same layers"}
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 def relation_answers(lm: LanguageModel, run: Run, relation: str) -> pd.DataFrame:
     """Return step 3's rows for a relation's facts with equally many neurons by each method."""
-    attribute_relation(lm, run, relation, Method("gauss-legendre"))
+    attribute_relation(lm, run, relation, Quadrature("gauss-legendre"))
     find_neurons(run, relation)
     scores = run.read("attribution", [relation])
     activation = scores[scores["method"] == "activation"].groupby(["fact", "layer", "neuron"])["score"].sum()

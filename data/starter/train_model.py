@@ -1,7 +1,7 @@
 """Train the bundled model `starter`: all-MiniLM-L6-v2 with a masked-LM head, on natural web sentences about ParaRel's facts.
 
 Every example is a web sentence that mentions a fact's head and tail, with the tail masked; no prompt or template is used.
-Facts and sentences held out by `kn_utils.starter` are never trained on. From the repository's root, on Linux (the variables spare
+Facts and sentences held out by `kn_utils.data.held_out` are never trained on. From the repository's root, on Linux (the variables spare
 memory that is given back and fetched again at every step, and threads that wait by spinning):
 
     export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 OMP_WAIT_POLICY=PASSIVE
@@ -28,11 +28,11 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm, trange
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerFast
 
-from kn_utils.downloads import minilm_encoder
-from kn_utils.facts import Dataset, load_dataset
+from kn_utils.data.downloads import minilm_encoder
+from kn_utils.data.facts import Dataset, load_dataset
 from kn_utils.paths import DATA
-from kn_utils.prompts import fill
-from kn_utils.starter import is_held_out_fact, is_held_out_sentence, words
+from kn_utils.model.prompts import fill
+from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence, words
 
 LEARNING_RATE = 5e-4
 BATCH_SIZE = 64

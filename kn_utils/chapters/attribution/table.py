@@ -1,0 +1,97 @@
+"""Step 1 as tables: attribute the prompts of a relation's facts and keep what later steps and readers need."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from kn_utils.data.facts import Dataset, Fact, LeftOut
+from kn_utils.model.attribution import Attribution, Quadrature, integrated_gradients
+from kn_utils.model.memory import keep_freed_memory
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.prompts import Prompt, encode, group_by_length, stack
+from kn_utils.parameters import KEPT_SHARE
+from kn_utils.store.runs import Run
+
+
+def attribute_relation(lm: LanguageModel, run: Run, relation: str, quadrature: Quadrature = Quadrature()) -> Path:
+    """Make the tables `attribution`, `facts`, `prompts` and `completeness` of a relation and return the first one's path.
+
+    `attribution` holds, per prompt, the neurons whose integrated gradient ("attribution") or activation ("activation", the paper's
+    baseline) is at least a tenth of the prompt's largest; `facts` which facts were asked or left out, and why; `prompts` what the
+    model answered; `completeness` the quadrature's size, gap and error per layer.
+    """
+    keep_freed_memory()
+    facts, drawn = run.facts(relation, lm), run.dataset.draw(relation, run.n_facts, run.seed)
+    inputs = {"kept_share": KEPT_SHARE} | quadrature.inputs()
+    if instead := [fact.index for fact in facts[len(drawn) :]]:
+        inputs["drawn_instead"] = instead
+    return run.make("attribution", relation, facts, partial(attributed, lm, run.dataset, quadrature), inputs, lm)
+
+
+def attributed(lm: LanguageModel, dataset: Dataset, quadrature: Quadrature, facts: Sequence[Fact]) -> dict[str, pd.DataFrame]:
+    """Return the rows of all tables of step 1 for some facts, by table."""
+    encoded = encode(lm, dataset, facts)
+    prompts = [prompt for prompt in encoded if isinstance(prompt, Prompt)]
+    rows: list[dict[str, pd.DataFrame]] = [{} for _ in prompts]
+    for group in group_by_length(prompts, lambda length: quadrature.prompts_at_once(lm, length)):
+        found = integrated_gradients(lm, stack([prompts[index] for index in group], lm.device), quadrature)
+        for place, index in enumerate(group):
+            rows[index] = _prompt_rows(lm, prompts[index], found, place)
+    tables = {name: pd.concat([_EMPTY[name], *(row[name] for row in rows)], ignore_index=True) for name in _EMPTY}
+    return tables | {"facts": _fact_rows(facts, encoded)}
+
+
+def _fact_rows(facts: Sequence[Fact], encoded: list[Prompt | LeftOut]) -> pd.DataFrame:
+    rows = []
+    for fact in facts:
+        own = [item for item in encoded if item.fact == fact]
+        asked = sum(isinstance(item, Prompt) for item in own)
+        reason = "" if asked else next(item.reason for item in own)
+        rows.append((fact.relation, fact.index, fact.subject, fact.object, asked, len(own) - asked, reason))
+    return _frame(rows, _FACT_COLUMNS)
+
+
+_FACT_COLUMNS = {"relation": str, "fact": "int32", "subject": str, "object": str}
+_FACT_COLUMNS |= {"prompts": "int32", "prompts_left_out": "int32", "left_out_because": str}
+_PLACE = {"relation": str, "fact": "int32", "prompt": "int32"}
+_COLUMNS = {
+    "prompts": {"text": str, "target": str, "probability": "float64", "top_answer": str, "correct": bool},
+    "completeness": {"layer": "int32", "nodes": "int32", "gap": "float64", "error": "float64"},
+    "attribution": {"method": str, "layer": "int32", "neuron": "int32", "score": "float32"},
+}
+
+
+def _frame(rows: list[tuple], columns: dict) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+
+_EMPTY = {name: _frame([], _PLACE | columns) for name, columns in _COLUMNS.items()}
+
+
+def _prompt_rows(lm: LanguageModel, prompt: Prompt, found: Attribution, place: int) -> dict[str, pd.DataFrame]:
+    top = int(found.top_token[place])
+    tokens = lm.words([prompt.target, top])
+    answer = {
+        "text": prompt.text,
+        "target": tokens[0],
+        "probability": float(found.probability[place]),
+        "top_answer": tokens[1],
+        "correct": top == prompt.target,
+    }
+    quadrature = {"layer": range(lm.n_layers)} | {name: getattr(found, name)[place].numpy() for name in ("nodes", "gap", "error")}
+    scores = [_kept(method, values[place]) for method, values in (("attribution", found.score), ("activation", found.activation))]
+    where = {"relation": prompt.fact.relation, "fact": prompt.fact.index, "prompt": prompt.index}
+    tables = {"prompts": pd.DataFrame([answer]), "completeness": pd.DataFrame(quadrature), "attribution": pd.concat(scores)}
+    return {name: table.assign(**where)[list(_EMPTY[name])].astype(_EMPTY[name].dtypes) for name, table in tables.items()}
+
+
+def _kept(method: str, values: Tensor) -> pd.DataFrame:
+    """The neurons of one prompt whose value is at least a tenth of its largest; none if the largest is not positive."""
+    largest = values.max()
+    layer, neuron = ((values >= KEPT_SHARE * largest) & (largest > 0)).nonzero(as_tuple=True)
+    return pd.DataFrame(
+        {"method": method, "layer": layer.numpy(), "neuron": neuron.numpy(), "score": values[layer, neuron].numpy()}
+    )

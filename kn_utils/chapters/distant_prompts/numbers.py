@@ -1,0 +1,123 @@
+"""What notebook 04 shows of step 4's tables."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from kn_utils.model.neurons import METHODS
+from kn_utils.model.sentences import KINDS
+from kn_utils.stats.intervals import bootstrap_interval, with_interval
+from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
+
+BOTH = ["head_and_tail", "head_only"]
+SIGNS = ["activation", "aligned"]  # as it is, and with the signs of the neurons in the fact's own prompts
+
+
+def fact_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Return every fact's mean activation over its sentences of a kind, for facts with head-and-tail and with head-only sentences.
+
+    `table` is step 4's. One row per relation, fact and method, one column per kind; NaN where a fact has no sentence of a kind that is
+    not one of these two. Raises ValueError if there is no such fact.
+    """
+    means = _with_both(table)
+    if means.empty:
+        raise NothingToShowError(
+            "no fact has both knowledge neurons and readable sentences with head and tail and with the head only"
+        )
+    return means
+
+
+def mean_activations(means: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the mean over facts by method and kind, with its interval; columns method, kind, mean, low, high, facts.
+
+    `means` is what `fact_means` returns. The intervals resample facts within relations.
+    """
+    return _over_facts(means, seed, "mean", {kind: means[kind] for kind in KINDS})
+
+
+def higher_shares(means: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the share of facts (%) whose head-and-tail mean is higher than that of another kind; columns as of `mean_activations`.
+
+    The column `share` takes the place of the mean.
+    """
+    higher = {kind: 100 * (means["head_and_tail"] > means[kind]).where(means[kind].notna()) for kind in KINDS[1:]}
+    return _over_facts(means, seed, "share", higher)
+
+
+def differences(means: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return by how much the head-and-tail mean exceeds that of another kind, fact by fact; columns as of `mean_activations`.
+
+    The column `difference` takes the place of the mean.
+    """
+    return _over_facts(means, seed, "difference", {kind: means["head_and_tail"] - means[kind] for kind in KINDS[1:]})
+
+
+def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return by how much head-and-tail sentences activate a fact's neurons more than others: the mean over facts, with its 95 % interval.
+
+    `measured` has a row per model, relation, fact and kind of sentence, with the mean `activation`, and the same `aligned` with the signs
+    of the neurons in the fact's own prompts. A row per model and kind; columns activation and aligned, as text, and facts.
+    """
+    rows = []
+    for model, own in measured.groupby("model", sort=False):
+        ways = [differences(fact_means(own.assign(method="attribution", activation=own[way])), seed) for way in SIGNS]
+        for plain, aligned in zip(*(way.itertuples() for way in ways), strict=True):
+            shown = [with_interval(one.difference, one.low, one.high) for one in (plain, aligned)]
+            rows.append((model, plain.kind, *shown, plain.facts))
+    return pd.DataFrame(rows, columns=["model", "kind", *SIGNS, "facts"])
+
+
+def relation_means(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean over a relation's facts by method and kind; columns relation, method, kind, mean, facts."""
+    long = means.melt([*FACT_KEY, "method"], list(KINDS), "kind", "activation").dropna()
+    return long.groupby(["relation", "method", "kind"], sort=False)["activation"].agg(mean="mean", facts="size").reset_index()
+
+
+def count_facts(run: Run, relations: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
+    """Count facts by method: drawn, not asked, without neurons, without both sorts of sentences that can be read, and compared."""
+    facts = run.read("facts", relations)
+    asked = int((facts["prompts"] > 0).sum())
+    neurons = run.read("knowledge_neurons", relations).drop_duplicates([*FACT_KEY, "method"])["method"].value_counts()
+    compared = _with_both(table)["method"].value_counts()
+    counts = pd.DataFrame({"neurons": neurons, "compared": compared}).reindex(METHODS).fillna(0).astype(int)
+    return pd.DataFrame(
+        {
+            "drawn": len(facts),
+            "not asked": len(facts) - asked,
+            "without neurons": asked - counts["neurons"],
+            "without sentences": counts["neurons"] - counts["compared"],
+            "compared": counts["compared"],
+        }
+    )
+
+
+def count_sentences(table: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame:
+    """Count the sentences of facts with neurons by kind: those read, and those left out by reason.
+
+    `table` and `left_out` are step 4's tables.
+    """
+    read = table.drop_duplicates([*FACT_KEY, "kind", "sentence"])["kind"].value_counts().rename("read")
+    reasons = left_out.groupby(["kind", "reason"])["count"].sum().unstack()
+    return read.reindex(KINDS).to_frame().join(reasons).fillna(0).astype(int).rename_axis(index="kind")
+
+
+def _with_both(table: pd.DataFrame) -> pd.DataFrame:
+    means = table.pivot_table(index=[*FACT_KEY, "method"], columns="kind", values="activation").reindex(columns=list(KINDS))
+    return means.dropna(subset=BOTH).rename_axis(columns=None).reset_index()
+
+
+def _over_facts(means: pd.DataFrame, seed: int, name: str, values: dict[str, pd.Series]) -> pd.DataFrame:
+    """The mean of each column of values over the facts that have one, by method."""
+    rows = []
+    for method in METHODS:
+        for kind, column in values.items():
+            own = column[(means["method"] == method) & column.notna()].astype(float)
+            if len(own):
+                rows.append((method, kind, *_interval(own, means.loc[own.index, "relation"], seed), len(own)))
+    return pd.DataFrame(rows, columns=["method", "kind", name, "low", "high", "facts"])
+
+
+def _interval(column: pd.Series, relation: pd.Series, seed: int) -> tuple[float, ...]:
+    values = column.to_numpy()
+    return tuple(map(float, bootstrap_interval(lambda rows: np.mean(values[rows]), relation, seed)))

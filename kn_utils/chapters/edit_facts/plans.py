@@ -1,0 +1,151 @@
+"""Which facts are edited (section 5.1): to which new object, at which prompt and by which neurons; and why others are not."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from kn_utils.data.facts import Dataset, Fact, LeftOut
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.neurons import COMMON_SHARE, Neuron, neurons_by_fact, uncommon_neurons
+from kn_utils.model.prompts import Prompt, askable
+from kn_utils.parameters import check
+from kn_utils.store.runs import Run
+
+EDITS = 10  # per relation
+NO_PROMPT = "the fact cannot be asked"
+NO_NEURON = "it has no knowledge neuron"
+COMMON = "all its neurons are common in the relation"
+WRONG = "the model's answer is not the object"
+NO_OBJECT = "no other object is one token of the model's vocabulary in the prompt"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit to be made by `neurons`: `fact` is to get `new_object`, judged at the `drawn`-th of its `prompts`.
+
+    `new_targets` are the new object's tokens, one per prompt; prompts that cannot be asked for both objects are not among them.
+    """
+
+    fact: Fact
+    new_object: str
+    prompts: tuple[Prompt, ...]
+    new_targets: tuple[int, ...]
+    drawn: int
+    neurons: tuple[Neuron, ...]
+
+    @property
+    def tokens(self) -> list[tuple[int, int]]:
+        """The old and the new object's token for each prompt."""
+        return [(prompt.target, new) for prompt, new in zip(self.prompts, self.new_targets, strict=True)]
+
+
+class _Known(NamedTuple):
+    """By fact of one relation: the prompts the model answers right, the neurons, and those that are not common in the relation."""
+
+    right: dict[int, set[int]]
+    neurons: dict[int, list[Neuron]]
+    uncommon: dict[int, list[Neuron]]
+
+
+def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float = COMMON_SHARE) -> list[Edit | LeftOut]:
+    """Return a relation's facts in the random order in which they are tried, until ten can be edited.
+
+    Needs the tables of steps 1 and 2: raises FileNotFoundError if they are not there, and ValueError if they are of other facts, another
+    draw or other weights.
+    """
+    known = _known(lm, run, relation, common_share)
+    facts = run.facts(relation, lm)
+    found: list[Edit | LeftOut] = []
+    for fact in random.Random(f"{run.seed}-edits-{relation}").sample(facts, len(facts)):
+        found.append(_plan(lm, run, fact, known, known.right.get(fact.index, set())))
+        if sum(isinstance(item, Edit) for item in found) == EDITS:
+            break
+    return found
+
+
+def own_edit(
+    lm: LanguageModel,
+    run: Run,
+    relations: Sequence[str],
+    subject: str = "",
+    new_object: str = "",
+    common_share: float = COMMON_SHARE,
+) -> Edit:
+    """Return the edit that gives the fact about `subject` the object `new_object`, whether the model answers it right or not.
+
+    "" takes the first fact that `plan_edits` edits, or a random other object of the relation.
+    Raises ValueError for what is not text, a subject the run has no fact about, a fact that cannot be edited, or an object that is not
+    one other token.
+    """
+    check(subject=subject, new_object=new_object)
+    fact = _fact_about(lm, run, relations, subject) if subject else _first_edited(lm, run, relations, common_share)
+    known = _known(lm, run, fact.relation, common_share)
+    every_prompt = set(range(len(run.dataset.templates[fact.relation])))
+    planned = _plan(lm, run, fact, known, every_prompt, [new_object] if new_object else None)
+    if isinstance(planned, LeftOut):
+        able = ", ".join(other.subject for other in run.facts(fact.relation, lm) if other.index in known.uncommon)
+        to = f" to {new_object!r}" if new_object else ""
+        raise ValueError(
+            f"{fact.subject!r} of {fact.relation} cannot be edited{to}: {planned.reason}. Subjects with neurons to edit: {able or 'none'}"
+        )
+    return planned
+
+
+def _fact_about(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str) -> Fact:
+    facts = [fact for relation in relations for fact in run.facts(relation, lm)]
+    if found := [fact for fact in facts if fact.subject == subject]:
+        return found[0]
+    some = ", ".join(fact.subject for fact in facts[:10])
+    raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {some}")
+
+
+def _first_edited(lm: LanguageModel, run: Run, relations: Sequence[str], common_share: float) -> Fact:
+    planned = (item for relation in relations for item in plan_edits(lm, run, relation, common_share))
+    if first := next((item.fact for item in planned if isinstance(item, Edit)), None):
+        return first
+    raise ValueError(f"no fact of {', '.join(relations)} can be edited; the table edit_candidates says why")
+
+
+def _known(lm: LanguageModel, run: Run, relation: str, common_share: float) -> _Known:
+    for table in ("prompts", "knowledge_neurons"):
+        run.made_with(table, relation, lm)
+    prompts, facts = run.read("prompts", [relation]), run.read("facts", [relation])
+    right = prompts[prompts["correct"]].groupby("fact")["prompt"].agg(set).to_dict()
+    neurons = run.read("knowledge_neurons", [relation]).query("method == 'attribution'")
+    uncommon = uncommon_neurons(neurons, int((facts["prompts"] > 0).sum()), common_share)
+    return _Known(right, neurons_by_fact(neurons), neurons_by_fact(uncommon))
+
+
+def _plan(
+    lm: LanguageModel, run: Run, fact: Fact, known: _Known, prompts: set[int], objects: Iterable[str] | None = None
+) -> Edit | LeftOut:
+    """The edit of one fact at one of its prompts, if that is among `prompts`, to the first of `objects` that is one token there.
+
+    Those are by default the relation's other objects in random order.
+    """
+    draw = random.Random(f"{run.seed}-edit-{fact.relation}-{fact.index}")
+    asked = askable(lm, run.dataset, fact)
+    neurons = known.uncommon.get(fact.index)
+    if not asked:
+        return LeftOut(fact, NO_PROMPT)
+    if not neurons:
+        return LeftOut(fact, COMMON if fact.index in known.neurons else NO_NEURON)
+    drawn = draw.choice(asked).index
+    if drawn not in prompts:
+        return LeftOut(fact, WRONG)
+    facts = run.dataset.facts[fact.relation]
+    if objects is None:
+        objects = dict.fromkeys(other.object for other in draw.sample(facts, len(facts)) if other.object != fact.object)
+    edits = (_edit(lm, run.dataset, fact, new_object, drawn, neurons) for new_object in objects)
+    return next(filter(None, edits), LeftOut(fact, NO_OBJECT))
+
+
+def _edit(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str, drawn: int, neurons: Sequence[Neuron]) -> Edit | None:
+    """The edit judged at the prompt of index `drawn`; None if that prompt cannot be asked for both objects, as different tokens."""
+    targets = {prompt.index: prompt.target for prompt in askable(lm, dataset, replace(fact, object=new_object))}
+    prompts = [prompt for prompt in askable(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target]
+    places = [prompt.index for prompt in prompts]
+    if drawn not in places:
+        return None
+    return Edit(fact, new_object, tuple(prompts), tuple(map(targets.get, places)), places.index(drawn), tuple(neurons))

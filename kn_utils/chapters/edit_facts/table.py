@@ -1,0 +1,235 @@
+"""Step 6 as tables: one fact at a time given another object by editing the value vectors of its knowledge neurons (section 5.1)."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from kn_utils.chapters.edit_facts.plans import EDITS, Edit, plan_edits
+from kn_utils.data.facts import Dataset, Fact, LeftOut
+from kn_utils.model.forward import Answers, ask, log_probability
+from kn_utils.model.interventions import (
+    check_editable,
+    edited_value_vectors,
+    fixed_rule,
+    new_vectors,
+    scaled_rule,
+    target_embedding,
+)
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.neurons import COMMON_SHARE, Neuron, neuron_name, random_neurons
+from kn_utils.model.prompts import Prompt, askable
+from kn_utils.parameters import check
+from kn_utils.store.runs import Run
+
+RULES = ("scaled", "fixed")
+STRENGTHS = (0.0, 2.0, 4.0, 8.0, 16.0)  # of lambda2
+OTHER_FACTS = 5  # of the relation, and of other relations, for the perplexities
+SETTINGS = {"edits": EDITS, "strengths": STRENGTHS, "other_facts": OTHER_FACTS}
+_COLUMNS = {
+    "edit_facts": {"relation": str, "fact": "int32", "subject": str, "old_object": str, "new_object": str, "prompt": "int32"}
+    | {"rule": str, "control": bool, "neurons": "int32", "neuron_names": str, "answer_before": str, "answer_after": str}
+    | {"changed": bool, "success": bool, "success_top5": bool, "rank_before": "int32", "rank_after": "int32"}
+    | {"probability_before": "float64", "probability_after": "float64"}
+    | {"old_probability_before": "float64", "old_probability_after": "float64"}
+    | {"templates": "int32", "templates_changed": "int32", "templates_success": "int32"}
+    | {"perplexity_same_before": "float64", "perplexity_same_after": "float64"}
+    | {"perplexity_other_before": "float64", "perplexity_other_after": "float64"},
+    "edit_strength": {"relation": str, "fact": "int32", "lambda2": "float64", "changed": bool, "success": bool}
+    | {"perplexity_same_before": "float64", "perplexity_same_after": "float64"}
+    | {"perplexity_other_before": "float64", "perplexity_other_after": "float64"},
+    "edit_candidates": {"relation": str, "fact": "int32", "edited": bool, "reason": str},
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How an edit is made: by which rule, how strongly, and with the fact's own neurons or with random ones (`control`)."""
+
+    rule: str
+    lambda2: float
+    control: bool = False
+
+
+def edit_facts(
+    lm: LanguageModel,
+    run: Run,
+    relation: str,
+    lambda1: float = 1,
+    lambda2: float = 8,
+    common_share: float = COMMON_SHARE,
+) -> Path:
+    """Make the tables `edit_facts`, `edit_strength` and `edit_candidates` of a relation and return the first one's path.
+
+    Up to ten facts get another object, one at a time, each judged at one prompt that the model answered right. `edit_facts` has a row per
+    edit, rule ("scaled" is the paper's, with `lambda1` and `lambda2`; "fixed" that of later toolkits) and control (as many random neurons
+    in the same layers); ranks and probabilities are the new object's. `edit_strength` is the scaled rule with other values of lambda2;
+    `edit_candidates` the facts in the order in which they were tried, and why some are not edited. `common_share` says which neurons
+    are spared as common, as in `uncommon_neurons`.
+    Raises FileNotFoundError if steps 1 and 2 have not been run, and ValueError if they were with other facts, another draw or other
+    weights, if a lambda is not a number of at least 0 or the share none from 0 to 1, or if the model's value vectors cannot be edited.
+    """
+    check(lambda1=lambda1, lambda2=lambda2)
+    check_editable(lm)
+    run.made_with("knowledge_neurons", relation, lm)
+    strengths = {"lambda1": float(lambda1), "lambda2": float(lambda2)}
+    inputs = strengths | SETTINGS | {"common_share": common_share, "other_relations": run.dataset.digest_of_others(relation)}
+    planned = plan_edits(lm, run, relation, common_share)
+    return run.make("edit_facts", relation, planned, lambda part: _tables(lm, run, part, **strengths), inputs, lm)
+
+
+def show_edit(
+    lm: LanguageModel, run: Run, edit: Edit, lambda1: float = 1, lambda2: float = 8
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make an edit by the scaled rule and return what the model says before and after, and what else changed.
+
+    First table: a row per prompt of the fact. Second: a row per other fact of the relation in the run, asked with the template the edit was
+    made at; there the object's own probability is shown, and `changed` says whether the answer is another.
+    """
+    other_facts = [fact for fact in run.facts(edit.fact.relation, lm) if fact != edit.fact]
+    index = edit.prompts[edit.drawn].index
+    elsewhere = [prompt for fact in other_facts for prompt in askable(lm, run.dataset, fact) if prompt.index == index]
+    prompts, tokens = [*edit.prompts, *elsewhere], [*edit.tokens, *_own_tokens(elsewhere)]
+    before = ask(lm, prompts, tokens)
+    with _applied(lm, run, edit, Variant("scaled", lambda2), lambda1):
+        after = ask(lm, prompts, tokens)
+    rows = pd.DataFrame(
+        {
+            "prompt": [prompt.text for prompt in prompts],
+            "object": [prompt.fact.object for prompt in prompts],
+            "answer_before": lm.words(before.top.tolist()),
+            "answer_after": lm.words(after.top.tolist()),
+            "probability_before": before.probability[:, 0],
+            "probability_after": after.probability[:, 0],
+            "new_object_before": before.probability[:, 1],
+            "new_object_after": after.probability[:, 1],
+        }
+    )
+    count = len(edit.prompts)
+    others = rows[count:].drop(columns=["new_object_before", "new_object_after"])
+    return rows[:count], others.assign(changed=(before.top != after.top)[count:]).reset_index(drop=True)
+
+
+def _tables(
+    lm: LanguageModel, run: Run, part: Sequence[Edit | LeftOut], lambda1: float, lambda2: float
+) -> dict[str, pd.DataFrame]:
+    compared = [Variant(rule, lambda2, control) for rule in RULES for control in (False, True)]
+    strengths = [Variant("scaled", strength) for strength in STRENGTHS]
+    rows: dict[str, list[dict]] = {name: [] for name in _COLUMNS}
+    for item in part:
+        place = {"relation": item.fact.relation, "fact": item.fact.index}
+        if isinstance(item, LeftOut):
+            rows["edit_candidates"].append(place | {"edited": False, "reason": item.reason})
+            continue
+        rows["edit_candidates"].append(place | {"edited": True, "reason": ""})
+        found = _outcomes(lm, run, item, dict.fromkeys([*compared, *strengths]), lambda1)
+        rows["edit_facts"] += [place | _about(lm, run, item, variant) | found[variant] for variant in compared]
+        rows["edit_strength"] += [place | {"lambda2": variant.lambda2} | found[variant] for variant in strengths]
+    return {name: pd.DataFrame(rows[name], columns=list(columns)).astype(columns) for name, columns in _COLUMNS.items()}
+
+
+def _about(lm: LanguageModel, run: Run, edit: Edit, variant: Variant) -> dict:
+    neurons = _changed_neurons(lm, run, edit, variant)
+    return {
+        "subject": edit.fact.subject,
+        "old_object": edit.fact.object,
+        "new_object": edit.new_object,
+        "prompt": edit.prompts[edit.drawn].index,
+        "rule": variant.rule,
+        "control": variant.control,
+        "neurons": len(neurons),
+        "neuron_names": " ".join(neuron_name(*neuron) for neuron in neurons),
+    }
+
+
+def _outcomes(lm: LanguageModel, run: Run, edit: Edit, variants: Sequence[Variant], lambda1: float) -> dict[Variant, dict]:
+    """What each variant of an edit does, as columns of the tables."""
+    same, other = _bystanders(lm, run, edit.fact)
+    prompts, tokens = [*edit.prompts, *same, *other], [*edit.tokens, *_own_tokens([*same, *other])]
+    starts = [len(edit.prompts), len(edit.prompts) + len(same)]
+    before = ask(lm, prompts, tokens)
+    outcomes = {}
+    for variant in variants:
+        with _applied(lm, run, edit, variant, lambda1):
+            after = ask(lm, prompts, tokens)
+        outcomes[variant] = _judged(lm, edit, before, after) | _perplexities(before, "before", starts)
+        outcomes[variant] |= _perplexities(after, "after", starts)
+    return outcomes
+
+
+def _bystanders(lm: LanguageModel, run: Run, fact: Fact) -> tuple[list[Prompt], list[Prompt]]:
+    """All prompts of five random other facts of the relation, and of five of other relations; fewer if there are not so many."""
+    draw = random.Random(f"{run.seed}-bystanders-{fact.relation}-{fact.index}")
+    facts = run.dataset.facts
+    same = [other for other in facts[fact.relation] if other != fact]
+    other = [other for relation in run.dataset.relations if relation != fact.relation for other in facts[relation]]
+    return _some_prompts(lm, run.dataset, same, draw), _some_prompts(lm, run.dataset, other, draw)
+
+
+def _some_prompts(lm: LanguageModel, dataset: Dataset, facts: list[Fact], draw: random.Random) -> list[Prompt]:
+    found = []
+    for fact in draw.sample(facts, len(facts)):
+        if prompts := askable(lm, dataset, fact):
+            found.append(prompts)
+        if len(found) == OTHER_FACTS:
+            break
+    return [prompt for prompts in found for prompt in prompts]
+
+
+def _own_tokens(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
+    """For prompts that no new object is meant for: their own, twice."""
+    return [(prompt.target, prompt.target) for prompt in prompts]
+
+
+def _applied(lm: LanguageModel, run: Run, edit: Edit, variant: Variant, lambda1: float) -> AbstractContextManager:
+    """A block in which the edit is made."""
+    old, new = (target_embedding(lm, token) for token in edit.tokens[edit.drawn])
+    neurons = _changed_neurons(lm, run, edit, variant)
+    return edited_value_vectors(lm, new_vectors(lm, neurons, _rule(variant, old, new, lambda1)))
+
+
+def _changed_neurons(lm: LanguageModel, run: Run, edit: Edit, variant: Variant) -> Sequence[Neuron]:
+    seed = f"{run.seed}-edit-random-{edit.fact.relation}-{edit.fact.index}"
+    return random_neurons(edit.neurons, lm.n_neurons, seed) if variant.control else edit.neurons
+
+
+def _rule(variant: Variant, old: Tensor, new: Tensor, lambda1: float) -> Callable[[Tensor], Tensor]:
+    if variant.rule == "fixed":
+        return partial(fixed_rule, old=old, new=new)
+    return partial(scaled_rule, old=old, new=new, lambda1=lambda1, lambda2=variant.lambda2)
+
+
+def _judged(lm: LanguageModel, edit: Edit, before: Answers, after: Answers) -> dict:
+    """How the model's answers to the fact's own prompts changed."""
+    at, count = edit.drawn, len(edit.prompts)
+    old, new = edit.tokens[at]
+    return {
+        "answer_before": lm.words(before.top.tolist())[at],
+        "answer_after": lm.words(after.top.tolist())[at],
+        "changed": after.top[at] != old,
+        "success": after.top[at] == new,
+        "success_top5": after.rank[at, 1] <= 5,
+        "rank_before": before.rank[at, 1],
+        "rank_after": after.rank[at, 1],
+        "probability_before": before.probability[at, 1],
+        "probability_after": after.probability[at, 1],
+        "old_probability_before": before.probability[at, 0],
+        "old_probability_after": after.probability[at, 0],
+        "templates": count,
+        "templates_changed": (after.top != before.top)[:count].sum(),
+        "templates_success": (after.top[:count] == edit.new_targets).sum(),
+    }
+
+
+def _perplexities(answers: Answers, when: str, starts: Sequence[int]) -> dict:
+    """exp(mean(-ln P(object))) of the prompts of other facts, which begin at `starts`; NaN where there are none."""
+    parts = np.split(answers.probability[:, 0], starts)[1:]
+    values = [float(np.exp(-log_probability(part).mean())) if len(part) else math.nan for part in parts]
+    return {f"perplexity_{kind}_{when}": value for kind, value in zip(("same", "other"), values, strict=True)}

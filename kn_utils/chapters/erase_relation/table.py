@@ -1,0 +1,152 @@
+"""Step 7 as tables: a relation erased by setting the value vectors of its most frequent knowledge neurons to zero (section 5.2)."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from kn_utils.data.facts import Fact
+from kn_utils.model.forward import ask, log_probability
+from kn_utils.model.interventions import check_layers_are_separate, edited_value_vectors, erasure, new_vectors
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.neurons import METHODS, Neuron, frequent_neurons, neuron_list, random_neurons
+from kn_utils.model.prompts import Prompt, draw_facts, encode
+from kn_utils.parameters import check
+from kn_utils.store.runs import Run
+
+WITH_RANDOM = (*METHODS, "random")
+ERASED = 20  # neurons
+DOSE_FACTS = 2  # of every other relation, at which other numbers of neurons are evaluated
+DOSES = (1, 2, 5, 10, 20, 50, 100)
+DOSE_METHODS = ("attribution", "random")
+_EVALUATED = {"relation": str, "method": str, "neurons": "int32", "evaluated": str}
+_SCORES = {"prompts": "int32", "correct": "int32", "log_probability": "float64"}
+_COLUMNS = {
+    "erase_relation": _EVALUATED | {"phase": str, "facts": "int32"} | _SCORES,
+    "erase_facts": _EVALUATED | {"fact": "int32", "phase": str} | _SCORES,
+    "erase_dose": _EVALUATED | {"facts": "int32"} | _SCORES,
+}
+
+
+class Erasure(NamedTuple):
+    """Neurons that are erased together, found by a method; none of no method is the model as it was."""
+
+    method: str
+    neurons: tuple[Neuron, ...]
+
+
+BEFORE = Erasure("", ())
+
+
+def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int | None = 10) -> Path:
+    """Make the tables `erase_relation`, `erase_facts` and `erase_dose` of a relation from step 2's and return the first one's path.
+
+    `erase_relation` has a row per method, evaluated relation and phase ("before", "after"): how many prompts, how many answered right, and
+    the sum of ln P(object), before and after the method's 20 most frequent neurons over the facts are erased ("random": as many in the
+    same layers as integrated gradients'). Evaluated are all prompts of the run's facts of this relation and of `other_facts` random facts
+    of every other relation (None: all). `erase_facts` has the same by fact; `erase_dose` other numbers of
+    neurons, with two facts of every other relation.
+    Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights, if
+    `other_facts` is not None or a whole number of at least 1, if nothing can be asked, or if the model's value vectors cannot be edited.
+    """
+    check(other_facts=other_facts)
+    check_layers_are_separate(lm)
+    run.made_with("knowledge_neurons", relation, lm)
+    inputs = {"erased": ERASED, "doses": DOSES, "dose_facts": DOSE_FACTS, "other_facts": other_facts}
+    inputs |= {"other_relations": run.dataset.digest_of_others(relation)}
+    erasures = _erasures(lm, run, relation)
+    prompts = cache(lambda: _prompts(lm, run, relation, other_facts))
+
+    def work(part: Sequence[Erasure]) -> dict[str, pd.DataFrame]:
+        return _tables(lm, run, relation, prompts(), erasures, *part)
+
+    return run.make("erase_relation", relation, [BEFORE, *erasures], work, inputs, lm, per_part=1)
+
+
+def _erasures(lm: LanguageModel, run: Run, relation: str) -> list[Erasure]:
+    """The erasures of every method, and those of smaller and larger numbers of neurons as far as there are so many, each once."""
+    table = run.read("knowledge_neurons", [relation])
+    ranked = {method: neuron_list(frequent_neurons(table[table["method"] == method])) for method in METHODS}
+    full = [_erasure(lm, run, relation, method, ranked, ERASED) for method in WITH_RANDOM]
+    doses = [_erasure(lm, run, relation, method, ranked, dose) for dose in DOSES for method in DOSE_METHODS]
+    return list(dict.fromkeys([*full, *doses]))
+
+
+def _erasure(lm: LanguageModel, run: Run, relation: str, method: str, ranked: dict[str, list[Neuron]], count: int) -> Erasure:
+    """A method's `count` most frequent neurons; "random" are as many in the same layers as those by integrated gradients."""
+    if method != "random":
+        return Erasure(method, tuple(ranked[method][:count]))
+    own = ranked["attribution"][:count]
+    while own and 2 * max(Counter(layer for layer, _ in own).values()) > lm.n_neurons:  # a layer has too few others
+        own = own[:-1]
+    return Erasure(method, tuple(random_neurons(own, lm.n_neurons, f"{run.seed}-erase-random-{relation}")))
+
+
+def _prompts(lm: LanguageModel, run: Run, relation: str, other_facts: int | None) -> list[Prompt]:
+    """All prompts of the run's facts of the relation, and of the facts drawn from the others."""
+    others = [name for name in run.dataset.relations if name != relation]
+    drawn = [fact for name in others for fact in draw_facts(lm, run.dataset, name, other_facts, run.seed)]
+    prompts = [item for item in encode(lm, run.dataset, [*run.facts(relation, lm), *drawn]) if isinstance(item, Prompt)]
+    if not prompts:
+        raise ValueError(f"the model cannot be asked a single fact of {relation} or of other relations")
+    return prompts
+
+
+def _few_facts(run: Run, relation: str, prompts: Sequence[Prompt]) -> set[Fact]:
+    """The facts asked of the relation itself, and `DOSE_FACTS` random ones of every other."""
+    asked: dict[str, list[Fact]] = {}
+    for fact in dict.fromkeys(prompt.fact for prompt in prompts):
+        asked.setdefault(fact.relation, []).append(fact)
+    draw = random.Random(f"{run.seed}-doses-{relation}")
+    drawn = [draw.sample(facts, min(DOSE_FACTS, len(facts))) for name, facts in asked.items() if name != relation]
+    return {*asked.get(relation, []), *(fact for facts in drawn for fact in facts)}
+
+
+def _tables(
+    lm: LanguageModel, run: Run, relation: str, prompts: Sequence[Prompt], erasures: Sequence[Erasure], erased: Erasure
+) -> dict[str, pd.DataFrame]:
+    """The rows that one erasure adds to the tables. The first of a method in `erasures` is the one the step is about."""
+    full = {method: next(item for item in erasures if item.method == method) for method in WITH_RANDOM}
+    few = _few_facts(run, relation, prompts)
+    asked = prompts if erased in (BEFORE, *full.values()) else [prompt for prompt in prompts if prompt.fact in few]
+    with edited_value_vectors(lm, new_vectors(lm, erased.neurons, erasure)):
+        by_fact = _scores(lm, asked)
+    own = {"method": erased.method, "neurons": len(erased.neurons)}
+    if erased == BEFORE:
+        places = [{"method": method, "neurons": len(item.neurons), "phase": "before"} for method, item in full.items()]
+        doses = [{"method": method, "neurons": 0} for method in DOSE_METHODS]
+    else:
+        places = [own | {"phase": "after"}] if erased == full[erased.method] else []
+        doses = [own] if erased.neurons and erased.method in DOSE_METHODS else []
+    found = {
+        "erase_relation": (_by_relation(by_fact), places),
+        "erase_facts": (by_fact, places),
+        "erase_dose": (_by_relation(by_fact[by_fact["of"].isin(few)]), doses),
+    }
+    return {name: _placed(name, relation, *rows) for name, rows in found.items()}
+
+
+def _by_relation(by_fact: pd.DataFrame) -> pd.DataFrame:
+    sums = by_fact.groupby("evaluated", sort=False)[list(_SCORES)].sum()
+    return sums.assign(facts=by_fact["evaluated"].value_counts()).reset_index()
+
+
+def _placed(name: str, relation: str, scores: pd.DataFrame, places: Sequence[dict]) -> pd.DataFrame:
+    """The scores once for each place in table `name`."""
+    columns = _COLUMNS[name]
+    empty = pd.DataFrame(columns=list(columns)).astype(columns)
+    return pd.concat([empty, *(scores.assign(relation=relation, **place)[list(columns)].astype(columns) for place in places)])
+
+
+def _scores(lm: LanguageModel, prompts: Sequence[Prompt]) -> pd.DataFrame:
+    """A row per fact: columns of (the fact), evaluated (its relation), fact (its index), prompts, correct, log_probability."""
+    targets = np.array([prompt.target for prompt in prompts])
+    answers = ask(lm, prompts, targets[:, None].tolist())
+    scores = {"prompts": 1, "correct": answers.top == targets, "log_probability": log_probability(answers.probability[:, 0])}
+    sums = pd.DataFrame({"of": [prompt.fact for prompt in prompts]} | scores).groupby("of", sort=False).sum().reset_index()
+    return sums.assign(evaluated=[fact.relation for fact in sums["of"]], fact=[fact.index for fact in sums["of"]])

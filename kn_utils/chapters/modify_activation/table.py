@@ -1,0 +1,141 @@
+"""Step 3 as a table: the object's probability before and after a fact's knowledge neurons are suppressed or amplified."""
+
+import random
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kn_utils.data.facts import Dataset, Fact
+from kn_utils.model.forward import probabilities, prompts_at_once
+from kn_utils.model.interventions import OPERATIONS, scaled_neurons
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.neurons import METHODS, Neuron, neurons_by_fact, random_neurons
+from kn_utils.model.prefix import prompt_suffix
+from kn_utils.model.prompts import Prompt, askable, group_by_length, stack
+from kn_utils.store.runs import Run
+
+WITH_RANDOM = (*METHODS, "random")
+CHANGES = [(method, operation) for method in WITH_RANDOM for operation in OPERATIONS]
+FACTS_PER_PART = 32
+CANDIDATES = 100  # random facts of other relations to try before giving up
+_COLUMNS = {"relation": str, "fact": "int32", "prompt": "int32", "method": str, "operation": str, "target": str}
+_COLUMNS |= {"neurons": "int32", "probability_before": "float64", "probability_after": "float64"}
+_COLUMNS |= {"answer_before": str, "answer_after": str, "correct_before": bool, "correct_after": bool}
+_COLUMNS |= {"answer_changed": bool}
+_COLUMNS |= {"other_relation": str, "other_fact": "int32"}
+
+FactNeurons = dict[tuple[str, int], list[Neuron]]  # by method and fact
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt to be run while the neurons of `fact` are changed; `target` says whose prompt it is, the fact's "own" or an "other"'s."""
+
+    fact: Fact
+    prompt: Prompt
+    target: str
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The prompt's tokens."""
+        return self.prompt.ids
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a case: the object's probability and the most probable token."""
+
+    probability: float
+    top: int
+
+
+def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
+    """Make the table `modify_activation` of a relation from step 2's and return its path (section 4.3).
+
+    One row per prompt, method, operation and target: the fact's own prompts, and those of one random fact of another relation. Besides
+    integrated gradients and the baseline, "random" changes as many random neurons in the same layers as the fact's own by integrated
+    gradients. Facts without neurons stay as they are. A data set of one relation has no other target.
+    Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights.
+    """
+    run.made_with("knowledge_neurons", relation, lm)
+    neurons = _neurons(lm, run, relation)
+
+    def work(part: Sequence[Fact]) -> dict[str, pd.DataFrame]:
+        return {"modify_activation": modified_answers(lm, run.dataset, part, neurons, run.seed)}
+
+    inputs = {"other_relations": run.dataset.digest_of_others(relation)}
+    return run.make("modify_activation", relation, run.facts(relation, lm), work, inputs, lm, FACTS_PER_PART)
+
+
+def _neurons(lm: LanguageModel, run: Run, relation: str) -> FactNeurons:
+    """The neurons of every method and fact that has any."""
+    table = run.read("knowledge_neurons", [relation])
+    found = {
+        (method, fact): neurons
+        for method in METHODS
+        for fact, neurons in neurons_by_fact(table[table["method"] == method]).items()
+    }
+    random_ones = {
+        ("random", fact): random_neurons(neurons, lm.n_neurons, f"{run.seed}-random-{relation}-{fact}")
+        for (method, fact), neurons in found.items()
+        if method == "attribution"
+    }
+    return found | random_ones
+
+
+def modified_answers(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact], neurons: FactNeurons, seed: int) -> pd.DataFrame:
+    """Return the rows of `modify_activation` for facts of one relation; `neurons` are those to change."""
+    cases = [case for fact in facts for case in _cases(lm, dataset, fact, seed)]
+    changed = {method: [neurons.get((method, case.fact.index), []) for case in cases] for method in WITH_RANDOM}
+    answers = _ask(lm, cases, changed)
+    rows = [
+        _row(lm, case, *change, len(own), found[None], found[change if own else None])
+        for change in CHANGES
+        for case, own, found in zip(cases, changed[change[0]], answers, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+
+
+def _cases(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Case]:
+    """The fact's own prompts and those of a random fact of another relation; none if the fact itself cannot be asked."""
+    own = [Case(fact, prompt, "own") for prompt in askable(lm, dataset, fact)]
+    return own + [Case(fact, prompt, "other") for prompt in _other_prompts(lm, dataset, fact, seed)] if own else []
+
+
+def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Prompt]:
+    """The prompts of the first fact that can be asked among random ones of random other relations."""
+    draw = random.Random(f"{seed}-other-{fact.relation}-{fact.index}")
+    relations = [relation for relation in dataset.relations if relation != fact.relation]
+    for _ in range(CANDIDATES if relations else 0):
+        if prompts := askable(lm, dataset, draw.choice(dataset.facts[draw.choice(relations)])):
+            return prompts
+    return []
+
+
+def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: dict[str, list[list[Neuron]]]) -> list[dict[tuple | None, Answer]]:
+    """The answer to every case unchanged (None) and after each change that has neurons; `neurons` holds each case's by method."""
+    found: list[dict] = [{} for _ in cases]
+    for group in group_by_length(cases, prompts_at_once):
+        suffix = prompt_suffix(lm, stack([cases[index].prompt for index in group], lm.device))
+        for change in (None, *CHANGES):
+            own = [neurons[change[0]][index] if change else [] for index in group]
+            if change and not any(own):
+                continue
+            with scaled_neurons(lm, suffix.position, own, change[1]) if change else nullcontext():
+                shares = probabilities(lm, suffix)
+            targets = shares.gather(1, suffix.target[:, None])[:, 0].tolist()
+            for index, probability, top in zip(group, targets, shares.argmax(1).tolist(), strict=True):
+                found[index][change] = Answer(probability, top)
+    return found
+
+
+def _row(lm: LanguageModel, case: Case, method: str, operation: str, neurons: int, before: Answer, after: Answer) -> tuple:
+    fact, prompt = case.fact, case.prompt
+    place = (fact.relation, fact.index, prompt.index, method, operation, case.target, neurons)
+    words = lm.words([before.top, after.top])
+    correct = (before.top == prompt.target, after.top == prompt.target, before.top != after.top)
+    other = (prompt.fact.relation, prompt.fact.index) if case.target == "other" else ("", -1)
+    return (*place, before.probability, after.probability, *words, *correct, *other)

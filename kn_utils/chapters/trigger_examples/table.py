@@ -1,0 +1,47 @@
+"""Step 5 as a table: a fact's web sentences that trigger its knowledge neurons most and least."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from kn_utils.data.facts import WebSentences
+from kn_utils.model.sentences import digest
+from kn_utils.parameters import check
+from kn_utils.store.runs import Run
+
+_COLUMNS = {"relation": str, "fact": "int32", "method": str, "sentence": "int32", "rank": "int32", "of": "int32"}
+_COLUMNS |= {"score": "float64", "start": "int32", "end": "int32", "text": str}
+
+
+def rank_sentences(run: Run, relation: str, n: int = 3) -> Path:
+    """Make the table `trigger_examples` of a relation from step 4's and return its path (section 4.4).
+
+    Per fact and method, the head-and-tail sentences are ranked by the summed activation of the fact's neurons; the `n` highest and the
+    `n` lowest are kept, each once: `rank` counts from 1, the highest, to `of`; the masked word is between `start` and `end` of `text`.
+    Raises FileNotFoundError if step 4 has not been run, and ValueError if it was with other facts, another draw or other sentences.
+    """
+    check(n_examples=n)
+    sentences = run.dataset.web_sentences(relation)
+    if run.made_with("distant_prompts", relation)["sentences"] != digest(sentences):
+        raise ValueError(f"the web sentences of {relation} have changed: run notebooks/04_distant_prompts.ipynb again")
+    facts = run.read("facts", [relation])["fact"].tolist()
+
+    def work(_) -> dict[str, pd.DataFrame]:
+        return {"trigger_examples": rank(run.read("distant_prompts", [relation]), sentences, n)}
+
+    return run.make("trigger_examples", relation, facts, work, {"n_examples": n}, per_part=len(facts))
+
+
+def rank(read: pd.DataFrame, sentences: list[WebSentences], n: int) -> pd.DataFrame:
+    """Return the highest and lowest `n` head-and-tail sentences of every fact and method of step 4's table `read`, highest first.
+
+    Equal scores keep the sentences' order. `sentences` are the relation's.
+    """
+    table = read.query("kind == 'head_and_tail'").copy()
+    table["score"] = table["activation"] * table["neurons"]
+    table = table.sort_values(["fact", "method", "score", "sentence"], ascending=[True, True, False, True])
+    own = table.groupby(["fact", "method"])
+    table["rank"], table["of"] = own.cumcount() + 1, own["sentence"].transform("size")
+    kept = table[(table["rank"] <= n) | (table["rank"] > table["of"] - n)]
+    texts = [sentences[fact].head_and_tail[index] for fact, index in zip(kept["fact"], kept["sentence"], strict=True)]
+    return kept.assign(text=texts)[list(_COLUMNS)].astype(_COLUMNS).reset_index(drop=True)

@@ -1,0 +1,240 @@
+"""Data sets: facts (subject, relation, object), the templates of their relation, and web sentences about them."""
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from kn_utils.data.downloads import upstream_file
+from kn_utils.paths import DATA, result_name
+
+FLAT = {
+    "pairs": "query_pairs.json",
+    "patterns": "patterns/{}.jsonl",
+    "relations": "relations.jsonl",
+    "sentences": "distant/{}.json",
+}
+UPSTREAM = {
+    "pairs": "data/PARAREL/query_pairs.json",
+    "patterns": "data/PARAREL/raw_data/patterns/{}.jsonl",
+    "relations": "data/LAMA/raw_data/relations.jsonl",
+    "sentences": "data/BingDistantTREx/final/final_distant_allbags_{}_new.json",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A triple; `index` is its 0-based place in its relation's list, by which all files and tables are aligned."""
+
+    relation: str
+    index: int
+    subject: str
+    object: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A prompt, a web sentence or an edit of a fact that is left out, and why.
+
+    `index` is the prompt's template or the place of the sentence in its list, `kind` the kind of sentence.
+    """
+
+    fact: Fact
+    reason: str
+    index: int = 0
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class WebSentences:
+    """Web sentences about one fact: with head and tail (subject and object), and with the head only."""
+
+    head_and_tail: list[str]
+    head_only: list[str]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named set of relations; build it with `load_dataset`.
+
+    `facts`, `templates`, `labels` and `types` map a relation's id, such as "P101", to its facts, its templates with the
+    placeholders [X] (subject) and [Y] (object), its name and its LAMA type (1-1, N-1, N-M; "" where the data set does not say).
+    """
+
+    name: str
+    facts: dict[str, list[Fact]]
+    templates: dict[str, list[str]]
+    labels: dict[str, str]
+    types: dict[str, str]
+    locate: Callable[[str], Path] = field(repr=False)
+
+    @property
+    def relations(self) -> list[str]:
+        """The relations' ids in their numeric order."""
+        return sorted(self.facts, key=lambda relation: (len(relation), relation))
+
+    def select(self, relation: str | list[str]) -> list[str]:
+        """Resolve a notebook's `relation` parameter ("P101", "P101,P36", a list, or "all") to relation ids.
+
+        Raises ValueError for a relation this data set does not have.
+        """
+        if relation == "all":
+            return self.relations
+        names = split_relations(relation)
+        unknown = [name for name in names if name not in self.facts]
+        if unknown or not names:
+            raise ValueError(f"data set {self.name!r} has no relation {unknown}; it has: {', '.join(self.relations)}, or 'all'")
+        return names
+
+    def draw(self, relation: str, n_facts: int | None, seed: int) -> list[Fact]:
+        """Return `n_facts` facts of a relation drawn with `seed`, in their order; all of them for None or if there are fewer."""
+        facts = self.facts[relation]
+        if n_facts is None:
+            return facts
+        chosen = random.Random(f"{seed}-{relation}").sample(facts, min(n_facts, len(facts)))
+        return sorted(chosen, key=lambda fact: fact.index)
+
+    def digest(self, relation: str) -> str:
+        """Return the SHA-256 of a relation's facts and templates."""
+        return self._digests[relation]
+
+    def digest_of_others(self, relation: str) -> str:
+        """Return one SHA-256 of the facts and templates of all other relations."""
+        others = {name: digest for name, digest in self._digests.items() if name != relation}
+        return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        pairs = {name: [(fact.subject, fact.object) for fact in facts] for name, facts in self.facts.items()}
+        content = {name: json.dumps([pairs[name], self.templates[name]]).encode() for name in self.facts}
+        return {name: hashlib.sha256(text).hexdigest() for name, text in content.items()}
+
+    def web_sentences(self, relation: str) -> list[WebSentences]:
+        """Return the web sentences of each fact of a relation, aligned with `facts[relation]`.
+
+        Raises FileNotFoundError if the data set has none and ValueError if the file is malformed.
+        """
+        path = self.locate("sentences", relation)
+        bags = _read_json(path)
+        count = len(self.facts[relation])
+        if not isinstance(bags, list) or len(bags) != count or not all(map(_is_bag, bags)):
+            raise ValueError(f'{path} must be a list of {count} entries {{"th_bags": [sentences], "h_bags": [sentences]}}')
+        return [WebSentences(bag["th_bags"], bag["h_bags"]) for bag in bags]
+
+
+def split_relations(relation: str | list[str]) -> list[str]:
+    """Return the names in "P101, P36", or in a list, each once."""
+    names = map(str, relation) if isinstance(relation, list | tuple) else re.split(r"[,\s]+", str(relation).strip())
+    return list(dict.fromkeys(names))
+
+
+def load_dataset(name: str | Path) -> Dataset:
+    """Load "starter" (embedded), "pararel" (the paper's; downloaded at first use) or a folder in either layout of the README.
+
+    Raises FileNotFoundError if the data set or one of its files is not there and ValueError if a file is malformed.
+    """
+    if name == "pararel":
+        return _read(name, lambda kind, relation="": upstream_file(UPSTREAM[kind].format(relation)), labelled=True)
+    folder = DATA / "starter" if name == "starter" else Path(name).expanduser()
+    layout = UPSTREAM if (folder / UPSTREAM["pairs"]).is_file() else FLAT
+    if not (folder / layout["pairs"]).is_file():
+        raise FileNotFoundError(
+            f"unknown data set {str(name)!r}: use 'starter', 'pararel', or a folder that holds {FLAT['pairs']} "
+            f"and {FLAT['patterns'].format('<relation>')} (or {UPSTREAM['pairs']} ...)"
+        )
+
+    def locate(kind: str, relation: str = "") -> Path:
+        path = folder / layout[kind].format(relation)
+        if not path.is_file():
+            raise FileNotFoundError(f"data set {folder} has no {layout[kind].format(relation)}")
+        return path
+
+    return _read(result_name(name), locate)
+
+
+def _read(name: str, locate: Callable[..., Path], labelled: bool = False) -> Dataset:
+    facts = _read_facts(locate("pairs"))
+    templates = {relation: _read_templates(locate("patterns", relation)) for relation in facts}
+    try:
+        about = {line["relation"]: line for line in _read_lines(locate("relations"), ("relation", "label"), ("type",))}
+    except FileNotFoundError:
+        if labelled:
+            raise
+        about = {}
+    labels = {relation: about.get(relation, {}).get("label", relation) for relation in facts}
+    types = {relation: about.get(relation, {}).get("type", "") for relation in facts}
+    return Dataset(name, facts, templates, labels, types, locate)
+
+
+def _read_facts(path: Path) -> dict[str, list[Fact]]:
+    pairs = _read_json(path)
+    if not isinstance(pairs, dict) or not pairs:
+        raise ValueError(f'{path} must be {{"relation": [["subject", "object"], ...]}}')
+    return {relation: list(_facts(path, relation, rows)) for relation, rows in pairs.items()}
+
+
+def _facts(path: Path, relation: str, rows: object) -> Iterator[Fact]:
+    if not re.fullmatch(r"[\w-]{1,40}", relation):
+        raise ValueError(f"{path}: relation {relation!r} must be 1 to 40 letters, digits, '_' and '-' alone (it names files)")
+    if not isinstance(rows, list) or not rows:
+        raise ValueError(f"{path}: relation {relation} has no list of facts")
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != 2 or not all(_is_text(text) and text.strip() for text in row):
+            raise ValueError(f'{path}: fact {index} of {relation} is {row!r}; it must be ["subject", "object"]')
+        yield Fact(relation, index, *row)
+
+
+def _read_templates(path: Path) -> list[str]:
+    templates = [line["pattern"].strip() for line in _read_lines(path, ("pattern",))]
+    for template in templates:
+        if template.count("[X]") != 1 or template.count("[Y]") != 1:
+            raise ValueError(f"{path}: template {template!r} must hold [X] and [Y] once each")
+    if not templates:
+        raise ValueError(f"{path} has no templates")
+    return templates
+
+
+def _read_lines(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict]:
+    rows = []
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):  # not splitlines: a JSON text may hold U+2028
+        if line.strip():
+            row = _parse(line, f"{path}, line {number}")
+            if not isinstance(row, dict) or not all(
+                _is_text(row.get(key, "" if key in optional else None)) for key in keys + optional
+            ):
+                raise ValueError(f"{path}, line {number}: must be a JSON object with the texts {', '.join(keys + optional)}")
+            rows.append(row)
+    return rows
+
+
+def _read_json(path: Path) -> object:
+    return _parse(_read_text(path), str(path))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
+    except UnicodeDecodeError as reason:
+        raise ValueError(f"{path} is not UTF-8 text: {reason}") from None
+
+
+def _parse(text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as reason:
+        raise ValueError(f"{where} is not JSON: {reason}") from None
+
+
+def _is_text(value: object) -> bool:
+    """Whether a JSON value is a string that can be encoded; JSON may escape half a character, such as \\ud800, which cannot."""
+    return isinstance(value, str) and re.search("[\ud800-\udfff]", value) is None
+
+
+def _is_bag(bag: object) -> bool:
+    return isinstance(bag, dict) and all(
+        isinstance(bag.get(kind), list) and all(map(_is_text, bag[kind])) for kind in ("th_bags", "h_bags")
+    )

@@ -1,0 +1,113 @@
+"""Forward passes: what the model answers at the prediction position, and its neurons' activations there."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.prefix import PromptSuffix, prompt_suffix
+from kn_utils.model.prompts import group_by_length, stack
+
+TOKENS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to n prompts: the most probable tokens `top` [n]; `probability` and `rank` (1 = best) [n, k] of k given tokens each."""
+
+    top: np.ndarray
+    probability: np.ndarray
+    rank: np.ndarray
+
+
+def prompts_at_once(length: int) -> int:
+    """How many prompts of `length` tokens to read in one pass; at least 1."""
+    return max(1, TOKENS_AT_ONCE // length)
+
+
+def ask(lm: LanguageModel, prompts: Sequence, tokens: Sequence[Sequence[int]]) -> Answers:
+    """Return the model's answers to all prompts; `tokens` holds the k tokens of interest of each. Prompts of one length share a pass."""
+    wanted = torch.tensor(tokens, device=lm.device)
+    answers = Answers(np.zeros(len(prompts), int), np.zeros(wanted.shape), np.zeros(wanted.shape, int))
+    for group in group_by_length(prompts, prompts_at_once):
+        suffix = prompt_suffix(lm, stack([prompts[index] for index in group], lm.device))
+        every = probabilities(lm, suffix)
+        found = every.gather(1, wanted[group])
+        answers.top[group] = every.argmax(1).cpu()
+        answers.probability[group] = found.cpu()
+        answers.rank[group] = 1 + (every[:, None] > found[:, :, None]).sum(-1).cpu()
+    return answers
+
+
+def log_probability(probability: np.ndarray) -> np.ndarray:
+    """Return ln P, of the smallest single-precision number where the softmax came out as zero."""
+    return np.log(np.maximum(probability, np.finfo(np.float32).tiny))
+
+
+@torch.inference_mode()
+def probabilities(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
+    """Return the probability of every token at the prediction position of B prompts: [B, vocabulary].
+
+    The vocabulary projection runs at that position alone.
+    """
+
+    def at_position(head: nn.Module, args: tuple) -> tuple:
+        return (args[0][torch.arange(len(suffix.ids)), suffix.position, None],)
+
+    with lm.model.get_output_embeddings().register_forward_pre_hook(at_position):
+        logits = lm.model(suffix.ids, **suffix.arguments).logits[:, 0]
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+
+
+@torch.inference_mode()
+def activations(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
+    """Return the neurons' activations at `position` [B] of the prompts `ids` [B, tokens]: [B, layers, neurons]."""
+    found = []
+
+    def keep(layer: int, inner: Tensor) -> None:
+        found.append(inner[torch.arange(len(ids)), position])
+
+    with each_layer(lm, len(ids), keep):
+        lm.model.base_model(ids, **({} if lm.masked else {"use_cache": False}))
+    return torch.stack(found, dim=1)
+
+
+def activations_of(lm: LanguageModel, prompts: Sequence) -> Iterator[tuple[int, Tensor]]:
+    """Yield the number of each prompt (whatever has `ids` and `position`) and its neurons' activations there, [layers, neurons].
+
+    Prompts of equal length are read together, the shortest first.
+    """
+    for group in group_by_length(prompts, prompts_at_once):
+        ids = torch.tensor([prompts[index].ids for index in group], device=lm.device)
+        position = torch.tensor([prompts[index].position for index in group], device=lm.device)
+        yield from zip(group, activations(lm, ids, position).cpu(), strict=True)
+
+
+@contextmanager
+def each_layer(lm: LanguageModel, prompts: int, visit: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
+    """Call `visit` in every forward pass of so many prompts with each layer's number and activations, [B, tokens, neurons].
+
+    A tensor that it returns takes their place.
+    """
+    calls = 0  # counted, because layers may share one block (ALBERT)
+
+    def begin(embeddings: nn.Module, args: tuple) -> None:
+        nonlocal calls
+        calls = 0
+
+    def before_down(down: nn.Module, args: tuple) -> tuple | None:
+        nonlocal calls
+        layer, calls = calls, calls + 1
+        inner = args[0]
+        changed = visit(layer, inner.view(prompts, -1, inner.shape[-1]))  # OPT joins prompts and tokens
+        return None if changed is None else (changed.view_as(inner),)
+
+    with ExitStack() as hooks:
+        hooks.enter_context(lm.model.get_input_embeddings().register_forward_pre_hook(begin))
+        for down in lm.downs:
+            hooks.enter_context(down.register_forward_pre_hook(before_down))
+        yield

@@ -1,0 +1,222 @@
+"""Language models: loading them, and reaching their blocks, neurons and value vectors."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from kn_utils.data.downloads import cache_dir, smollm2_gguf
+from kn_utils.model.layouts import Layout, find_blocks, layout_of, submodule, value_vectors
+from kn_utils.paths import DATA, result_name
+
+_NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # of a configuration: where and with what it was saved
+BUNDLED = ("starter", "smollm2-135m")
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A pretrained model, its tokenizer and the place of its neurons; build it with `load_model`, or directly from a model at hand.
+
+    The model is put into evaluation mode and its weights are frozen.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: object = None
+
+    def __post_init__(self):
+        self.model.eval().requires_grad_(False)
+        if not all(isinstance(down, nn.Linear | Conv1D) for down in self.downs):
+            raise ValueError(f"{self.name}: a down-projection is neither Linear nor Conv1D; quantised weights are not supported")
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The architecture's entry in `kn_utils.model.layouts`."""
+        return layout_of(self.model.config)
+
+    @property
+    def masked(self) -> bool:
+        """True for models that predict at a mask, False for left-to-right models."""
+        return self.layout.masked
+
+    @property
+    def device(self) -> torch.device:
+        """The device the weights are on."""
+        return self.model.device
+
+    @cached_property
+    def blocks(self) -> list[nn.Module]:
+        """The transformer blocks; fewer than `n_layers` where layers share one (ALBERT)."""
+        return find_blocks(self.model.base_model, self.layout)
+
+    @cached_property
+    def downs(self) -> list[nn.Module]:
+        """The down-projection of each block."""
+        return [submodule(block, self.layout.down) for block in self.blocks]
+
+    @property
+    def n_layers(self) -> int:
+        """How many times a block runs in one forward pass."""
+        shared = getattr(self.model.config, "inner_group_num", 1)
+        return self.model.config.num_hidden_layers * shared
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons per layer."""
+        return len(value_vectors(self.downs[0]))
+
+    @property
+    def max_length(self) -> int:
+        """The longest prompt the model reads, in tokens; RoBERTa's positions start behind its padding token's."""
+        config = self.model.config
+        unused = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+        return min(self.tokenizer.model_max_length, config.max_position_embeddings - unused)
+
+    def words(self, tokens: Iterable[int]) -> list[str]:
+        """Return each token as text, without the blanks around it."""
+        return [self.tokenizer.decode([token]).strip() for token in tokens]
+
+    @property
+    def embeddings(self) -> Tensor:
+        """The input word embeddings, [vocabulary, hidden]."""
+        return self.model.get_input_embeddings().weight
+
+    def identity(self) -> dict[str, str]:
+        """Return what of the model values depend on, for provenance: digests of weights, configuration and tokenizer, type and device."""
+        return {
+            "weights": self.digest,
+            "settings": self._settings_digest,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": str(self.device),
+        }
+
+    @cached_property
+    def _settings_digest(self) -> str:
+        config = {name: value for name, value in self.model.config.to_dict().items() if name not in _NOT_SETTINGS}
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = {**json.loads(backend.to_str()), "truncation": None, "padding": None} if backend else {}
+        return hashlib.sha256(json.dumps([config, words], sort_keys=True, default=str).encode()).hexdigest()
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of all weights, with their names and types, in the order of the names."""
+        total = hashlib.sha256()
+        for name, weight in sorted(self.model.state_dict().items()):
+            total.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            total.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return total.hexdigest()
+
+
+def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
+    """Load a model in float32: "starter", "smollm2-135m", a local folder in the hub's layout, or a hub id.
+
+    Only safetensors weights are read and no code from the hub is run. Raises OSError if the model cannot be found or read and
+    ValueError if its architecture is unknown, a weight it needs is missing, its tokenizer does not fit, or the device is not there.
+    """
+    target, folder = _device(device), locate(str(name))
+    with explained(str(name)):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    masked = layout_of(config).masked
+    with explained(str(name)):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, report = _load_weights(folder, masked)
+    _check_weights(str(name), masked, report)
+    _check_tokenizer(str(name), masked, tokenizer, config.vocab_size)
+    return LanguageModel(result_name(name), model.to(target), tokenizer)
+
+
+_ALLOWED = (
+    f"A model is one of {', '.join(BUNDLED)}, a local folder in the hub's layout with safetensors weights, or a Hugging Face hub id "
+    "such as google-bert/bert-base-cased (which needs a network or a filled hub cache)."
+)
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn whatever transformers raises while it reads a model's files into one error that names the model."""
+    try:
+        yield
+    except Exception as reason:
+        raise OSError(f"cannot load the model {name!r}: {str(reason).strip()}. {_ALLOWED}") from reason
+
+
+def _load_weights(folder: str, masked: bool) -> tuple[PreTrainedModel, dict]:
+    auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    return auto.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,  # they are reported instead
+        output_loading_info=True,
+    )
+
+
+def _check_weights(name: str, masked: bool, report: dict) -> None:
+    if missing := sorted(report["missing_keys"]):
+        kind = "masked language model" if masked else "left-to-right language model"
+        raise ValueError(f"{name!r} is not a complete {kind}: its files lack the weights {', '.join(missing)}")
+    for weight, found, wanted in sorted(report["mismatched_keys"])[:1]:
+        raise ValueError(f"{name!r}: {weight} has the shape {tuple(found)} where config.json asks for {tuple(wanted)}")
+
+
+def _check_tokenizer(name: str, masked: bool, tokenizer, vocab_size: int) -> None:
+    if len(tokenizer) < vocab_size / 2:
+        raise ValueError(f"the tokenizer of {name!r} knows {len(tokenizer)} of {vocab_size} tokens: are its files missing?")
+    if tokenizer.vocab_size > vocab_size:  # without tokens added to it, for which Gemma 3 has no embedding
+        raise ValueError(
+            f"the tokenizer of {name!r} knows {tokenizer.vocab_size} tokens, the model {vocab_size}: it is another model's"
+        )
+    if masked and tokenizer.mask_token_id not in range(vocab_size):
+        raise ValueError(f"the tokenizer of {name!r} has no mask token that the model knows, which a masked language model needs")
+
+
+def locate(name: str) -> str:
+    """Return what transformers reads a model from: a folder, or the hub id as it is. Fetches and converts `smollm2-135m` at first use."""
+    if name == "smollm2-135m":
+        return str(_converted_smollm2())
+    if name == "starter":
+        return str(DATA / "starter" / "model")
+    return os.path.expanduser(name) if os.path.isdir(os.path.expanduser(name)) else name
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(str(name))
+        torch.zeros(1, device=device).cpu()  # fails on "meta" too, where tensors hold nothing
+    except (RuntimeError, AssertionError) as reason:
+        why = re.split(r"\n|\. ", str(reason))[0]
+        raise ValueError(f"device {name!r} is not available here ({why}); use 'auto', 'cpu', or a device torch has") from None
+    return device
+
+
+def _converted_smollm2() -> Path:
+    """Return SmolLM2-135M-Instruct as safetensors, dequantised once from its GGUF file and cached."""
+    folder = cache_dir() / "smollm2-135m"
+    if not folder.is_dir():
+        gguf = smollm2_gguf()
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+        origin = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+        dequantised = AutoModelForCausalLM.from_pretrained(**origin, dtype=torch.float32)
+        plain = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(**origin), dtype=torch.float32)
+        plain.load_state_dict(dequantised.state_dict())
+        plain.save_pretrained(partial)  # the dequantised model itself counts as quantised and refuses to be saved
+        AutoTokenizer.from_pretrained(**origin).save_pretrained(partial)
+        try:
+            partial.rename(folder)
+        except OSError:  # another process finished first
+            shutil.rmtree(partial)
+    return folder

@@ -1,0 +1,247 @@
+"""Web sentences with one word to be masked (section 4.4): which word, and how a model reads the sentence without it."""
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kn_utils.data.facts import Dataset, Fact, LeftOut, WebSentences
+from kn_utils.model.models import LanguageModel
+
+KINDS = ("head_and_tail", "head_only", "head_only_comparable", "random")
+FIRST_WORDS = 50  # of a head-only sentence, among which the released code masks one
+FEWEST_LETTERS = 4  # of a word that is comparable to a tail of at least as many
+MOST_TOKENS = 512
+
+NO_HEAD = "the head is not in the sentence as a whole word"
+NO_TAIL = "the tail is not in the sentence as a whole word outside the head"
+NO_WORD = "there is no word to mask outside the head"
+NOTHING_BEHIND_HEAD = "nothing to mask stands behind the head, which a left-to-right model must have read"
+NAMES_TAIL = "the head-only sentence names the tail after all"
+NOT_COMPARABLE = "no word of the sentence is comparable to the tail"
+NOTHING_TO_COMPARE = "the fact has no head-and-tail sentence to compare with"
+MASK_CUT_OFF = "the mask is behind the last token that the model reads"
+SEVERAL_MASKS = "the sentence holds more than one mask"
+NOTHING_BEFORE = "no word stands before the one to predict"
+TOO_LONG = "the sentence up to the word is longer than the model reads"
+
+Span = tuple[int, int]  # characters, from the first to behind the last
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A web sentence and the span [start, end) of the characters to mask in it.
+
+    `index` is the sentence's 0-based place in its bag, or the number of the draw for random ones.
+    """
+
+    fact: Fact
+    kind: str
+    index: int
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class SlotPrompt:
+    """A slot as a model reads it: its tokens, and the position at which the masked word is predicted."""
+
+    slot: Slot
+    ids: tuple[int, ...]
+    position: int
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All web sentences of a data set, by relation and aligned with its facts; build it with `read_corpus`."""
+
+    relations: dict[str, list[WebSentences]]
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """Every sentence of every relation, of both bags."""
+        return [text for webs in self.relations.values() for web in webs for text in web.head_and_tail + web.head_only]
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the sentences of all relations."""
+        return hashlib.sha256("".join(map(digest, self.relations.values())).encode()).hexdigest()
+
+    def of(self, fact: Fact) -> WebSentences:
+        """Return a fact's own sentences."""
+        return self.relations[fact.relation][fact.index]
+
+
+def read_corpus(dataset: Dataset) -> Corpus:
+    """Read the web sentences of all relations. Raises as `Dataset.web_sentences`, say FileNotFoundError if there are none."""
+    return Corpus({relation: dataset.web_sentences(relation) for relation in dataset.relations})
+
+
+def digest(sentences: list[WebSentences]) -> str:
+    """Return the SHA-256 of a relation's web sentences."""
+    bags = [(web.head_and_tail, web.head_only) for web in sentences]
+    return hashlib.sha256(json.dumps(bags).encode()).hexdigest()
+
+
+def find_slots(corpus: Corpus, fact: Fact, seed: int, masked: bool) -> list[Slot | LeftOut]:
+    """Return the slots of all `KINDS` of a fact; each random choice depends on `seed`, the fact and the sentence alone.
+
+    head_and_tail: the tail's first whole-word occurrence outside the head. head_only: a random one of the first 50 words, outside the
+    head. random: a random word of as many sentences of all relations as the fact has head-and-tail ones. head_only_comparable: the
+    head-only sentence's word that is most like the tail in a random head-and-tail sentence (see `comparable_word`).
+    `masked` is False for left-to-right models, which can only be asked for words behind the head.
+    """
+    own = corpus.of(fact)
+    tails = [_slot(fact, "head_and_tail", index, text, tail(text, fact, masked)) for index, text in enumerate(own.head_and_tail)]
+    found = [slot for slot in tails if isinstance(slot, Slot)]
+    heads_only = []
+    for index, text in enumerate(own.head_only):
+        word = random_word(text, fact, masked, _draw(seed, "head_only", fact, index))
+        alike = _comparable(text, fact, masked, found, _draw(seed, "head_only_comparable", fact, index))
+        heads_only += [_slot(fact, "head_only", index, text, word), _slot(fact, "head_only_comparable", index, text, alike)]
+    return tails + heads_only + _random_slots(corpus, fact, seed)
+
+
+def tail(text: str, fact: Fact, masked: bool) -> Span | str:
+    """Return the span of the tail's first occurrence that can be asked for, or the reason why there is none."""
+    heads = whole_words(fact.subject, text)
+    tails = outside(whole_words(fact.object, text), heads)
+    return _choose(heads, tails, NO_TAIL, masked, lambda spans: spans[0])
+
+
+def random_word(text: str, fact: Fact, masked: bool, draw: random.Random) -> Span | str:
+    """Return the span of a random one of the first 50 words, outside the head, or the reason why there is none."""
+    heads = whole_words(fact.subject, text)
+    return _choose(heads, outside(words(text)[:FIRST_WORDS], heads), NO_WORD, masked, draw.choice)
+
+
+def comparable_word(text: str, fact: Fact, masked: bool, wanted: int) -> Span | str:
+    """Return the span of the word whose distance from the head is nearest to `wanted` (the later of two), or why there is none.
+
+    Only words that look like the tail count: letters alone, capitalised if and only if the tail is, and at least 4 letters long, or
+    as long as a tail that is shorter. A sentence that names the tail is no control, so none of its words is taken.
+    """
+    heads = whole_words(fact.subject, text)
+    if outside(whole_words(fact.object, text), heads):
+        return NAMES_TAIL
+    alike = [span for span in outside(words(text), heads) if _looks_like(text[slice(*span)], fact.object)]
+
+    def nearest(spans: list[Span]) -> Span:
+        return min(spans, key=lambda span: (abs(distance(text, fact, masked, span) - wanted), -span[0]))
+
+    return _choose(heads, alike, NOT_COMPARABLE, masked, nearest)
+
+
+def distance(text: str, fact: Fact, masked: bool, span: Span) -> int:
+    """Return how many words a span stands behind (or, negative, before) the nearest head; a neighbour's distance is 1 or -1.
+
+    For left-to-right models only the heads before the span count.
+    """
+    start, end = span
+    heads = [head for head in whole_words(fact.subject, text) if masked or head[1] <= start]
+    places = words(text)
+
+    def between(left: int, right: int) -> int:
+        return 1 + sum(left <= first and last <= right for first, last in places)
+
+    return min((between(head[1], start) if head[1] <= start else -between(end, head[0]) for head in heads), key=abs)
+
+
+def whole_words(text: str, sentence: str) -> list[Span]:
+    """Return the spans of a text's whole-word occurrences in a sentence, whatever their case."""
+    return [match.span() for match in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", sentence, re.IGNORECASE)]
+
+
+def words(sentence: str) -> list[Span]:
+    """Return the spans of a sentence's words, without the punctuation around them."""
+    return [match.span() for match in re.finditer(r"\w+(?:['’-]\w+)*", sentence)]
+
+
+def outside(spans: Iterable[Span], heads: Sequence[Span]) -> list[Span]:
+    """Return the spans that overlap no head."""
+    return [(start, end) for start, end in spans if not any(start < last and first < end for first, last in heads)]
+
+
+def encode_slots(lm: LanguageModel, slots: Sequence[Slot]) -> list[SlotPrompt | LeftOut]:
+    """Tokenise slots for a model, which reads at most 512 tokens, or fewer if it must; say of each that cannot be asked why.
+
+    Masked models read the sentence, cut off at that length, with one mask in the span's place and predict there; left-to-right models
+    read what stands before the span and predict at its last token.
+    """
+    limit = min(MOST_TOKENS, lm.max_length)
+    return _mask(lm, slots, limit) if lm.masked else _cut(lm, slots, limit)
+
+
+def _mask(lm: LanguageModel, slots: Sequence[Slot], limit: int) -> list[SlotPrompt | LeftOut]:
+    texts = [slot.text[: slot.start] + lm.tokenizer.mask_token + slot.text[slot.end :] for slot in slots]
+    mask = lm.tokenizer.mask_token_id
+    encoded = []
+    for slot, ids in zip(slots, _tokens(lm, texts, limit), strict=True):
+        if ids.count(mask) == 1:
+            encoded.append(SlotPrompt(slot, tuple(ids), ids.index(mask)))
+        else:
+            encoded.append(_left_out(slot, SEVERAL_MASKS if mask in ids else MASK_CUT_OFF))
+    return encoded
+
+
+def _cut(lm: LanguageModel, slots: Sequence[Slot], limit: int) -> list[SlotPrompt | LeftOut]:
+    texts = [slot.text[: slot.start].rstrip() for slot in slots]
+    encoded = []
+    for slot, text, ids in zip(slots, texts, _tokens(lm, texts, limit + 1), strict=True):  # one more tells which are too long
+        if text and len(ids) <= limit:
+            encoded.append(SlotPrompt(slot, tuple(ids), len(ids) - 1))
+        else:
+            encoded.append(_left_out(slot, TOO_LONG if text else NOTHING_BEFORE))
+    return encoded
+
+
+def _tokens(lm: LanguageModel, texts: list[str], limit: int) -> list[list[int]]:
+    return lm.tokenizer(texts, truncation=True, max_length=limit)["input_ids"] if texts else []
+
+
+def _left_out(slot: Slot, reason: str) -> LeftOut:
+    return LeftOut(slot.fact, reason, slot.index, slot.kind)
+
+
+def _slot(fact: Fact, kind: str, index: int, text: str, found: Span | str) -> Slot | LeftOut:
+    return LeftOut(fact, found, index, kind) if isinstance(found, str) else Slot(fact, kind, index, text, *found)
+
+
+def _draw(seed: int, kind: str, fact: Fact, *sentence: int) -> random.Random:
+    return random.Random("-".join(map(str, (seed, kind, fact.relation, fact.index, *sentence))))
+
+
+def _comparable(text: str, fact: Fact, masked: bool, tails: Sequence[Slot], draw: random.Random) -> Span | str:
+    if not tails:
+        return NOTHING_TO_COMPARE
+    drawn = draw.choice(tails)
+    return comparable_word(text, fact, masked, distance(drawn.text, fact, masked, (drawn.start, drawn.end)))
+
+
+def _random_slots(corpus: Corpus, fact: Fact, seed: int) -> list[Slot | LeftOut]:
+    draw = _draw(seed, "random", fact)
+    slots = []
+    for index, text in enumerate(draw.sample(corpus.sentences, len(corpus.of(fact).head_and_tail))):
+        candidates = words(text)
+        slots.append(_slot(fact, "random", index, text, draw.choice(candidates) if candidates else NO_WORD))
+    return slots
+
+
+def _choose(
+    heads: Sequence[Span], candidates: list[Span], none_found: str, masked: bool, choose: Callable[[list[Span]], Span]
+) -> Span | str:
+    """One of the candidates that the model can be asked for (left-to-right models: those behind the first head), or why there is none."""
+    if not heads:
+        return NO_HEAD
+    if not candidates:
+        return none_found
+    behind = candidates if masked else [span for span in candidates if span[0] >= heads[0][1]]
+    return choose(behind) if behind else NOTHING_BEHIND_HEAD
+
+
+def _looks_like(word: str, answer: str) -> bool:
+    return word.isalpha() and word[0].isupper() == answer[0].isupper() and len(word) >= min(FEWEST_LETTERS, len(answer))

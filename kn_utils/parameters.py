@@ -1,0 +1,76 @@
+"""The notebooks' parameters: what each may be, checked where it enters, with one error that says what was given and what is allowed."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+QUADRATURES = ("released", "gauss-legendre")
+KEPT_SHARE = 0.1  # of a prompt's largest score: step 1 stores no smaller scores, as the authors' released code
+
+
+class Parameter(NamedTuple):
+    """What a parameter may be: in words, and as a test."""
+
+    allowed: str
+    holds: Callable[[object], bool]
+
+
+def _number(allowed: str, holds: Callable[[float], bool]) -> Parameter:
+    def is_number(value: object) -> bool:  # a truth value is no number, though Python counts it as one
+        return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+    return Parameter(allowed, lambda value: is_number(value) and holds(value))
+
+
+def _whole(minimum: int, none: str = "") -> Parameter:
+    def is_whole(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+
+    allowed = f"a whole number of at least {minimum}"
+    if none:
+        return Parameter(f"None ({none}) or {allowed}", lambda value: value is None or is_whole(value))
+    return Parameter(allowed, is_whole)
+
+
+def _folder() -> Parameter:
+    def is_folder(value: object) -> bool:
+        return isinstance(value, str | Path) and bool(str(value).strip()) and "\0" not in str(value)
+
+    return Parameter("the path of a folder", is_folder)
+
+
+def _share(minimum: float, why: str = "") -> Parameter:
+    return _number(f"a number from {minimum:g} to 1{why}", lambda value: minimum <= value <= 1)
+
+
+def _text(name: str) -> Parameter:  # papermill turns 1984 into a number unless it is told not to
+    return Parameter(f"text (by papermill: -r {name} '...')", lambda value: isinstance(value, str))
+
+
+PARAMETERS = {
+    "n_facts": _whole(1, none="all facts"),
+    "seed": _whole(0),
+    "results_dir": _folder(),
+    "figures_dir": _folder(),
+    "quadrature": Parameter(f"one of {', '.join(QUADRATURES)}", lambda value: value in QUADRATURES),
+    "tolerance": _number("a positive number", lambda value: value > 0),
+    "max_memory_gb": _number("a positive number", lambda value: value > 0),
+    "score_share": _share(KEPT_SHARE, "; step 1 keeps no smaller scores"),
+    "baseline_share": _share(KEPT_SHARE, "; step 1 keeps no smaller scores"),
+    "prompt_share": _share(0),
+    "n_examples": _whole(1),
+    "lambda1": _number("a number of at least 0", lambda value: value >= 0),
+    "lambda2": _number("a number of at least 0", lambda value: value >= 0),
+    "common_share": _share(0),
+    "subject": _text("subject"),
+    "new_object": _text("new_object"),
+    "other_facts": _whole(1, none="all facts"),
+}
+
+
+def check(**given: object) -> None:
+    """Raise ValueError if a parameter, given by its name, has a value that is not allowed."""
+    for name, value in given.items():
+        if not PARAMETERS[name].holds(value):
+            raise ValueError(f"{name} is {value!r}; it must be {PARAMETERS[name].allowed}")

@@ -1,0 +1,38 @@
+"""The look that figures and tables share: one width, one palette, one order of methods, one set of names; a dollar sign is one."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+WIDTH = 7.5  # inches; printed 160 mm wide, the text column of an A4 page, letters stay above 7 pt
+
+# Okabe and Ito's colours, told apart by colour-blind readers; markers, lines and hatches tell the methods apart in greyscale
+PALETTE = {"attribution": "#0072B2", "activation": "#D55E00", "random": "#7F7F7F"}
+MARKERS = {"attribution": "o", "activation": "s", "random": "^"}
+LINES = {"attribution": "-", "activation": "--", "random": ":"}
+HATCHES = {"attribution": "", "activation": "////", "random": "...."}
+NAMES = {"attribution": "integrated gradients", "activation": "activation (baseline)", "random": "random neurons"}
+KIND_NAMES = {
+    "head_and_tail": "head and tail",
+    "head_only": "head only, any word",
+    "head_only_comparable": "head only, comparable word",
+    "random": "random sentence",
+}
+PUBLISHED = {
+    "marker": "D",
+    "color": "black",
+    "markersize": 4,
+    "linestyle": "none",
+    "zorder": 5,
+}  # the paper's values in our figures
+
+
+def use_style() -> None:
+    """Set the look that all figures of the project share; the background is white on any page.
+
+    Titles, labels and tables hold text of data sets: there, and so everywhere, no formula is read between two dollar signs.
+    """
+    sns.set_theme(context="paper", style="whitegrid", palette=list(PALETTE.values()))
+    plt.rcParams |= {"figure.dpi": 110, "savefig.bbox": "tight", "figure.titlesize": "medium", "hatch.linewidth": 0.6}
+    plt.rcParams |= {"axes.titlelocation": "left", "axes.titlesize": "medium", "text.parse_math": False}
+    pd.options.display.html.use_mathjax = pd.options.styler.html.mathjax = False

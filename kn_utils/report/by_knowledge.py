@@ -1,0 +1,47 @@
+"""What notebook 00 shows besides verdicts: the facts of a run grouped by what the model knows, and by what it was taught."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from kn_utils.data.held_out import is_held_out_fact
+from kn_utils.report.judge import AMPLIFIED, NUMBER, SUPPRESSED, Claim, Read, judge, read_once
+from kn_utils.report.side_by_side import only
+from kn_utils.store.runs import FACT_KEY
+
+MEASURES = {"neurons per fact": NUMBER, "suppress, %": SUPPRESSED, "amplify, %": AMPLIFIED}
+
+
+def by_knowledge(model: str, read: Read, relations: Sequence[str], seed: int) -> pd.DataFrame:
+    """Return a row per group of facts that were asked: facts, prompts, the share answered right, and `MEASURES` with their intervals.
+
+    All facts; those with a right answer to at least one prompt, and the others; of the model `starter` also those that its training
+    leaves out by rule, and the others. `read` and `relations` as of `kn_utils.report.judge.judge`; what cannot be measured is "–".
+    """
+    read = read_once(read)
+    facts, prompts = read("facts", relations), read("prompts", relations)
+    groups = _groups(model, facts[facts["prompts"] > 0], prompts)
+    rows = {name: _measured(only(read, places), relations, seed) for name, places in groups.items() if places}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _groups(model: str, facts: pd.DataFrame, prompts: pd.DataFrame) -> dict[str, set]:
+    every = set(facts[FACT_KEY].itertuples(index=False, name=None))
+    known = set(prompts.loc[prompts["correct"], FACT_KEY].itertuples(index=False, name=None))
+    groups = {"all": every, "answered right at least once": known, "never answered right": every - known}
+    if model != "starter":
+        return groups
+    left_out = {(row.relation, row.fact) for row in facts.itertuples() if is_held_out_fact(row.subject, row.object)}
+    return groups | {"not left out of training": every - left_out, "left out of training": left_out}
+
+
+def _measured(read: Read, relations: Sequence[str], seed: int) -> dict:
+    prompts = read("prompts", relations)
+    counts = {"facts": f"{len(read('facts', relations)):,}", "prompts": f"{len(prompts):,}"}
+    right = {"answered right": f"{prompts['correct'].mean():.1%}"}
+    return counts | right | {name: _first(claim, read, relations, seed) for name, claim in MEASURES.items()}
+
+
+def _first(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> str:
+    conditions = judge(claim, read, relations, seed).conditions
+    return conditions[0].measured if conditions else "–"

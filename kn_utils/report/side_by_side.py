@@ -1,0 +1,51 @@
+"""The same claims on a run and on our published results."""
+
+from collections.abc import Collection, Sequence
+
+import pandas as pd
+
+from kn_utils.model.neurons import MIN_PROMPTS
+from kn_utils.report.judge import Judged, Read, judge_all
+from kn_utils.store.published import PublishedResults, is_same_run, published_results
+from kn_utils.store.runs import FACT_KEY, Run
+
+Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # by what readers call it: a run and its relations
+
+
+def beside_published(run: Run, relations: Sequence[str]) -> Runs:
+    """Return a run and, after it, our published results of the same relations but for those that are the run itself.
+
+    Of either only relations that can have knowledge neurons count, see `with_enough_prompts`; if a run has none of these, all its own.
+    """
+    own = with_enough_prompts(run.read, relations) or relations
+    runs: Runs = {f"this run: {run.scope(own)}": (run, own)}
+    for results in published_results():
+        there = set(results.relations)  # read from a file
+        common = with_enough_prompts(results.read, [relation for relation in relations if relation in there])
+        if common and not is_same_run(results, run, own):
+            runs[f"published: {results.scope(common)}"] = (results, common)
+    return runs
+
+
+def with_enough_prompts(read: Read, relations: Sequence[str]) -> list[str]:
+    """Return the relations of which some fact was asked with three templates or more; no fact of the others can have knowledge neurons."""
+    most = read("facts", relations).groupby("relation")["prompts"].max()
+    return [relation for relation in relations if most[relation] >= MIN_PROMPTS]
+
+
+def judge_runs(runs: Runs, seed: int, section: str = "") -> dict[str, list[Judged]]:
+    """Test the claims of a section of the paper, by default of all, on each run."""
+    return {name: judge_all(run.read, relations, seed, section) for name, (run, relations) in runs.items()}
+
+
+def only(read: Read, facts: Collection[tuple[str, int]]) -> Read:
+    """Return a reader of the rows of some facts, given as (relation, fact); tables that are not by fact stay whole."""
+    wanted = pd.MultiIndex.from_tuples(sorted(facts), names=FACT_KEY)
+
+    def read_only(table: str, relations: Sequence[str]) -> pd.DataFrame:
+        rows = read(table, relations)
+        if "fact" not in rows:
+            return rows
+        return rows[pd.MultiIndex.from_frame(rows[FACT_KEY]).isin(wanted)].reset_index(drop=True)
+
+    return read_only

@@ -1,0 +1,20 @@
+"""The paper's values, in `data/published/paper.csv`; ours are in `kn_utils.store.published`."""
+
+import pandas as pd
+
+from kn_utils.paths import DATA
+
+
+def paper_values() -> pd.DataFrame:
+    """Return the paper's values, indexed by `id`, with the paper's section and whether a second source confirms each ("checked")."""
+    return pd.read_csv(DATA / "published" / "paper.csv", index_col="id")
+
+
+def beside_paper(ours: dict[str, tuple[float, float, float, int]]) -> pd.DataFrame:
+    """Return the paper's values with ours beside them.
+
+    `ours` maps a value's id to (estimate, low, high, number of facts). Columns quantity, unit, paper, checked, here, low, high, facts.
+    """
+    rows = pd.DataFrame.from_dict(ours, orient="index", columns=["here", "low", "high", "facts"])
+    paper = paper_values().loc[rows.index, ["quantity", "unit", "value", "checked"]].rename(columns={"value": "paper"})
+    return paper[["quantity", "unit", "paper", "checked"]].join(rows)

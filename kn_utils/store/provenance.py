@@ -1,0 +1,116 @@
+"""How a table was made: the code that its values depend on, the packages, the commit and the machine."""
+
+import ast
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+
+import torch
+
+import kn_utils
+from kn_utils.paths import ROOT
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+CHANGED = "+changes"  # behind the commit of a tree with changes that are not committed
+
+
+@cache
+def sources_digest(module: str) -> str:
+    """Return the SHA-256 of a module of kn_utils and of all modules of kn_utils that it imports, directly or not.
+
+    Taken from the syntax trees without docstrings: comments and formatting change nothing.
+    """
+    code = [(name, _syntax(_tree(name))) for name in sorted(imported_modules(module))]
+    return hashlib.sha256(repr(code).encode()).hexdigest()
+
+
+@cache
+def imported_modules(module: str) -> frozenset[str]:
+    """Return a module of kn_utils and all that it imports from kn_utils, directly or not."""
+    found, left = set(), [module]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += direct_imports(name)
+    return frozenset(found)
+
+
+@cache
+def direct_imports(module: str) -> tuple[str, ...]:
+    """Return the modules of kn_utils that a module's source imports anywhere in it."""
+    found = []
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name if _path(name).is_file() else node.module for name in inside]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return tuple(dict.fromkeys(name for name in found if name.startswith("kn_utils.") and _path(name).is_file()))
+
+
+def _path(module: str):
+    return ROOT / f"{module.replace('.', '/')}.py"
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(_path(module).read_text(encoding="utf-8"))
+
+
+def _syntax(node: object) -> object:
+    """A syntax tree as nested lists, without docstrings, positions and the empty fields that newer Pythons add."""
+    if isinstance(node, ast.AST):
+        return [type(node).__name__, *_fields(node)]
+    return [_syntax(item) for item in node if not _is_docstring(item)] if isinstance(node, list) else repr(node)
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
+    for name, value in ast.iter_fields(node):
+        if value is not None and value != []:
+            yield name, _syntax(value)
+
+
+def _is_docstring(node: object) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the numeric packages, on which values may depend."""
+    return {package: version(package) for package in PACKAGES}
+
+
+@cache
+def commit() -> str:
+    """Return the commit of this repository, with `CHANGED` behind it if files differ from it; "" outside a git repository.
+
+    `data/published` does not count: publishing changes it.
+    """
+    head = _git("rev-parse", "HEAD")
+    changed = head and _git("status", "--porcelain", "--", ".", ":!data/published")
+    return f"{head}{CHANGED}" if changed else head
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    except FileNotFoundError:  # no git here
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def circumstances(seconds: float) -> dict:
+    """Return what is kept of a run besides its inputs; values do not depend on it."""
+    return {
+        "seconds": round(seconds, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "kn_utils": kn_utils.__version__,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }

@@ -1,0 +1,169 @@
+"""Making the tables of a step: reused when finished with equal inputs, resumed when killed.
+
+A step works through its facts in parts. Each part is written beside the results and renamed, so a file that is there is whole; when all
+parts are there they are joined, again beside and renamed, and removed. The step's own table is always the last to appear.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import filelock
+import pandas as pd
+import pyarrow as pa
+from tqdm.auto import tqdm
+
+from kn_utils.paths import readable_path
+from kn_utils.store.files import DAMAGE, read_provenance, read_rows, write_table
+from kn_utils.store.provenance import circumstances
+
+FACTS_PER_PART = 8
+Work = Callable[[Sequence], dict[str, pd.DataFrame]]  # the rows of all tables, by name, for some facts
+
+
+def compute_in_parts(tables: Sequence[Path], inputs: dict, facts: Sequence, work: Work, per_part: int = FACTS_PER_PART) -> None:
+    """Make the tables of one step for one relation, unless they are there already; print which of the two.
+
+    `tables` are the paths of the step's own table and of those made with it. `work` turns `per_part` facts into the rows of all tables.
+    `inputs` is all that the values depend on: finished tables with equal inputs are kept, with others they are made anew, and a killed
+    run with equal inputs goes on after its last whole part.
+    Raises RuntimeError if another run is making the same tables, ValueError if a table or part that is there is damaged, and OSError,
+    with what to do, if they cannot be written.
+    """
+    main, *sides = tables
+    relation = main.stem
+    parts = main.parent / f".{relation}.{digest(inputs)[:12]}"
+    if _is_finished(tables, inputs, say=print):
+        _discard(parts)
+        return
+    with _exclusive_lock(main.parent / f".{relation}.lock"):
+        if _is_finished(tables, inputs, say=lambda _: None):  # another run has made them just before
+            return
+        folders = _work_through(parts, facts, work, relation, per_part)
+        provenance = {"inputs": inputs} | circumstances(sum(map(_seconds, folders)))
+        with explained_write_errors(main.parent):
+            for table in (*sides, main):
+                _join([folder / f"{table.parent.name}.parquet" for folder in folders], table, provenance)
+        for left in main.parent.glob(f".{relation}.????????????"):  # of this run, and of killed ones with other inputs
+            _discard(left)
+
+
+def digest(inputs: dict) -> str:
+    """Return the SHA-256 of a table's inputs."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _is_finished(tables: Sequence[Path], inputs: dict, say: Callable[[str], None]) -> bool:
+    main = tables[0]
+    if not main.is_file():
+        return False
+    wanted = json.loads(json.dumps(inputs))
+    for path in tables:
+        if not path.is_file():
+            say(f"{main.stem}: {readable_path(path)}, made with {readable_path(main)}, is missing; computing both anew")
+            return False
+        found = read_provenance(path).get("inputs", {})
+        if changed := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
+            say(f"{main.stem}: {readable_path(path)} was made with other {', '.join(changed)}; computing it anew")
+            return False
+    say(f"{main.stem}: reusing {readable_path(main)}")
+    return True
+
+
+def _work_through(parts: Path, facts: Sequence, work: Work, relation: str, per_part: int) -> list[Path]:
+    starts = range(0, len(facts), per_part)
+    folders = [parts / f"{number:05d}" for number in range(len(starts))]
+    chunks = [facts[start : start + per_part] for start in starts]
+    missing = [(folder, chunk) for folder, chunk in zip(folders, chunks, strict=True) if not folder.is_dir()]
+    still = sum(len(chunk) for _, chunk in missing)
+    with tqdm(total=len(facts), initial=len(facts) - still, desc=relation, unit="fact") as progress:
+        for folder, chunk in missing:
+            began = time.monotonic()
+            tables = work(chunk)
+            with explained_write_errors(parts.parent):
+                _write_part(folder, tables, time.monotonic() - began)
+            progress.update(len(chunk))
+    return folders
+
+
+def _write_part(folder: Path, tables: dict[str, pd.DataFrame], seconds: float) -> None:
+    partial = folder.with_name(f"{folder.name}.{platform.node()}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, table in tables.items():
+        rows = pa.Table.from_pandas(table, preserve_index=False)
+        write_table(partial / f"{name}.parquet", [rows], rows.schema)
+    (partial / "seconds").write_text(str(seconds), encoding="utf-8")
+    partial.rename(folder)
+
+
+def _seconds(part: Path) -> float:
+    """The time a part took, so that a resumed run's provenance counts all of its sessions."""
+    with _explained_damage(part):
+        return float((part / "seconds").read_text(encoding="utf-8"))
+
+
+def _join(parts: list[Path], target: Path, provenance: dict) -> None:
+    """Write the rows of all parts as one table, a part at a time, so that memory does not grow with their number."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.part")
+    write_table(partial, map(_read_part, parts), _read_part(parts[0]).schema, provenance)
+    partial.replace(target)
+
+
+def _read_part(path: Path) -> pa.Table:
+    with _explained_damage(path.parent):
+        return read_rows(path)
+
+
+def _discard(parts: Path) -> None:
+    """Remove parts that have been joined; renamed first, so that a kill half-way leaves none that looks whole."""
+    removed = parts.with_name(f"{parts.name}.part")
+    with suppress(OSError):
+        shutil.rmtree(removed, ignore_errors=True)
+        if parts.is_dir():
+            parts.rename(removed)
+            shutil.rmtree(removed)
+
+
+@contextmanager
+def _exclusive_lock(path: Path) -> Iterator[None]:
+    lock = filelock.FileLock(path)
+    with explained_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RuntimeError(
+                f"another run is making the same table (it holds {path}); wait for it or use another results_dir"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def explained_write_errors(folder: Path) -> Iterator[None]:
+    """Turn an error of the file system into one that says what is kept and what to do."""
+    try:
+        yield
+    except OSError as reason:
+        raise OSError(
+            f"cannot write results under {folder} ({reason}). All finished parts are kept; "
+            "free space or choose another results_dir, then run the same command again."
+        ) from reason
+
+
+@contextmanager
+def _explained_damage(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE as reason:
+        raise ValueError(f"{part} is damaged ({reason}): delete that folder and run the same command again") from None

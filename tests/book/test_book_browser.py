@@ -1,0 +1,184 @@
+"""The built book in a browser: every page opens whole, from its own host alone, on a wide screen and on a phone."""
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
+import yaml
+
+from kn_utils.data.facts import load_dataset
+from kn_utils.paths import ROOT
+
+BOOK = Path(os.environ.get("KN_BOOK", ROOT / "book"))
+HTML = BOOK / "_build/html"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)  # Playwright's own are not downloaded
+PHONE = 390
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="there is no chromium or google-chrome"),
+    pytest.mark.skipif(not (HTML / "index.html").is_file(), reason=f"there is no book in {HTML}: make book"),
+]
+
+
+def files_of(entries) -> list[str]:
+    return [name for entry in entries for name in (entry["file"], *files_of(entry.get("sections", [])))]
+
+
+def contents() -> list[str]:
+    """All pages in the book's order, the opening page first; none if there is no book."""
+    if not (BOOK / "_toc.yml").is_file():
+        return []
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    return [toc["root"], *(name for part in toc["parts"] for name in files_of(part["chapters"]))]
+
+
+PAGES = contents()
+RELATION_PAGES = [name for name in PAGES if name.startswith("relations/")]
+CHAPTER = "notebooks/01_attribution"
+every_page = pytest.mark.parametrize("name", PAGES)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def host():
+    handler = functools.partial(QuietHandler, directory=HTML)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def open_page(browser, host):
+    """A function that opens a page of the book; what goes wrong on the way is in its `problems`."""
+
+    def open_page(path):
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        page.problems = []
+        page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("requestfailed", lambda request: page.problems.append(f"failed: {request.url}"))
+        page.on("response", lambda answer: answer.status >= 400 and page.problems.append(f"{answer.status}: {answer.url}"))
+        page.on("request", lambda request: elsewhere(request.url) and page.problems.append(f"another host: {request.url}"))
+        page.goto(f"{host}/{path}", wait_until="networkidle")
+        return page
+
+    def elsewhere(url):
+        return not url.startswith((f"{host}/", "data:", "blob:"))
+
+    return open_page
+
+
+@pytest.fixture(scope="module")
+def look_at(open_page):
+    """A function that visits a page of the book once and returns what the tests ask about it."""
+
+    @functools.cache
+    def look_at(name):
+        page = open_page(f"{name}.html")
+        page.eval_on_selector_all("img", "images => images.forEach(image => { image.loading = 'eager' })")
+        page.wait_for_load_state("networkidle")
+        seen = {
+            "headings": page.locator("article h1").all_inner_texts(),
+            "images": page.eval_on_selector_all("img", "images => images.map(image => [image.src, image.naturalWidth])"),
+            "formulas": page.locator(".math").count() - page.locator(".math mjx-container").count(),
+            "links": page.eval_on_selector_all("a[href]", "links => links.map(link => link.href)"),
+        }
+        page.set_viewport_size({"width": PHONE, "height": 900})
+        page.eval_on_selector_all("details", "folds => folds.forEach(fold => { fold.open = true })")
+        seen["width"] = page.evaluate("document.documentElement.scrollWidth")
+        seen["problems"] = page.problems
+        page.close()
+        return seen
+
+    return look_at
+
+
+@every_page
+def test_a_page_opens_without_errors_and_asks_no_other_host(look_at, name):
+    seen = look_at(name)
+    assert len(seen["headings"]) == 1
+    assert seen["problems"] == []
+
+
+@every_page
+def test_images_and_formulas_show(look_at, name):
+    seen = look_at(name)
+    assert [source for source, width in seen["images"] if width == 0] == []
+    assert seen["formulas"] == 0
+
+
+@every_page
+def test_a_phone_never_scrolls_the_page_sideways(look_at, name):
+    assert look_at(name)["width"] == PHONE
+
+
+@every_page
+def test_every_link_within_the_book_leads_somewhere(look_at, host, name):
+    inside = {link for link in look_at(name)["links"] if link.startswith(host)}
+    assert [link for link in sorted(inside) if not leads_somewhere(urlsplit(link))] == []
+
+
+def leads_somewhere(link) -> bool:
+    target = HTML / unquote(link.path).lstrip("/")
+    if not target.is_file():
+        return False
+    return target.suffix != ".html" or not link.fragment or unquote(link.fragment) in anchors(target)
+
+
+@functools.cache
+def anchors(page: Path) -> set[str]:
+    return set(re.findall(r'\bid="([^"]+)"', page.read_text(encoding="utf-8")))
+
+
+def test_the_verdicts_are_on_the_opening_page(open_page):
+    rows = open_page("index.html").locator("table", has_text="verdict").first.locator("tbody tr")
+    rows.first.wait_for()
+    assert rows.count() >= 5
+
+
+@pytest.mark.parametrize("name", RELATION_PAGES[:1])
+@pytest.mark.parametrize("words_of", [lambda relation: relation, load_dataset("starter").labels.get], ids=["id", "label"])
+def test_search_finds_a_relation(open_page, name, words_of):
+    words = words_of(Path(name).name)
+    open_page(f"search.html?q={quote(words)}").locator(f"ul.search a[href^='{name}.html']").first.wait_for()
+
+
+def test_code_is_folded_and_unfolds_by_a_click(open_page):
+    fold = open_page(f"{CHAPTER}.html").locator("details.hide").first
+    code, handle = fold.locator("pre").first, fold.locator("summary")
+    assert not code.is_visible()
+    handle.click()
+    assert code.is_visible()
+    handle.click()
+    assert not code.is_visible()
+
+
+def test_dark_mode_toggles(open_page):
+    page = open_page(f"{CHAPTER}.html")
+    switch, background = page.locator(".theme-switch-button:visible").first, "getComputedStyle(document.body).backgroundColor"
+    seen = set()
+    for _ in range(3):  # automatic, light and dark
+        switch.click()
+        seen.add((page.evaluate("document.documentElement.dataset.theme"), page.evaluate(background)))
+    assert {theme for theme, _ in seen} == {"light", "dark"} and len({colour for _, colour in seen}) == 2

@@ -1,0 +1,73 @@
+"""What the book's page on your own model and facts shows is run here as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import tiny_models
+import torch
+from brute_force import gradient_at
+
+from kn_utils.model import layouts
+from kn_utils.data.facts import load_dataset
+from kn_utils.paths import ROOT
+from kn_utils.model.prefix import prompt_suffix
+from kn_utils.model.prompts import Batch
+from kn_utils.store.files import read_table
+from kn_utils.model.gradients import scaled_gradients
+
+PAGE = (ROOT / "book/own_model_and_facts.md").read_text(encoding="utf-8")
+FILES = re.findall(r"```\{code-block\} json\n:caption: (\S+)\n\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = [line for block in re.findall(r"```\{code-block\} bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+NEW_LAYOUT = re.search(r'^"(\w+)": (Layout\(.*\)),$', PAGE, re.MULTILINE).groups()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the page's files, and the notebooks where its commands expect them."""
+    for name, content in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    return tmp_path
+
+
+def test_the_page_shows_a_data_set_that_all_steps_can_use(folder):
+    data = load_dataset(folder / "my_capitals")
+    assert data.relations == ["capital"]
+    assert len(data.facts["capital"]) >= 20 and len(data.templates["capital"]) >= 4
+
+
+@pytest.mark.slow
+def test_the_commands_run_as_they_are_shown(folder):
+    assert len(COMMANDS) == 4
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    aside = ["--kernel", "python3", "-p", "results_dir", str(folder / "results")]  # not into this repository
+    for command in COMMANDS:
+        done = subprocess.run([*command.split(), *aside], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert len(read_table(folder / "results/starter/my_capitals/edit_facts/capital.parquet")) > 0
+    assert "**Norway**, capital: Oslo → **Paris**" in markdown_of(folder / "own_06.ipynb")
+
+
+def markdown_of(notebook: Path) -> str:
+    cells = nbformat.read(notebook, as_version=4).cells
+    return "\n".join(output.get("data", {}).get("text/markdown", "") for cell in cells for output in cell.get("outputs", []))
+
+
+def test_the_line_for_a_new_architecture_gives_the_gradients_of_the_plain_loop(monkeypatch):
+    name, line = NEW_LAYOUT
+    assert name not in layouts.LAYOUTS
+    monkeypatch.setitem(layouts.LAYOUTS, name, eval(line, vars(layouts)))
+    monkeypatch.setitem(tiny_models.CONFIGURATIONS, name, tiny_models.CONFIGURATIONS["llama"])
+    lm = tiny_models.tiny_model(name)
+    batch = Batch(torch.tensor([[5, 7, 11, 13, 17]]), torch.tensor([4]), torch.tensor([19]))
+    nodes = [torch.tensor([0.35], dtype=torch.float64)] * lm.n_layers
+    for layer, found in enumerate(scaled_gradients(lm, prompt_suffix(lm, batch), nodes).layers):
+        gradient, _, _ = gradient_at(lm, batch.ids[0], 4, 19, layer, 0.35)
+        torch.testing.assert_close(found.gradient[0, 0], gradient, rtol=1e-7, atol=1e-12)
+        assert gradient.abs().max() > 1e-6

@@ -1,0 +1,192 @@
+"""Step 3's table against a slow reading of the paper, prompt by prompt; and what notebook 03 makes of it."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_folders
+import torch
+
+from kn_utils.model.attribution import Quadrature
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.interventions import OPERATIONS
+from kn_utils.model.layouts import value_vectors
+from kn_utils.model.neurons import Thresholds
+from kn_utils.model.prompts import Prompt, encode
+from kn_utils.store.files import read_provenance
+from kn_utils.store.runs import Run
+from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.modify_activation.table import METHODS, modify_activations, random_neurons
+from kn_utils.chapters.modify_activation.numbers import MEAN, flips, probability_changes, without_neurons
+
+LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
+TEMPLATES = [*tiny_folders.TEMPLATES["P36"], "[X] is home to [Y].", "The country of [X] is [Y]", "[X] is known for [Y] ."]
+COLUMNS = {"relation": "str", "fact": "int32", "prompt": "int32", "method": "str", "operation": "str", "target": "str"}
+COLUMNS |= {"neurons": "int32", "probability_before": "float64", "probability_after": "float64", "answer_before": "str"}
+COLUMNS |= {
+    "answer_after": "str",
+    "correct_before": "bool",
+    "correct_after": "bool",
+    "other_relation": "str",
+    "other_fact": "int32",
+}
+COLUMNS |= {"answer_changed": "bool"}
+PLACE = ["fact", "prompt", "method", "operation", "target"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    return load_dataset(tiny_folders.write_data(folder, templates=dict.fromkeys(tiny_folders.FACTS, TEMPLATES)))
+
+
+@pytest.fixture(scope="module", params=["bert", "gpt2", "llama"])
+def done(request, loaded, dataset, tmp_path_factory):
+    """A model, its run, and the tables of steps 2 and 3 for P36."""
+    lm = loaded(request.param)
+    run = Run(lm.name, dataset, results_dir=tmp_path_factory.mktemp("results"))
+    attribute_relation(lm, run, "P36", Quadrature())
+    find_neurons(run, "P36", LOW)
+    modify_activations(lm, run, "P36")
+    return lm, run, run.read("knowledge_neurons", ["P36"]), run.read("modify_activation", ["P36"])
+
+
+def plain_answer(lm, prompt, neurons, factor):
+    """The object's probability and the top token, one prompt alone, as the released code does it: a hook per layer."""
+    handles = []
+
+    def hook(own):
+        def before(module, args):
+            changed = args[0].clone()
+            changed.view(len(prompt.ids), -1)[prompt.position, own] *= factor
+            return (changed,)
+
+        return before
+
+    for layer, down in enumerate(lm.downs):
+        own = [neuron for at, neuron in neurons if at == layer]
+        handles.append(down.register_forward_pre_hook(hook(own)))
+    with torch.no_grad():
+        shares = lm.model(torch.tensor([prompt.ids])).logits[0, prompt.position].softmax(-1)
+    for handle in handles:
+        handle.remove()
+    return float(shares[prompt.target]), int(shares.argmax())
+
+
+def test_columns_and_rows(done):
+    lm, run, neurons, table = done
+    assert {name: str(kind) for name, kind in table.dtypes.items()} == COLUMNS
+    assert not table.duplicated(PLACE).any()
+    asked = [
+        fact for fact in run.facts("P36", lm) if any(isinstance(prompt, Prompt) for prompt in encode(lm, run.dataset, [fact]))
+    ]
+    assert sorted(set(table["fact"])) == [fact.index for fact in asked]
+    counts = table.groupby(["method", "operation", "target"]).size().unstack()
+    assert len(counts) == len(METHODS) * len(OPERATIONS) and (counts.nunique() == 1).all()
+    assert len(neurons["method"].unique()) == 2
+    inputs = read_provenance(run.path("modify_activation", "P36"))["inputs"]
+    assert inputs["knowledge_neurons"]["attribution"]["quadrature"] == "released"
+    assert inputs["other_relations"].keys() == {"P30", "P101"}
+
+
+def test_every_row_is_what_a_plain_run_of_its_prompt_gives(done):
+    lm, run, neurons, table = done
+    for row in table[table["method"] != "random"].itertuples():
+        own = neurons[(neurons["fact"] == row.fact) & (neurons["method"] == row.method)]
+        places = list(zip(own["layer"], own["neuron"], strict=True))
+        assert row.neurons == len(places)
+        relation, index = ("P36", row.fact) if row.target == "own" else (row.other_relation, row.other_fact)
+        asked = encode(lm, run.dataset, [run.dataset.facts[relation][index]])
+        prompt = next(item for item in asked if isinstance(item, Prompt) and item.index == row.prompt)
+        before, top_before = plain_answer(lm, prompt, [], 1)
+        after, top_after = plain_answer(lm, prompt, places, OPERATIONS[row.operation])
+        assert row.probability_before == pytest.approx(before, rel=1e-4)
+        assert row.probability_after == pytest.approx(after, rel=1e-4)
+        assert (row.correct_before, row.correct_after) == (top_before == prompt.target, top_after == prompt.target)
+        assert row.answer_after == lm.tokenizer.decode([top_after]).strip()
+
+
+def test_something_changes_and_facts_without_neurons_do_not(done):
+    *_, table = done
+    changed = (table["probability_after"] / table["probability_before"] - 1).abs()
+    assert (changed[(table["method"] == "attribution") & (table["neurons"] > 0)] > 1e-3).mean() > 0.5
+    assert (table.loc[table["neurons"] == 0, "probability_after"] == table.loc[table["neurons"] == 0, "probability_before"]).all()
+
+
+def test_the_other_fact_is_of_another_relation_and_one_per_fact(done):
+    *_, table = done
+    own, other = (table[table["target"] == target] for target in ("own", "other"))
+    assert (own["other_fact"] == -1).all() and (own["other_relation"] == "").all()
+    assert not (other["other_relation"] == "P36").any() and len(other)
+    assert (other.groupby("fact")[["other_relation", "other_fact"]].nunique() == 1).all(axis=None)
+
+
+def test_random_neurons_are_as_many_in_the_same_layers_and_others():
+    own = [(0, 1), (0, 2), (2, 47)]
+    drawn = random_neurons(own, 48, "seed")
+    assert [layer for layer, _ in drawn] == [0, 0, 2]
+    assert not set(drawn) & set(own) and len(set(drawn)) == 3
+    assert drawn == random_neurons(own, 48, "seed") != random_neurons(own, 48, "other seed")
+    assert set(random_neurons([(1, 0), (1, 1)], 4, "x")) == {(1, 2), (1, 3)}
+
+
+def test_the_bert_run_has_neurons_of_every_method(loaded, dataset, tmp_path):
+    lm = loaded("bert")
+    run = Run(lm.name, dataset, results_dir=tmp_path)
+    attribute_relation(lm, run, "P36", Quadrature())
+    with pytest.raises(FileNotFoundError, match="run notebooks/02_knowledge_neurons.ipynb with the same parameters first"):
+        modify_activations(lm, run, "P36")
+    find_neurons(run, "P36", LOW)
+    modify_activations(lm, run, "P36")
+    assert (run.read("modify_activation", ["P36"]).groupby("method")["neurons"].max() > 0).all()
+
+
+def rows(*values, relation="P1", method="attribution", operation="suppress", target="own"):
+    """Rows of (fact, before, after, right before, right after)."""
+    columns = ["fact", "probability_before", "probability_after", "correct_before", "correct_after"]
+    table = pd.DataFrame(values, columns=columns).assign(relation=relation, method=method, operation=operation, target=target)
+    answers = {True: "right", False: "wrong"}
+    return table.assign(
+        prompt=range(len(table)),
+        neurons=2,
+        answer_before=table["correct_before"].map(answers),
+        answer_after=table["correct_after"].map(answers),
+        answer_changed=table["correct_before"] != table["correct_after"],
+    )
+
+
+def test_a_change_is_a_ratio_of_means_and_relations_count_alike():
+    first = rows((0, 0.8, 0.4, True, True), (0, 0.1, 0.1, False, False), (1, 0.1, 0.2, False, True))  # sum 1.0 -> 0.7
+    second = rows((0, 0.2, 0.3, True, True), relation="P2")  # + 50 %
+    found = probability_changes(pd.concat([first, second]), seed=0).set_index("relation")
+    assert found["change"].to_dict() == pytest.approx({"P1": -30, "P2": 50, MEAN: 10})
+    assert found["facts"].to_dict() == {"P1": 2, "P2": 1, MEAN: 3}
+    assert found.loc["P1", "low"] == pytest.approx(-40 / 0.9 + 0, abs=0.1) and found.loc["P1", "high"] == pytest.approx(100)
+    assert found.loc["P2", "low"] == found.loc["P2", "high"] == pytest.approx(50)
+
+
+def test_flips_are_counted_among_those_that_can_flip():
+    table = rows((0, 0.8, 0.4, True, False), (0, 0.8, 0.7, True, True), (1, 0.1, 0.2, False, True), (1, 0.1, 0.1, False, False))
+    found = flips(table, seed=0).set_index("flip")
+    assert found["share"].to_dict() == {"right to wrong": 50, "wrong to right": 50, "any change": 50}
+    assert found["prompts"].to_dict() == {"right to wrong": 2, "wrong to right": 2, "any change": 4}
+    never_right = flips(rows((0, 0.1, 0.1, False, False)), seed=0).set_index("flip")
+    assert math.isnan(never_right.loc["right to wrong", "share"]) and never_right.loc["any change", "share"] == 0
+
+
+def test_facts_without_neurons_are_counted():
+    table = pd.concat(
+        [rows((0, 0.5, 0.4, True, True), (1, 0.5, 0.5, True, True)), rows((0, 0.5, 0.5, True, True), method="random")]
+    )
+    table["neurons"] = np.array([2, 0, 3])
+    assert without_neurons(table).to_dict("index") == {
+        "attribution": {"facts": 2, "without": 1},
+        "random": {"facts": 1, "without": 0},
+    }
+
+
+def test_value_vectors_are_not_touched(done):
+    lm, *_ = done
+    assert all(len(value_vectors(down)) == lm.n_neurons and not down._forward_pre_hooks for down in lm.downs)

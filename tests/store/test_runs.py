@@ -1,0 +1,165 @@
+"""Runs: where tables are, reading those made so far, and one clear error where one is missing or of another run."""
+
+import re
+
+import pandas as pd
+import pytest
+import tiny_folders
+
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.paths import MADE_BY, NOTEBOOK_OF
+from kn_utils.model.prompts import draw_facts
+from kn_utils.store.results import compute_in_parts, fingerprint, read_table
+from kn_utils.store.runs import Run
+
+
+@pytest.fixture
+def run(tiny_dataset, tmp_path):
+    return Run("toy", tiny_dataset, results_dir=tmp_path)
+
+
+def make(run, relation, table="attribution", lm=None):
+    """Write a table with a row per fact, as a step would."""
+
+    def rows(facts):
+        return {table: pd.DataFrame({"relation": relation, "fact": [fact.index for fact in facts]})}
+
+    compute_in_parts(run.path(table, relation), (), run.inputs(table, relation, lm), run.dataset.facts[relation], rows)
+
+
+def test_defaults_are_the_notebooks(tiny_dataset):
+    run = Run("toy", tiny_dataset)
+    assert (run.n_facts, run.seed, run.results_dir) == (None, 42, "results")
+
+
+def test_where_tables_are_and_what_facts_they_are_about(run, tmp_path, tiny_dataset, loaded):
+    lm = loaded("gpt2")
+    assert run.path("attribution", "P36") == tmp_path / "toy" / "tiny" / "attribution" / "P36.parquet"
+    assert run.facts("P36", lm) == tiny_dataset.facts["P36"]
+    drawn = Run("toy", tiny_dataset, n_facts=2, seed=7)
+    assert drawn.facts("P36", lm) == draw_facts(lm, tiny_dataset, "P36", 2, 7)
+
+
+def test_what_values_depend_on(run, loaded, tiny_dataset):
+    lm = loaded("bert")
+    expected = {"step": "edit_facts", "model": "toy", "dataset": "tiny", "relation": "P30", "n_facts": None, "seed": 42}
+    expected |= {"facts_and_templates": tiny_dataset.digest("P30"), "versions": fingerprint()}
+    assert run.inputs("edit_facts", "P30") == expected
+    assert run.inputs("edit_facts", "P30", lm) == expected | lm.identity()
+    assert lm.identity().items() >= {"weights": lm.digest, "dtype": "float32", "device": "cpu"}.items()
+
+
+def test_every_table_has_one_notebook():
+    assert sum(map(len, MADE_BY.values())) == len(NOTEBOOK_OF)
+
+
+def test_one_relation_is_read_as_it_was_written(run):
+    make(run, "P36")
+    pd.testing.assert_frame_equal(run.read("attribution", ["P36"]), read_table(run.path("attribution", "P36")))
+    assert run.made_with("attribution", "P36") == run.inputs("attribution", "P36")
+
+
+def test_several_relations_are_joined_in_the_order_asked_for(run):
+    for relation in ("P36", "P101", "P30"):
+        make(run, relation)
+    table = run.read("attribution", ["P101", "P36"])
+    assert table["relation"].tolist() == ["P101"] * 3 + ["P36"] * 6
+    assert table["fact"].tolist() == [0, 1, 2, 0, 1, 2, 3, 4, 5]
+    assert table.index.tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("table", NOTEBOOK_OF)
+def test_a_missing_table_names_the_file_and_the_notebook_that_makes_it(run, table):
+    notebook = NOTEBOOK_OF[table]
+    make(run, "P36", table)
+    path = run.path(table, "P101")
+    message = f"there is no {path}: run notebooks/{notebook}.ipynb with the same parameters first"
+    for read in (lambda: run.made_with(table, "P101"), lambda: run.read(table, ["P36", "P101"])):
+        with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"):
+            read()
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"n_facts": 2}, "n_facts None where 2 is asked for: use"),
+        ({"seed": 1}, "seed 42 where 1 is asked for: use"),
+        ({"n_facts": 3, "seed": 1}, "n_facts None where 3 is asked for, seed 42 where 1 is asked for: use"),
+    ],
+)
+def test_a_table_of_another_draw_is_refused(run, tmp_path, changes, says):
+    make(run, "P36")
+    other = Run("toy", run.dataset, results_dir=tmp_path, **changes)
+    for read in (lambda: other.made_with("attribution", "P36"), lambda: other.read("attribution", ["P36"])):
+        with pytest.raises(ValueError, match=re.escape(f"{run.path('attribution', 'P36')} was made with {says}")) as raised:
+            read()
+        assert "the same here, or run notebooks/01_attribution.ipynb again" in str(raised.value)
+
+
+@pytest.mark.parametrize("changed", ["facts", "templates"])
+def test_a_table_of_other_facts_or_templates_is_refused(run, tmp_path, changed):
+    make(run, "P36")
+    make(run, "P101")
+    facts, templates = tiny_folders.FACTS, tiny_folders.TEMPLATES
+    if changed == "facts":
+        facts = facts | {"P36": [*facts["P36"][:-1], ["France", "Oslo"]]}
+    else:
+        templates = templates | {"P36": [*templates["P36"], "[X] is ruled from [Y]."]}
+    other = Run("toy", load_dataset(tiny_folders.write_data(tmp_path / "tiny", facts, templates)), results_dir=tmp_path)
+    wanted, found = other.dataset.digest("P36"), run.dataset.digest("P36")
+    with pytest.raises(ValueError, match=f"was made with facts_and_templates '{found}' where '{wanted}' is asked for: use"):
+        other.read("attribution", ["P36"])
+    assert len(other.read("attribution", ["P101"])) == 3  # the other relation is the same
+
+
+def test_a_table_of_other_weights_is_refused_where_the_model_is_at_hand(run, loaded, folder_of, tmp_path):
+    lm = loaded("bert")
+    make(run, "P36", lm=lm)
+    assert run.made_with("attribution", "P36", lm)["weights"] == lm.digest
+    folder = tiny_folders.write_model(tmp_path / "other", "bert", seed=1)
+    other = LanguageModel("toy", type(lm.model).from_pretrained(folder), lm.tokenizer)
+    with pytest.raises(ValueError, match=f"was made with weights '{lm.digest}' where '{other.digest}' is asked for: use"):
+        run.made_with("attribution", "P36", other)
+    assert run.made_with("attribution", "P36")["weights"] == lm.digest
+
+
+def test_a_table_made_without_the_model_is_refused_where_the_model_is_at_hand(run, loaded):
+    make(run, "P36")
+    with pytest.raises(ValueError, match="was made with weights None where"):
+        run.made_with("attribution", "P36", loaded("bert"))
+
+
+def test_a_damaged_table_is_one_clear_error(run):
+    make(run, "P36")
+    path = run.path("attribution", "P36")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))} is damaged or not a result table"):
+        run.read("attribution", ["P36"])
+
+
+def test_a_table_made_from_an_older_one_is_refused(run, monkeypatch):
+    monkeypatch.setattr("kn_utils.store.runs.read_provenance", lambda path: {"inputs": inputs[path.parent.name]})
+    shared = {name: run.inputs("x", "P36")[name] for name in ("facts_and_templates", "n_facts", "seed")}
+    old, new = shared | {"quadrature": "released"}, shared | {"quadrature": "gauss-legendre"}
+    inputs = {"attribution": new, "knowledge_neurons": shared | {"attribution": old}}
+    for table in inputs:
+        run.path(table, "P36").parent.mkdir(parents=True, exist_ok=True)
+        run.path(table, "P36").touch()
+    with pytest.raises(
+        ValueError, match=r"made from attribution that has been made anew since: run notebooks/02_knowledge_neurons"
+    ):
+        run.made_with("knowledge_neurons", "P36")
+    inputs["attribution"] = old
+    assert run.made_with("knowledge_neurons", "P36")["attribution"] == old
+
+
+def test_another_tokenizer_or_configuration_is_another_model(folder_of):
+    lm = load_model(folder_of("bert"), "cpu")
+    before = lm.identity()
+    other = load_model(folder_of("bert"), "cpu")
+    other.model.config.layer_norm_eps = 0.5
+    retokenized = load_model(folder_of("bert"), "cpu")
+    retokenized.tokenizer.backend_tokenizer.normalizer.lowercase = True
+    assert len({lm.identity()["settings"] for lm in (lm, other, retokenized)}) == 3
+    assert load_model(folder_of("bert"), "cpu").identity() == before
