@@ -96,7 +96,9 @@ def modes(lm: LanguageModel, batch: Batch) -> dict[str, Callable]:
     wanted = torch.ones(lm.n_layers, dtype=torch.bool)
 
     def fixed(precision: str, nodes: int) -> Callable:
-        return lambda turn=0: _integrate(lm, prompt_suffix(lm, batch), gauss_legendre(nodes), wanted, Quadrature(precision=precision))[0][0]
+        return lambda turn=0: _integrate(
+            lm, prompt_suffix(lm, batch), gauss_legendre(nodes), wanted, Quadrature(precision=precision)
+        )[0][0]
 
     def named(*method) -> Callable:
         return lambda turn=0: integrated_gradients(lm, batch, Quadrature(*method)).score

@@ -20,11 +20,11 @@ from attribution import machine
 from torch import Tensor
 from tqdm import tqdm
 
-from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.data.facts import Dataset, Fact, load_dataset
 from kn_utils.model.forward import activations_of, probabilities, prompts_at_once
 from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.model.prompts import Prompt, askable, group_by_length, stack
+from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.store.published import PublishedResults
 
 MODELS = ("starter", "smollm2-135m")

@@ -61,12 +61,12 @@ def run(facts: int, layers: int = 4, hidden: int = 64) -> None:
     """
     from products import gflop_of_all
 
-    from kn_utils.model.attribution import RELEASED_NODES, Quadrature
+    from kn_utils.chapters.attribution.table import attribute_relation
     from kn_utils.data.facts import load_dataset
+    from kn_utils.model.attribution import RELEASED_NODES, Quadrature
     from kn_utils.model.models import load_model
     from kn_utils.model.prompts import encode
     from kn_utils.store.runs import Run
-    from kn_utils.chapters.attribution.table import attribute_relation
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -13,13 +13,13 @@ from decoder_prompts import mean_activations, run, sampled
 from torch import Tensor
 from tqdm import tqdm
 
-from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.forward import activations_of
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import askable
-from kn_utils.store.published import PublishedResults
 from kn_utils.model.sentences import Corpus, Slot, SlotPrompt, encode_slots, find_slots, read_corpus
+from kn_utils.report.side_by_side import with_enough_prompts
+from kn_utils.store.published import PublishedResults
 
 DECIMALS = 5  # of what is written
 

@@ -1,5 +1,8 @@
 """The slow, plain computation that everything else is checked against: one layer, one node, one prompt, the whole model."""
 
+from collections import Counter
+
+import numpy as np
 import torch
 
 from kn_utils.model.models import LanguageModel
@@ -44,3 +47,28 @@ def integrated_gradients(lm: LanguageModel, ids, position: int, target: int, lay
     _, activation = probability_at(lm, ids, position, target, layer)
     pairs = zip(nodes, weights, strict=True)
     return activation * sum(weight * gradient_at(lm, ids, position, target, layer, float(node))[0] for node, weight in pairs)
+
+
+def plainly_refined(scores, prompts, score_share, prompt_share):
+    """Section 4.2 of the method read aloud: ({fact: its neurons}, [(round, share of prompts, mean)])."""
+    standing_out = {fact: Counter() for fact in prompts}
+    for (fact, _), by_neuron in scores.items():
+        bar = score_share * max(map(np.float32, by_neuron.values()), default=np.float32(0)).item()
+        for place, score in by_neuron.items():
+            if np.float32(score).item() >= bar:
+                standing_out[fact][place] += 1
+    rounds = []
+    for number in range(1, 7):
+        kept = {
+            fact: {place for place, count in counter.items() if count >= max(prompt_share * prompts[fact], 3)}
+            for fact, counter in standing_out.items()
+        }
+        mean = sum(map(len, kept.values())) / len(prompts)
+        rounds.append((number, prompt_share, mean))
+        if mean < 2:
+            prompt_share -= 0.05
+        elif mean > 5:
+            prompt_share += 0.05
+        else:
+            break
+    return kept, rounds

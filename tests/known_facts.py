@@ -10,10 +10,9 @@ import torch
 
 from kn_utils.data.facts import Dataset, load_dataset
 from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.model.neurons import METHODS
 from kn_utils.model.prompts import Prompt, encode, group_by_length, stack
-from kn_utils.store.results import compute_in_parts
 from kn_utils.store.runs import Run
-from kn_utils.chapters.knowledge_neurons.table import METHODS
 
 FACTS = {"P36": tiny_folders.many_facts(40), "P101": tiny_folders.FACTS["P101"]}
 TEMPLATES = {
@@ -97,13 +96,13 @@ def write_first_steps(lm: LanguageModel, run: Run, relation: str, neurons: dict[
     about = pd.DataFrame({"relation": relation, "fact": [fact.index for fact in facts], "prompts": asked})
     rows = [(relation, fact, method, *neuron) for method in METHODS for fact, own in neurons.items() for neuron in own]
     found = pd.DataFrame(rows, columns=["relation", "fact", "method", "layer", "neuron"]).astype(NUMBERS)
-    _write(lm, run, relation, {"facts": about, "prompts": prompts, "attribution": found})
-    _write(lm, run, relation, {"knowledge_neurons": found})
-
-
-def _write(lm: LanguageModel, run: Run, relation: str, tables: dict[str, pd.DataFrame]) -> None:
-    *side, main = tables
-    compute_in_parts(run.path(main, relation), side, run.inputs(main, relation, lm), [None], lambda _: tables)
+    completeness = prompts[["relation", "fact", "prompt"]].assign(layer=0, nodes=20, gap=0.0, error=0.0)
+    first = {"attribution": found, "facts": about, "prompts": prompts, "completeness": completeness}
+    refinement = pd.DataFrame(
+        {"relation": [relation], "method": "attribution", "round": 1, "prompt_share": 0.7, "mean_neurons": 3.0}
+    )
+    run.make("attribution", relation, [None], lambda _: first, {}, lm)
+    run.make("knowledge_neurons", relation, [None], lambda _: {"knowledge_neurons": found, "refinement": refinement}, {}, lm)
 
 
 def plain_answers(model, lm: LanguageModel, facts, data=None) -> pd.DataFrame:

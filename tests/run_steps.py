@@ -4,12 +4,6 @@ import sys
 
 import torch
 
-from kn_utils.model.attribution import Quadrature
-from kn_utils.data.facts import load_dataset
-from kn_utils.model.models import load_model
-from kn_utils.model.neurons import Thresholds
-from kn_utils.store.runs import Run
-from kn_utils.model.sentences import read_corpus
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.edit_facts.table import edit_facts
@@ -17,6 +11,12 @@ from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.chapters.trigger_examples.table import rank_sentences
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import Quadrature
+from kn_utils.model.models import load_model
+from kn_utils.model.neurons import Thresholds
+from kn_utils.model.sentences import read_corpus
+from kn_utils.store.runs import Run
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that a tiny model has neurons that prompts share
 

@@ -1,10 +1,16 @@
 """Tiny random-weight models, one for every supported architecture."""
 
+import hashlib
+
 import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
+from kn_utils.model.forward import probabilities
 from kn_utils.model.layouts import LAYOUTS
 from kn_utils.model.models import LanguageModel
+from kn_utils.model.prefix import PromptSuffix
+from kn_utils.model.prompts import Batch
 
 VOCABULARY = 101
 _COMMON = {
@@ -73,3 +79,47 @@ def tiny_model(model_type: str, dtype: torch.dtype = torch.float64, **changes) -
         elif name.endswith("bias"):
             torch.nn.init.normal_(weight, std=0.1)
     return LanguageModel(model_type, model.to(dtype))
+
+
+MODELS = [(model_type, {}) for model_type in CONFIGURATIONS]
+MODELS += [
+    ("albert", {"num_hidden_groups": 1}),  # all layers share one block
+    ("albert", {"num_hidden_layers": 2, "num_hidden_groups": 1, "inner_group_num": 2}),  # two blocks take turns
+]
+FLOAT32_ATTENTION = {"gpt_neo", "gptj"}  # transformers computes their attention weights in float32 whatever the model's type
+
+
+def near(model_type: str) -> dict[str, float]:
+    """How close two float64 computations of one value must be."""
+    return {"rtol": 1e-4, "atol": 1e-6} if model_type in FLOAT32_ATTENTION else {"rtol": 1e-9, "atol": 1e-13}
+
+
+def random_batch(lm: LanguageModel, prompts: int = 2, length: int = 9, seed: int = 1) -> Batch:
+    """Random prompts of one length, a position in each where the model predicts, and its second best answer there as the target."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(3, VOCABULARY, (prompts, length), generator=generator)
+    position = torch.randint(1, length, (prompts,), generator=generator) if lm.masked else torch.full((prompts,), length - 1)
+    logits = lm.model(ids).logits[torch.arange(prompts), position]
+    return Batch(ids, position, logits.topk(2).indices[:, 1])
+
+
+def some_prompts(lm: LanguageModel, positions=(1, 8, 4)) -> tuple[Tensor, Tensor]:
+    """Random prompts of nine tokens and any position in each, also for a left-to-right model."""
+    return random_batch(lm, len(positions)).ids, torch.tensor(positions)
+
+
+def probabilities_at(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
+    """The probability of every token at `position` of whole prompts, [prompts, vocabulary]."""
+    return probabilities(lm, PromptSuffix(ids, position, position, lm.masked))
+
+
+def assert_no_hooks(lm: LanguageModel) -> None:
+    """No intervention is left behind."""
+    for module in lm.model.modules():
+        assert not module._forward_pre_hooks and not module._forward_hooks
+
+
+def weight_sums(lm: LanguageModel) -> dict[str, str]:
+    """The SHA-256 of every weight's bytes."""
+    weights = {name: weight.contiguous().view(torch.uint8).numpy() for name, weight in lm.model.state_dict().items()}
+    return {name: hashlib.sha256(weight.tobytes()).hexdigest() for name, weight in weights.items()}

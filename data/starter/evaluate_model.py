@@ -21,9 +21,9 @@ from train_model import answers, encode_pairs, held_out_pair_finder, single_toke
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM, PreTrainedTokenizerFast
 
 from kn_utils.data.facts import FLAT, Dataset, Fact, load_dataset
-from kn_utils.paths import DATA
-from kn_utils.model.prompts import fill
 from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
+from kn_utils.model.prompts import fill
+from kn_utils.paths import DATA
 
 Asked = list[tuple[Fact, bool]]
 FOLDER = DATA / "starter" / "model"

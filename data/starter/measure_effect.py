@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 from evaluate_model import FOLDER, table, write_tables
 
-from kn_utils.model.attribution import Quadrature
-from kn_utils.data.facts import load_dataset
-from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.store.runs import Run
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
-from kn_utils.chapters.modify_activation.table import METHODS, modified_answers, random_neurons
 from kn_utils.chapters.modify_activation.numbers import MEAN, probability_changes
+from kn_utils.chapters.modify_activation.table import METHODS, modified_answers, random_neurons
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import Quadrature
+from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.store.runs import Run
 
 NAMES = {"attribution": "knowledge neurons", "activation": "most active", "random": "random, same layers"}
 

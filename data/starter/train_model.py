@@ -30,9 +30,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokeni
 
 from kn_utils.data.downloads import minilm_encoder
 from kn_utils.data.facts import Dataset, load_dataset
-from kn_utils.paths import DATA
-from kn_utils.model.prompts import fill
 from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence, words
+from kn_utils.model.prompts import fill
+from kn_utils.paths import DATA
 
 LEARNING_RATE = 5e-4
 BATCH_SIZE = 64

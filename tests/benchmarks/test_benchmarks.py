@@ -18,14 +18,14 @@ from products import gflop, minimal_computation
 from tiny_models import tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from kn_utils.model.attribution import RELEASED_NODES, integrated_gradients
 from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import RELEASED_NODES, integrated_gradients
 from kn_utils.model.forward import activations, probabilities
-from kn_utils.paths import ROOT
 from kn_utils.model.prompts import Batch, Prompt, askable, encode
-from kn_utils.store.published import RESULTS
 from kn_utils.model.sentences import KINDS, Slot, SlotPrompt, encode_slots, find_slots, read_corpus
+from kn_utils.paths import ROOT
 from kn_utils.store.measured import load_measured
+from kn_utils.store.published import RESULTS
 
 
 @pytest.mark.slow

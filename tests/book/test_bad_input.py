@@ -20,23 +20,23 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 from safetensors.torch import load_file, save_file
 
-from kn_utils.store import published
-from kn_utils.model.attribution import Quadrature
-from kn_utils.chapters.edit_facts.plans import own_edit
-from kn_utils.data.facts import UPSTREAM, load_dataset
-from kn_utils.plots.files import save_figure
-from kn_utils.model.models import load_model
-from kn_utils.model.neurons import Thresholds
-from kn_utils.paths import ROOT, model_name
-from kn_utils.model.prompts import NOT_OBJECT_FINAL
-from kn_utils.store.runs import Run
-from kn_utils.model.sentences import read_corpus
+from kn_utils.chapters.attribution.numbers import load_tables
 from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.edit_facts.plans import own_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.trigger_examples.table import rank_sentences
-from kn_utils.chapters.attribution.numbers import load_tables
+from kn_utils.data.facts import UPSTREAM, load_dataset
+from kn_utils.model.attribution import Quadrature
+from kn_utils.model.models import load_model
+from kn_utils.model.neurons import Thresholds
+from kn_utils.model.prompts import NOT_OBJECT_FINAL
+from kn_utils.model.sentences import read_corpus
+from kn_utils.paths import ROOT, result_name
+from kn_utils.plots.files import save_figure
+from kn_utils.store import published
+from kn_utils.store.runs import Run
 
 sys.path.append(str(ROOT / "book"))
 from run_list import RunList
@@ -190,7 +190,11 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         ["simpson", "", None, 20, ["released"]],
         "one of released, gauss-legendre",
     ),
-    "precision": (lambda at, value: Quadrature(precision=value), ["float16", 32, None, torch.float32], "one of float32, bfloat16"),
+    "precision": (
+        lambda at, value: Quadrature(precision=value),
+        ["float16", 32, None, torch.float32],
+        "one of float32, bfloat16",
+    ),
     "tolerance": (lambda at, value: Quadrature(tolerance=value), NO_POSITIVES, "a positive number"),
     "max_memory_gb": (lambda at, value: Quadrature(max_memory_gb=value), NO_POSITIVES, "a positive number"),
     "score_share": (lambda at, value: Thresholds(attribution=value), [*NO_SHARES, 0.09], SCORE),
@@ -283,7 +287,10 @@ ROWS |= {
     "a type without a layout": (
         lambda at: load_model(at.model(model_type="t5")),
         ValueError,
-        ["model type 't5' has an unknown feed-forward layout; known ones: bert, roberta, ", "Add one to kn_utils/model/layouts.py"],
+        [
+            "model type 't5' has an unknown feed-forward layout; known ones: bert, roberta, ",
+            "Add one to kn_utils/model/layouts.py",
+        ],
     ),
     "an encoder set up as a decoder": (
         lambda at: load_model(at.model(is_decoder=True)),
@@ -353,7 +360,9 @@ ROWS |= {
     "its file of facts": (lambda at: load_dataset(at.data / "query_pairs.json"), FileNotFoundError, [A_DATA_SET]),
     "no web sentences": (lambda at: read_corpus(load_dataset(at.data)), FileNotFoundError, ["tiny has no distant/P30.json"]),
     "facts that no prompt asks": (
-        lambda at: load_tables([attribute_relation(at.loaded("gpt2"), at.run(results_dir=at.folder / "made"), "P30", Quadrature())]),
+        lambda at: load_tables(
+            [attribute_relation(at.loaded("gpt2"), at.run(results_dir=at.folder / "made"), "P30", Quadrature())]
+        ),
         ValueError,
         [f"the model cannot be asked any of these facts: 2 x {NOT_OBJECT_FINAL}"],
     ),

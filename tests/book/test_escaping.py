@@ -17,12 +17,12 @@ from markdown_it import MarkdownIt
 from matplotlib.text import Text
 from traitlets.config import Config
 
-from kn_utils.data.facts import load_dataset
 from kn_utils.chapters.attribution import figures
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.paths import MADE_BY, ROOT, result_name
 from kn_utils.plots import style
 from kn_utils.plots.markup import NO_FORMULAS, plain
-from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.paths import MADE_BY, ROOT, model_name
 from kn_utils.store.published import publish
 from kn_utils.store.runs import Run
 

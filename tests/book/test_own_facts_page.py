@@ -12,13 +12,13 @@ import tiny_models
 import torch
 from brute_force import gradient_at
 
-from kn_utils.model import layouts
 from kn_utils.data.facts import load_dataset
-from kn_utils.paths import ROOT
+from kn_utils.model import layouts
+from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Batch
+from kn_utils.paths import ROOT
 from kn_utils.store.files import read_table
-from kn_utils.model.gradients import scaled_gradients
 
 PAGE = (ROOT / "book/own_model_and_facts.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```\{code-block\} json\n:caption: (\S+)\n\n(.*?)```", PAGE, re.DOTALL)

@@ -14,14 +14,14 @@ import torch
 from brute_force import integrated_gradients as plain_loop
 from brute_force import probability_at
 
-from kn_utils.model.attribution import KEPT_SHARE, Quadrature
+from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import KEPT_SHARE, Quadrature
 from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN, draw_facts, encode
 from kn_utils.model.quadrature import NESTED, left_riemann
 from kn_utils.store.results import FACTS_PER_PART, read_provenance, read_table
 from kn_utils.store.runs import Run
-from kn_utils.chapters.attribution.table import attribute_relation
 
 PLACE = {"relation": "str", "fact": "int32", "prompt": "int32"}
 COLUMNS = {

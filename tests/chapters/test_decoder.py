@@ -10,15 +10,15 @@ import papermill
 import pytest
 import quadrature
 
-from kn_utils.report.judge import Claim, Judged
-from kn_utils.stats.rule import Condition
-from kn_utils.paths import ROOT
-from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
-from kn_utils.store.published import RESULTS
 from kn_utils.chapters.decoder import numbers as summary
 from kn_utils.chapters.decoder.numbers import REACHES, ModelResults
 from kn_utils.chapters.knowledge_neurons.numbers import upper_third
+from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
+from kn_utils.paths import ROOT
+from kn_utils.report.judge import Claim, Judged
+from kn_utils.stats.rule import Condition
 from kn_utils.store.measured import load_measured
+from kn_utils.store.published import RESULTS
 
 ASKED = [
     ("P1", 0, "a", "b", 2, ""),

@@ -8,19 +8,19 @@ import tiny_folders
 import torch
 from brute_force import probability_at
 
-from kn_utils.model.attribution import Quadrature
-from kn_utils.data.facts import load_dataset
-from kn_utils.chapters.distant_prompts import figures
-from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.neurons import Thresholds
-from kn_utils.store.paper import paper_values
-from kn_utils.store.files import read_provenance, read_table
-from kn_utils.store.runs import Run
-from kn_utils.model.sentences import KINDS, NOTHING_BEFORE, NOTHING_BEHIND_HEAD, find_slots, read_corpus
 from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.distant_prompts import figures
+from kn_utils.chapters.distant_prompts import numbers as summary
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
-from kn_utils.chapters.distant_prompts import numbers as summary
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import Quadrature
+from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.model.neurons import Thresholds
+from kn_utils.model.sentences import KINDS, NOTHING_BEFORE, NOTHING_BEHIND_HEAD, find_slots, read_corpus
+from kn_utils.store.files import read_provenance, read_table
+from kn_utils.store.paper import paper_values
+from kn_utils.store.runs import Run
 
 TEMPLATES = ["The capital of [X] is [Y].", "[X] has the capital [Y]", "[X] is home to [Y].", "[X] is known for [Y] ."]
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share

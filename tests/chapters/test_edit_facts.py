@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_edits import sums
+from tiny_models import weight_sums
 
+from kn_utils.chapters.edit_facts import numbers as summary
 from kn_utils.chapters.edit_facts.plans import COMMON, EDITS, NO_NEURON, NO_PROMPT, WRONG, Edit, own_edit, plan_edits
+from kn_utils.chapters.edit_facts.table import OTHER_FACTS, STRENGTHS, _bystanders, edit_facts, show_edit
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import LanguageModel
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import Run
-from kn_utils.chapters.edit_facts.table import OTHER_FACTS, STRENGTHS, _bystanders, edit_facts, show_edit
-from kn_utils.chapters.edit_facts import numbers as summary
 
 TABLES = ("edit_facts", "edit_strength", "edit_candidates")
 OUTCOME = ["changed", "success", "perplexity_same_before", "perplexity_same_after"]
@@ -54,14 +54,14 @@ def edited_by_hand(lm, row, old_token, new_token, lambda1=1, lambda2=8):
 def edited(request, tmp_path_factory):
     """A model, a run whose P36 has been edited, and the sums of the weights before."""
     lm, run = known_facts.trained_run(request.param, tmp_path_factory.mktemp("edited") / "results")
-    before = sums(lm)
+    before = weight_sums(lm)
     edit_facts(lm, run, "P36", lambda1=1.5, lambda2=12)
     return lm, run, before
 
 
 def test_columns_rows_and_weights(edited):
     lm, run, before = edited
-    assert sums(lm) == before
+    assert weight_sums(lm) == before
     path = run.path("edit_facts", "P36")
     found = tables(run)
     edits, strength, tried = (found[name] for name in TABLES)
@@ -225,7 +225,7 @@ def test_the_worked_example_shows_all_templates_and_what_else_changed(edited):
     edit = own_edit(lm, run, ["P36"])
     assert (edit.fact.index, edit.prompts[edit.drawn].index) == (row.fact, row.prompt)
     own, elsewhere = show_edit(lm, run, edit, 1, 40)
-    assert sums(lm) == before
+    assert weight_sums(lm) == before
     model = edited_by_hand(lm, row, *edit.tokens[edit.drawn], 1, 40)
     plain, after = (known_facts.plain_answers(asked, lm, run.facts("P36", lm)) for asked in (lm.model, model))
     words = [lm.tokenizer.decode([token]).strip() for token in after["top"]]

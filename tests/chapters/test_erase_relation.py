@@ -6,16 +6,16 @@ import known_facts
 import numpy as np
 import pandas as pd
 import pytest
-from test_edits import sums
+from tiny_models import weight_sums
 
+from kn_utils.chapters.erase_relation import numbers as summary
+from kn_utils.chapters.erase_relation import table as step
+from kn_utils.chapters.erase_relation.table import DOSES, erase_relation, ranked_neurons
 from kn_utils.model.interventions import edited_value_vectors, new_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import draw_facts
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import Run
-from kn_utils.chapters.erase_relation import table as step
-from kn_utils.chapters.erase_relation.table import DOSES, erase_relation, ranked_neurons
-from kn_utils.chapters.erase_relation import numbers as summary
 
 PLACE = ["relation", "method", "neurons", "evaluated"]
 SCORES = ["prompts", "correct", "log_probability"]
@@ -49,14 +49,14 @@ def scores_by_hand(model, lm, facts):
 def erased(request, tmp_path_factory):
     """A model, a run from which P36 has been erased, and the sums of the weights before."""
     lm, run = known_facts.trained_run(request.param, tmp_path_factory.mktemp("erased") / "results")
-    before = sums(lm)
+    before = weight_sums(lm)
     erase_relation(lm, run, "P36", other_facts=2)
     return lm, run, before
 
 
 def test_columns_rows_and_weights(erased):
     lm, run, before = erased
-    assert sums(lm) == before
+    assert weight_sums(lm) == before
     found = tables(run)
     for name, columns in COLUMNS.items():
         assert list(found[name].columns) == columns and set(found[name]["relation"]) == {"P36"}
@@ -135,7 +135,7 @@ def test_a_layer_without_enough_other_neurons_limits_the_random_ones(tmp_path):
 
 def test_reused_and_resumed_after_every_erasure(tmp_path, capsys, monkeypatch):
     lm, run = known_facts.trained_run("bert", tmp_path / "a")
-    before, asked = sums(lm), []
+    before, asked = weight_sums(lm), []
 
     def interrupted(*arguments):
         asked.append(arguments)
@@ -147,7 +147,7 @@ def test_reused_and_resumed_after_every_erasure(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(step, "ask", interrupted)
     with pytest.raises(KeyboardInterrupt):
         erase_relation(lm, run, "P101", other_facts=1)
-    assert sums(lm) == before
+    assert weight_sums(lm) == before
     monkeypatch.setattr(step, "ask", lambda *arguments: asked.append(arguments) or ask(*arguments))
     erase_relation(lm, run, "P101", other_facts=1)
     assert len(asked) == 3 + 2  # before and three methods, none of which has neurons

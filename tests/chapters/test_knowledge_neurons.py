@@ -5,16 +5,16 @@ from collections import Counter
 import pandas as pd
 import pytest
 import tiny_folders
-from test_neurons import plainly_refined
+from brute_force import plainly_refined
 
-from kn_utils.model.attribution import Quadrature
+from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.knowledge_neurons.table import METHODS, find_neurons
 from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Thresholds
 from kn_utils.store.results import FACTS_PER_PART, read_provenance, read_table
 from kn_utils.store.runs import Run
-from kn_utils.chapters.attribution.table import attribute_relation
-from kn_utils.chapters.knowledge_neurons.table import METHODS, find_neurons
 
 COLUMNS = {
     "knowledge_neurons": {"relation": "str", "fact": "int32", "method": "str"}

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from kn_utils.store.published import beside_paper, published
 from kn_utils.chapters.knowledge_neurons import numbers as summary
+from kn_utils.store.published import beside_paper
 
 FACTS = pd.DataFrame(
     [("P1", 0, "a", "x", 4), ("P1", 1, "b", "x", 4), ("P1", 2, "c", "y", 4), ("P2", 0, "d", "x", 3)],

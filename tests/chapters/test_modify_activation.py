@@ -8,18 +8,18 @@ import pytest
 import tiny_folders
 import torch
 
-from kn_utils.model.attribution import Quadrature
+from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.modify_activation.numbers import MEAN, flips, probability_changes, without_neurons
+from kn_utils.chapters.modify_activation.table import METHODS, modify_activations, random_neurons
 from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import Quadrature
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.neurons import Thresholds
 from kn_utils.model.prompts import Prompt, encode
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import Run
-from kn_utils.chapters.attribution.table import attribute_relation
-from kn_utils.chapters.knowledge_neurons.table import find_neurons
-from kn_utils.chapters.modify_activation.table import METHODS, modify_activations, random_neurons
-from kn_utils.chapters.modify_activation.numbers import MEAN, flips, probability_changes, without_neurons
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
 TEMPLATES = [*tiny_folders.TEMPLATES["P36"], "[X] is home to [Y].", "The country of [X] is [Y]", "[X] is known for [Y] ."]

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 import tiny_folders
 
-from kn_utils.model.attribution import Quadrature
-from kn_utils.data.facts import Dataset, Fact, WebSentences, load_dataset
-from kn_utils.model.neurons import Thresholds
-from kn_utils.store.files import read_provenance, read_table
-from kn_utils.store.runs import Run
-from kn_utils.model.sentences import read_corpus
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
-from kn_utils.chapters.trigger_examples.table import rank, rank_sentences
 from kn_utils.chapters.trigger_examples import numbers as summary
+from kn_utils.chapters.trigger_examples.table import rank, rank_sentences
+from kn_utils.data.facts import Dataset, Fact, WebSentences, load_dataset
+from kn_utils.model.attribution import Quadrature
+from kn_utils.model.neurons import Thresholds
+from kn_utils.model.sentences import read_corpus
+from kn_utils.store.files import read_provenance, read_table
+from kn_utils.store.runs import Run
 
 TEMPLATES = ["The capital of [X] is [Y].", "[X] has the capital [Y]", "[X] is home to [Y].", "[X] is known for [Y] ."]
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)

@@ -9,11 +9,11 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from kn_utils.data.facts import load_dataset
+from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
 from kn_utils.model.forward import probabilities, prompts_at_once
 from kn_utils.model.models import load_model
-from kn_utils.paths import DATA
 from kn_utils.model.prompts import Prompt, encode, group_by_length, stack
-from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
+from kn_utils.paths import DATA
 
 FOLDER = DATA / "starter" / "model"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")

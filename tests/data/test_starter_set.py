@@ -7,8 +7,8 @@ import re
 import pytest
 
 from kn_utils.data.facts import load_dataset
-from kn_utils.paths import DATA
 from kn_utils.model.prompts import ends_with_object
+from kn_utils.paths import DATA
 
 STARTER = load_dataset("starter")
 DATASHEET = (DATA / "README.md").read_text(encoding="utf-8")

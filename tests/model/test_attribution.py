@@ -5,8 +5,7 @@ import torch
 from brute_force import integrated_gradients as plain_loop
 from brute_force import probability_at
 from captum.attr import IntegratedGradients
-from test_scaled_copies import FLOAT32_ATTENTION, random_batch
-from tiny_models import CONFIGURATIONS, tiny_model
+from tiny_models import CONFIGURATIONS, FLOAT32_ATTENTION, random_batch, tiny_model
 
 from kn_utils.model import attribution
 from kn_utils.model.attribution import MOST_NODES, Attribution, Quadrature, integrated_gradients
@@ -104,7 +103,9 @@ def test_nodes_are_added_where_few_are_not_enough(model_type, factor, tolerance)
     batch = random_batch(lm, prompts=3)
     found = integrated_gradients(lm, batch, Quadrature("gauss-legendre", tolerance=tolerance))
     layers = torch.ones(lm.n_layers, dtype=torch.bool)
-    exact, four = (attribution._integrate(lm, prompt_suffix(lm, batch), gauss_legendre(n), layers, Quadrature())[0][0] for n in (128, 4))
+    exact, four = (
+        attribution._integrate(lm, prompt_suffix(lm, batch), gauss_legendre(n), layers, Quadrature())[0][0] for n in (128, 4)
+    )
     off, off_with_four = ((scores - exact).abs().amax(2) / exact.amax((1, 2))[:, None] for scores in (found.score, four))
     assert off_with_four.max() > 5 * tolerance
     assert len(found.nodes.unique()) > 2
@@ -137,7 +138,9 @@ def test_the_exact_side_of_these_tests_is_exact():
 
 def test_an_unreachable_tolerance_stops_at_the_limit_and_shows_in_the_error(monkeypatch):
     monkeypatch.setitem(MOST_NODES, "float32", 15)
-    found = integrated_gradients(tiny_model("bert"), random_batch(tiny_model("bert")), Quadrature("gauss-legendre", tolerance=1e-12))
+    found = integrated_gradients(
+        tiny_model("bert"), random_batch(tiny_model("bert")), Quadrature("gauss-legendre", tolerance=1e-12)
+    )
     assert found.nodes.max() == 15
     assert (found.error[found.nodes == 15] > 1e-12).any()
 

@@ -1,14 +1,13 @@
 """Editing value vectors: exact undoing however a block ends, models that can be saved, and the rules worked out by hand."""
 
-import hashlib
-
 import pandas as pd
 import pytest
 import torch
-from tiny_models import tiny_model
+from tiny_models import tiny_model, weight_sums
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from kn_utils.model import edits
+from kn_utils.model.forward import activations
 from kn_utils.model.interventions import (
     edited_value_vectors,
     erasure,
@@ -18,18 +17,11 @@ from kn_utils.model.interventions import (
     target_embedding,
     uncommon_neurons,
 )
-from kn_utils.model.forward import activations
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import load_model
 
 KINDS = ["bert", "gpt2", "llama"]  # Linear, Conv1D, gated
 NEURONS = [(0, 3), (2, 47), (2, 0)]
-
-
-def sums(lm):
-    """The SHA-256 of every weight's bytes."""
-    weights = {name: weight.contiguous().view(torch.uint8).numpy() for name, weight in lm.model.state_dict().items()}
-    return {name: hashlib.sha256(weight.tobytes()).hexdigest() for name, weight in weights.items()}
 
 
 def some_vectors(lm, neurons=NEURONS):
@@ -49,7 +41,7 @@ def logits(lm):
 @pytest.mark.parametrize("model_type", KINDS)
 def test_only_the_named_vectors_change_and_only_inside(model_type):
     lm = tiny_model(model_type)
-    before, said = sums(lm), logits(lm)
+    before, said = weight_sums(lm), logits(lm)
     weights = {name: weight.clone() for name, weight in lm.model.named_parameters()}
     vectors = some_vectors(lm)
     with edited_value_vectors(lm, vectors):
@@ -61,7 +53,7 @@ def test_only_the_named_vectors_change_and_only_inside(model_type):
             for neuron, row in enumerate(value_vectors(lm.downs[layer])):
                 assert torch.equal(row, vectors.get((layer, neuron), old[neuron]))
         assert not torch.allclose(logits(lm), said)
-    assert sums(lm) == before
+    assert weight_sums(lm) == before
     assert torch.equal(logits(lm), said)
 
 
@@ -69,11 +61,11 @@ def test_only_the_named_vectors_change_and_only_inside(model_type):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_undone_after_an_error_inside(model_type, error):
     lm = tiny_model(model_type)
-    before = sums(lm)
+    before = weight_sums(lm)
     with pytest.raises(error), edited_value_vectors(lm, some_vectors(lm)):
-        assert sums(lm) != before
+        assert weight_sums(lm) != before
         raise error
-    assert sums(lm) == before
+    assert weight_sums(lm) == before
 
 
 class Interrupted(torch.Tensor):
@@ -94,25 +86,25 @@ class Interrupted(torch.Tensor):
 def test_undone_when_interrupted_at_any_vector(model_type, place, late, monkeypatch):
     monkeypatch.setattr(Interrupted, "late", late, raising=False)
     lm = tiny_model(model_type)
-    before = sums(lm)
+    before = weight_sums(lm)
     vectors = some_vectors(lm)
     vectors[NEURONS[place]] = vectors[NEURONS[place]].as_subclass(Interrupted)
     with pytest.raises(KeyboardInterrupt), edited_value_vectors(lm, vectors):
         pytest.fail("the block must not begin")
-    assert sums(lm) == before
+    assert weight_sums(lm) == before
 
 
 @pytest.mark.parametrize("model_type", KINDS)
 def test_blocks_may_be_nested(model_type):
     lm = tiny_model(model_type)
-    states = [sums(lm)]
+    states = [weight_sums(lm)]
     with edited_value_vectors(lm, some_vectors(lm)):
-        states.append(sums(lm))
+        states.append(weight_sums(lm))
         with pytest.raises(KeyError), edited_value_vectors(lm, {(2, 47): torch.zeros(32), (1, 1): torch.ones(32)}):
-            states.append(sums(lm))
+            states.append(weight_sums(lm))
             raise KeyError
-        assert sums(lm) == states[1]
-    assert sums(lm) == states[0] and len({str(state) for state in states}) == 3
+        assert weight_sums(lm) == states[1]
+    assert weight_sums(lm) == states[0] and len({str(state) for state in states}) == 3
 
 
 def test_an_edited_model_never_passes_for_the_original():
@@ -161,12 +153,12 @@ def test_a_neuron_the_model_does_not_have(neuron):
 
 def test_a_vector_of_another_shape_leaves_the_model_alone():
     lm = tiny_model("bert")
-    before = sums(lm)
+    before = weight_sums(lm)
     vectors = {(0, 1): torch.zeros(32), (0, 2): torch.zeros(1)}
     message = r"^the new value vector of \(0, 2\) has the shape \(1,\), not \(32,\)$"
     with pytest.raises(ValueError, match=message), edited_value_vectors(lm, vectors):
         pytest.fail("the block must not begin")
-    assert sums(lm) == before
+    assert weight_sums(lm) == before
 
 
 def test_the_rules_by_hand():

@@ -3,40 +3,18 @@
 import pytest
 import torch
 from brute_force import probability_at
-from test_scaled_copies import FLOAT32_ATTENTION, random_batch
-from tiny_models import CONFIGURATIONS, VOCABULARY, tiny_model
+from tiny_models import MODELS, VOCABULARY, assert_no_hooks, near, probabilities_at, random_batch, some_prompts, tiny_model
 
 from kn_utils.model.forward import TOKENS_AT_ONCE, activations, each_layer, probabilities, prompts_at_once
-from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.gradients import scaled_gradients
-
-MODELS = [(model_type, {}) for model_type in CONFIGURATIONS]
-MODELS += [
-    ("albert", {"num_hidden_groups": 1}),  # all layers share one block
-    ("albert", {"num_hidden_layers": 2, "num_hidden_groups": 1, "inner_group_num": 2}),  # two blocks take turns
-]
-
-
-def near(model_type):
-    """How close two float64 computations of one value must be."""
-    return {"rtol": 1e-4, "atol": 1e-6} if model_type in FLOAT32_ATTENTION else {"rtol": 1e-9, "atol": 1e-13}
-
-
-def some_prompts(lm, positions=(1, 8, 4)):
-    """Random prompts of nine tokens and a position in each, whatever a left-to-right model would be asked."""
-    return random_batch(lm, len(positions)).ids, torch.tensor(positions)
-
-
-def assert_no_hooks(lm):
-    for module in lm.model.modules():
-        assert not module._forward_pre_hooks and not module._forward_hooks
+from kn_utils.model.prefix import prompt_suffix
 
 
 @pytest.mark.parametrize("model_type, changes", MODELS)
 def test_answers_and_activations_are_those_of_the_plain_model(model_type, changes):
     lm = tiny_model(model_type, **changes)
     ids, position = some_prompts(lm)
-    answers, neurons = probabilities(lm, ids, position), activations(lm, ids, position)
+    answers, neurons = probabilities_at(lm, ids, position), activations(lm, ids, position)
     assert answers.shape == (3, VOCABULARY) and neurons.shape == (3, lm.n_layers, lm.n_neurons)
     for row, at in enumerate(position.tolist()):
         torch.testing.assert_close(answers[row], lm.model(ids[row, None]).logits[0, at].softmax(-1), **near(model_type))
@@ -50,13 +28,13 @@ def test_answers_and_activations_are_those_of_the_plain_model(model_type, change
 def test_what_has_to_be_read_again_gives_the_same_answers(model_type, changes):
     lm = tiny_model(model_type, **changes)
     batch = random_batch(lm)
-    read = prompt_suffix(lm, batch)
-    assert read.ids.shape[1] == (batch.ids.shape[1] if lm.masked else 1)
-    first, again = (probabilities(lm, read.ids, read.position, read.arguments) for _ in range(2))
-    torch.testing.assert_close(first, probabilities(lm, batch.ids, batch.position), **near(model_type))
+    suffix = prompt_suffix(lm, batch)
+    assert suffix.ids.shape[1] == (batch.ids.shape[1] if lm.masked else 1)
+    first, again = (probabilities(lm, suffix) for _ in range(2))
+    torch.testing.assert_close(first, probabilities_at(lm, batch.ids, batch.position), **near(model_type))
     assert torch.equal(first, again)  # what was lent is as it was
-    some = read.select(torch.tensor([1, 0]))
-    of_some = probabilities(lm, some.ids, some.position, some.arguments)
+    some = suffix.select(torch.tensor([1, 0]))
+    of_some = probabilities(lm, some)
     torch.testing.assert_close(of_some, first[[1, 0]], **near(model_type))
     assert some.target.tolist() == batch.target[[1, 0]].tolist()
 
@@ -76,7 +54,7 @@ def test_the_vocabulary_projection_runs_at_one_position_alone(model_type):
     ids, position = some_prompts(lm)
     shapes = []
     hook = lm.model.get_output_embeddings().register_forward_hook(lambda head, args, logits: shapes.append(logits.shape))
-    probabilities(lm, ids, position)
+    probabilities_at(lm, ids, position)
     hook.remove()
     assert shapes == [(3, 1, VOCABULARY)]
 
@@ -84,13 +62,13 @@ def test_the_vocabulary_projection_runs_at_one_position_alone(model_type):
 @pytest.mark.parametrize("model_type", ["bert", "llama"])
 def test_half_precision_logits_become_float32_probabilities(model_type):
     lm = tiny_model(model_type, torch.bfloat16)
-    answers = probabilities(lm, *some_prompts(lm))
+    answers = probabilities_at(lm, *some_prompts(lm))
     assert answers.dtype == torch.float32
     torch.testing.assert_close(answers.sum(-1), torch.ones(3))
 
 
 @pytest.mark.parametrize("model_type", ["bert", "albert", "gpt2"])
-@pytest.mark.parametrize("read", [probabilities, activations])
+@pytest.mark.parametrize("read", [probabilities_at, activations])
 def test_no_hook_is_left_when_a_pass_fails(model_type, read):
     lm = tiny_model(model_type)
     ids, position = some_prompts(lm)

@@ -3,27 +3,15 @@
 import pytest
 import torch
 from brute_force import gradient_at
-from tiny_models import CONFIGURATIONS, VOCABULARY, tiny_model
+from tiny_models import CONFIGURATIONS, FLOAT32_ATTENTION, random_batch, tiny_model
 
+from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.layouts import LAYOUTS
 from kn_utils.model.prefix import prompt_suffix
-from kn_utils.model.prompts import Batch
-from kn_utils.model.gradients import scaled_gradients
-
-
-def random_batch(lm, prompts=2, length=9, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(3, VOCABULARY, (prompts, length), generator=generator)
-    position = torch.randint(1, length, (prompts,), generator=generator) if lm.masked else torch.full((prompts,), length - 1)
-    logits = lm.model(ids).logits[torch.arange(prompts), position]
-    return Batch(ids, position, logits.topk(2).indices[:, 1])
 
 
 def test_every_layout_has_a_tiny_model():
     assert set(CONFIGURATIONS) == set(LAYOUTS)
-
-
-FLOAT32_ATTENTION = {"gpt_neo", "gptj"}  # transformers computes their attention weights in float32 whatever the model's type
 
 
 @pytest.mark.parametrize("model_type", CONFIGURATIONS)

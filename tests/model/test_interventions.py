@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from test_forward import MODELS, assert_no_hooks, near, some_prompts
-from tiny_models import tiny_model
+from tiny_models import MODELS, assert_no_hooks, near, probabilities_at, some_prompts, tiny_model
 
-from kn_utils.model.forward import activations, probabilities
+from kn_utils.model.forward import activations
 from kn_utils.model.interventions import OPERATIONS, scaled_neurons
 
 FACTORS = {"suppress": 0, "amplify": 2}
@@ -78,10 +77,10 @@ def test_a_batch_equals_one_edited_prompt_at_a_time(model_type, changes, operati
     top = lm.n_layers - 1
     own = [[(0, 3), (top, 40), (1, 3)], [(1, 7)], [], [(layer, neuron) for layer in range(top) for neuron in range(0, 48, 5)]]
     with scaled_neurons(lm, position, own, operation):
-        found = probabilities(lm, ids, position)
-        again = probabilities(lm, ids, position)
+        found = probabilities_at(lm, ids, position)
+        again = probabilities_at(lm, ids, position)
     assert torch.equal(found, again)
-    unchanged = probabilities(lm, ids, position)
+    unchanged = probabilities_at(lm, ids, position)
     for row, neurons in enumerate(own):
         expected = edited_logits(lm, ids[row], int(position[row]), neurons, FACTORS[operation]).softmax(-1)
         torch.testing.assert_close(found[row], expected, **near(model_type))
@@ -127,8 +126,8 @@ def test_probabilities_move_as_worked_out_by_hand(operation, neurons, logits):
     lm = linear_model()
     ids, position = torch.tensor([[0, 1, 2], [2, 1, 0]]), torch.tensor([2, 0])
     with scaled_neurons(lm, position, [[(0, neuron) for neuron in neurons], []], operation):
-        found = probabilities(lm, ids, position)
-        elsewhere = probabilities(lm, ids, position - 1)
+        found = probabilities_at(lm, ids, position)
+        elsewhere = probabilities_at(lm, ids, position - 1)
     assert found.tolist() == [pytest.approx(softmax(*logits)), pytest.approx(softmax(0, 2, 3))]
     assert elsewhere[0].tolist() == pytest.approx(softmax(0, 2, 3))
 
@@ -159,15 +158,15 @@ def test_the_model_is_as_before_also_after_an_error_inside(model_type):
     lm = tiny_model(model_type)
     ids, position = some_prompts(lm)
     weights = {name: weight.clone() for name, weight in lm.model.state_dict().items()}
-    before = probabilities(lm, ids, position)
+    before = probabilities_at(lm, ids, position)
     with pytest.raises(KeyboardInterrupt), scaled_neurons(lm, position, [[(1, 4)]] * 3, "suppress"):
-        assert not torch.equal(probabilities(lm, ids, position), before)
+        assert not torch.equal(probabilities_at(lm, ids, position), before)
         raise KeyboardInterrupt
     assert_no_hooks(lm)
     with pytest.raises(IndexError), scaled_neurons(lm, position, [[(1, 4)]] * 3, "suppress"):
-        probabilities(lm, ids[:2], position[:2])  # fails inside the pass
+        probabilities_at(lm, ids[:2], position[:2])  # fails inside the pass
     assert_no_hooks(lm)
-    assert torch.equal(probabilities(lm, ids, position), before)
+    assert torch.equal(probabilities_at(lm, ids, position), before)
     assert all(torch.equal(weight, weights[name]) for name, weight in lm.model.state_dict().items())
 
 

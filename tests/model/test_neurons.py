@@ -1,10 +1,9 @@
 """Knowledge neurons: thresholds, the share of prompts, and the rounds, against values worked out by hand and a plain-Python reading."""
 
-from collections import Counter
-
 import numpy as np
 import pandas as pd
 import pytest
+from brute_force import plainly_refined
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,31 +154,6 @@ def test_no_scores_give_no_neurons(facts):
     refined = refine(score_table({}), pd.Series(dict.fromkeys(range(facts), 9), dtype="int32"), 0.2, 0.7)
     assert list(refined.neurons.columns) == ["fact", "layer", "neuron", "prompts"]
     assert refined.rounds["mean_neurons"].tolist() == [0] * 6
-
-
-def plainly_refined(scores, prompts, score_share, prompt_share):
-    """Section 4.2 of the method read aloud: ({fact: its neurons}, [(round, share of prompts, mean)])."""
-    standing_out = {fact: Counter() for fact in prompts}
-    for (fact, _), by_neuron in scores.items():
-        bar = score_share * max(map(np.float32, by_neuron.values()), default=np.float32(0)).item()
-        for place, score in by_neuron.items():
-            if np.float32(score).item() >= bar:
-                standing_out[fact][place] += 1
-    rounds = []
-    for number in range(1, 7):
-        kept = {
-            fact: {place for place, count in counter.items() if count >= max(prompt_share * prompts[fact], 3)}
-            for fact, counter in standing_out.items()
-        }
-        mean = sum(map(len, kept.values())) / len(prompts)
-        rounds.append((number, prompt_share, mean))
-        if mean < 2:
-            prompt_share -= 0.05
-        elif mean > 5:
-            prompt_share += 0.05
-        else:
-            break
-    return kept, rounds
 
 
 @st.composite

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from kn_utils.model import sentences
 from kn_utils.data.facts import Fact, WebSentences
+from kn_utils.model import sentences
 from kn_utils.model.sentences import (
     KINDS,
     MASK_CUT_OFF,

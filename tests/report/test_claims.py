@@ -5,13 +5,13 @@ import math
 import pandas as pd
 import pytest
 
-from kn_utils.report import tables
 from kn_utils.chapters.distant_prompts.claims import web_sentences
 from kn_utils.chapters.edit_facts.claims import edit_rate, side_effects
 from kn_utils.chapters.erase_relation.claims import erased
-from kn_utils.report.judge import CLAIMS, Claim, judge, judge_all
 from kn_utils.chapters.knowledge_neurons.claims import shared_within, upper_layers
 from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
+from kn_utils.report import tables
+from kn_utils.report.judge import CLAIMS, Claim, judge, judge_all
 from kn_utils.stats.rule import (
     NOT_REPLICATED,
     PARTLY,

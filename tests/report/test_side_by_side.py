@@ -3,15 +3,15 @@
 import pandas as pd
 import pytest
 
+from kn_utils.data.facts import load_dataset
+from kn_utils.data.held_out import is_held_out_fact
 from kn_utils.report import side_by_side
+from kn_utils.report.by_knowledge import by_knowledge
 from kn_utils.report.judge import CLAIMS
 from kn_utils.report.side_by_side import beside_published, judge_runs, only
 from kn_utils.report.tables import styled
-from kn_utils.data.facts import load_dataset
 from kn_utils.store.published import PublishedResults
 from kn_utils.store.runs import Run
-from kn_utils.data.held_out import is_held_out_fact
-from kn_utils.report.by_knowledge import by_knowledge
 
 OURS = PublishedResults("starter", "starter")
 DECODER = PublishedResults("smollm2-135m", "pararel")

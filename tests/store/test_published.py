@@ -13,22 +13,22 @@ import papermill
 import pytest
 import tiny_folders
 import yaml
+from kn_utils.report.recheck import agrees, recheck
 from snakemake.utils import update_config
 from workflow import snakemake
 
-from kn_utils.store import published
-from kn_utils.report import recheck as rechecking
-from kn_utils.model.attribution import Quadrature
-from kn_utils.data.facts import load_dataset
-from kn_utils.model.neurons import Thresholds
-from kn_utils.paths import MADE_BY, ROOT, model_name
-from kn_utils.store.published import WHOLE, PublishedResults, is_same_run, publish, published_results
-from kn_utils.report.recheck import agrees, recheck
-from kn_utils.store.files import read_provenance
-from kn_utils.store.runs import Run
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.modify_activation.table import modify_activations
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import Quadrature
+from kn_utils.model.neurons import Thresholds
+from kn_utils.paths import MADE_BY, ROOT, result_name
+from kn_utils.report import recheck as rechecking
+from kn_utils.store import published
+from kn_utils.store.files import read_provenance
+from kn_utils.store.published import WHOLE, PublishedResults, is_same_run, publish, published_results
+from kn_utils.store.runs import Run
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
 TEMPLATES = [*tiny_folders.TEMPLATES["P36"], "[X] is home to [Y].", "The country of [X] is [Y]", "[X] is known for [Y] ."]

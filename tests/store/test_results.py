@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kn_utils import __version__
-from kn_utils.store import results
 from kn_utils.paths import table_path
+from kn_utils.store import results
 from kn_utils.store.results import FACTS_PER_PART, Shard, compute_in_parts, fingerprint, read_provenance, read_table
 
 FACTS = list(range(11 * FACTS_PER_PART + 3))

@@ -8,8 +8,8 @@ import tiny_folders
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.paths import MADE_BY, NOTEBOOK_OF
 from kn_utils.model.prompts import draw_facts
+from kn_utils.paths import MADE_BY, NOTEBOOK_OF
 from kn_utils.store.results import compute_in_parts, fingerprint, read_table
 from kn_utils.store.runs import Run
 
