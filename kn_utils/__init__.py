@@ -6,4 +6,4 @@ neurons are), `quadrature`, `scaled_copies` and `attribution` (section 3.2), `ne
 tables of each notebook, `summaries` reads numbers from them, `figures` draws them.
 """
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

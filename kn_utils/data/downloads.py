@@ -10,7 +10,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from kn_utils.paths import DATA, ROOT
+from kn_utils.paths import DATA, user_path
 
 UPSTREAM = "Hunter-DDM/knowledge-neurons"
 UPSTREAM_COMMIT = "922dfd9e05ef55f46af078ba4bd334989a45a618"
@@ -42,35 +42,21 @@ def cache_dir() -> Path:
 def upstream_file(name: str) -> Path:
     """Return the local path of a file of the authors' repository, fetched at first use.
 
-    `name` is the path inside that repository. With `KN_DATA_DIR` set, the file is taken from that folder and never fetched.
-    Raises FileNotFoundError if it cannot be had, ValueError for a name that is not in `data/registry.txt` and for a local copy whose
-    content is not the one listed there.
+    `name` is the path inside that repository. `KN_DATA_DIR` names a folder to keep the files in instead of pooch's cache, such as a copy of
+    that repository; a file that is there is never changed.
+    Raises FileNotFoundError if it cannot be had, ValueError for a name that is not in `data/registry.txt` and for a file in `KN_DATA_DIR`
+    whose content is not the one listed there.
     """
-    registry = _registry()
-    if name not in registry:
-        raise ValueError(f"{name!r} is not one of the {len(registry)} files listed in {REGISTRY}")
-    if local := os.environ.get("KN_DATA_DIR"):
-        return _local_file(ROOT / local / name, UPSTREAM_URL + name, registry[name])
-    return _fetch(name, registry)
-
-
-def _registry() -> dict[str, str]:
-    lines = REGISTRY.read_text(encoding="utf-8").splitlines()
-    return dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-
-
-def _local_file(path: Path, address: str, sha256: str) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"KN_DATA_DIR has no {path}: it must hold a copy of {UPSTREAM} in its own layout; unset it to download {address}"
+    local = os.environ.get("KN_DATA_DIR")
+    folder = user_path(local) if local else cache_dir()
+    files = pooch.create(folder, base_url=UPSTREAM_URL, retry_if_failed=2)
+    files.load_registry(REGISTRY)
+    if name not in files.registry:
+        raise ValueError(f"{name!r} is not one of the {len(files.registry)} files listed in {REGISTRY}")
+    if local and (folder / name).is_file() and pooch.file_hash(folder / name) != files.registry[name]:
+        raise ValueError(
+            f"{folder / name} (from KN_DATA_DIR) is not the file at {UPSTREAM_URL}{name}: its SHA-256 differs from {REGISTRY}"
         )
-    if pooch.file_hash(path) != sha256:
-        raise ValueError(f"{path} (from KN_DATA_DIR) is not the file at {address}: its SHA-256 differs from {REGISTRY}")
-    return path
-
-
-def _fetch(name: str, registry: dict[str, str]) -> Path:
-    files = pooch.create(cache_dir(), base_url=UPSTREAM_URL, registry=registry, retry_if_failed=2)
     try:
         return Path(files.fetch(name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=60)))
     except (requests.RequestException, ValueError, OSError) as reason:

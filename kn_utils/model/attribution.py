@@ -57,11 +57,15 @@ class Quadrature:
 
 
 def _bytes_per_node(lm: LanguageModel, length: int) -> int:
-    """An upper estimate of what autograd keeps for one node of one prompt: states of all blocks above, and the vocabulary's logits."""
+    """An upper estimate of what autograd keeps for one node of one prompt: in all blocks above its states, its attention weights and, for
+    left-to-right models, a copy of the prefix's keys and values; and the vocabulary's logits.
+    """
     config, layers = lm.model.config, lm.n_layers
     tokens = length if lm.masked else 1
-    per_token = 14 * config.hidden_size + 4 * lm.n_neurons
-    return 4 * (tokens * per_token * layers * (layers - 1) // 2 + 4 * config.vocab_size * layers)
+    states = tokens * (14 * config.hidden_size + 4 * lm.n_neurons)
+    attention = 4 * config.num_attention_heads * tokens * length
+    prefix = 0 if lm.masked else 3 * config.hidden_size * length
+    return 4 * ((states + attention + prefix) * layers * (layers - 1) // 2 + 4 * config.vocab_size * layers)
 
 
 @dataclass(frozen=True)

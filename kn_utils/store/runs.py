@@ -83,7 +83,7 @@ class Run:
         """
         tables = [self.path(table, relation) for table in STEP_OF[step].tables]
         earlier = {name: self.made_with(name, relation, lm) for name in upstream(STEP_OF[step])}
-        carried = next(({name: made[name] for name in MODEL_INPUTS} for made in earlier.values()), {})
+        carried = {name: made[name] for made in earlier.values() for name in MODEL_INPUTS if name in made}
         made_from = {"made_from": {name: digest(made) for name, made in earlier.items()}} if earlier else {}
         whole = self._inputs(step, relation) | (lm.identity() if lm else carried) | made_from | inputs
         compute_in_parts(tables, whole, facts, work, per_part)

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kn_utils.paths import MADE_BY, ROOT
+from kn_utils.paths import ROOT
+from kn_utils.steps import STEP_OF
 from kn_utils.store.files import read_provenance, read_table
 
-STEPS = ("01_attribution", "02_knowledge_neurons", "03_modify_activation", "06_edit_facts")
+STEPS = ("attribution", "knowledge_neurons", "modify_activation", "edit_facts")
 PLACE = ["relation", "fact", "prompt", "method"]
 ROUNDING, OTHER_INSTRUCTIONS = 1e-4, 1e-3  # of a prompt's largest score; as the book's page on promises says
 
@@ -37,9 +38,7 @@ class Command:
         given = (*astuple(self), folder, threads, max_memory_gb)
         command = [sys.executable, str(ROOT / "tests/run_steps.py"), *map(str, given)]
         subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.PIPE, timeout=900, env=os.environ | environment)
-        paths = [
-            path for names in MADE_BY.values() for name in names for path in folder.glob(f"*/*/{name}/{self.relation}.parquet")
-        ]
+        paths = [path for table in STEP_OF for path in folder.glob(f"*/*/{table}/{self.relation}.parquet")]
         assert read_provenance(paths[0])["threads"] == threads
         return {path.parent.name: read_table(path) for path in paths}
 
@@ -71,7 +70,7 @@ def first(tiny, tmp_path_factory):
 
 def test_the_same_command_gives_the_same_tables_bit_for_bit(tiny, first, tmp_path):
     again = tiny.tables(tmp_path)
-    assert first.keys() == again.keys() == {name for step in STEPS for name in MADE_BY[step]}
+    assert first.keys() == again.keys() == {table for step in STEPS for table in STEP_OF[step].tables}
     for name, table in first.items():
         assert len(table), name
         pd.testing.assert_frame_equal(again[name], table, check_exact=True)
@@ -107,6 +106,6 @@ def test_on_the_bundled_model_scores_change_by_rounding_alone(other, allowed, tm
 def test_on_the_bundled_model_all_steps_give_the_same_tables_bit_for_bit(tmp_path):
     starter = Command("1234567", "starter", "starter", "P36", 5)
     first, again = (starter.tables(tmp_path / name) for name in ("first", "again"))
-    assert first.keys() == again.keys() == {name for names in MADE_BY.values() for name in names}
+    assert first.keys() == again.keys() == set(STEP_OF)
     for name, table in first.items():
         pd.testing.assert_frame_equal(again[name], table, check_exact=True)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from kn_utils.chapters.knowledge_neurons import numbers as summary
-from kn_utils.store.published import beside_paper
+from kn_utils.store.paper import beside_paper, paper_values
 
 FACTS = pd.DataFrame(
     [("P1", 0, "a", "x", 4), ("P1", 1, "b", "x", 4), ("P1", 2, "c", "y", 4), ("P2", 0, "d", "x", 3)],

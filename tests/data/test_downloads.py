@@ -123,19 +123,32 @@ def test_an_unlisted_name(upstream, tmp_path):
     assert upstream.requests == []
 
 
-def test_a_local_copy_is_used_and_checked_and_nothing_is_fetched(upstream, tmp_path, monkeypatch):
+def test_a_local_copy_is_used_and_checked_and_never_changed(upstream, tmp_path, monkeypatch):
     copy = tmp_path / "upstream"
     monkeypatch.setenv("KN_DATA_DIR", str(copy))
     assert downloads.upstream_file(PAIRS) == copy / PAIRS
     (copy / PAIRS).write_bytes(b"altered")
     with pytest.raises(ValueError) as altered:
         downloads.upstream_file(PAIRS)
-    (copy / OTHER).unlink()
-    with pytest.raises(FileNotFoundError) as missing:
-        downloads.upstream_file(OTHER)
-    for error, name, reason in ((altered, PAIRS, "its SHA-256 differs"), (missing, OTHER, "KN_DATA_DIR has no")):
-        for part in (str(copy / name), upstream.address + name, "KN_DATA_DIR", reason):
-            assert part in str(error.value)
+    for part in (str(copy / PAIRS), upstream.address + PAIRS, "KN_DATA_DIR", "its SHA-256 differs"):
+        assert part in str(altered.value)
+    assert (copy / PAIRS).read_bytes() == b"altered" and upstream.requests == []
+
+
+def test_a_local_copy_without_the_file_and_no_network(upstream, tmp_path, monkeypatch):
+    monkeypatch.setenv("KN_DATA_DIR", str(tmp_path / "empty"))
+    with serving(tmp_path) as gone:
+        monkeypatch.setattr(downloads, "UPSTREAM_URL", gone.address)
+    with pytest.raises(FileNotFoundError) as error:
+        downloads.upstream_file(PAIRS)
+    assert_is_the_one_error(error, gone, PAIRS, "refused")
+
+
+def test_the_home_folder_and_a_path_from_the_repository_on_are_understood(upstream, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named in ("~/upstream", os.path.relpath(tmp_path / "upstream", downloads.user_path("."))):
+        monkeypatch.setenv("KN_DATA_DIR", named)
+        assert downloads.upstream_file(PAIRS).samefile(tmp_path / "upstream" / PAIRS)
     assert upstream.requests == []
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kn_utils.data.facts import FLAT, UPSTREAM, Fact, WebSentences, load_dataset
+from kn_utils.paths import result_name
 
 PAIRS = {
     "P36": [["Norway", "Oslo"], ["Peru", "Lima"]],
@@ -53,7 +54,7 @@ def dataset(folder):
 @pytest.mark.parametrize("layout", [FLAT, UPSTREAM])
 def test_a_folder_in_either_layout(tmp_path, layout):
     dataset = load_dataset(str(make_folder(tmp_path / "mine", layout)))
-    assert dataset.name == "mine"
+    assert dataset.name == result_name(tmp_path / "mine")
     assert dataset.facts["P36"] == [Fact("P36", 0, "Norway", "Oslo"), Fact("P36", 1, "Peru", "Lima")]
     assert dataset.facts["capital_of"] == [Fact("capital_of", 0, "Žilina [Y]", "Slovakia")]
     assert {relation: len(facts) for relation, facts in dataset.facts.items()} == {"P36": 2, "P101": 40, "capital_of": 1}

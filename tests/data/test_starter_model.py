@@ -6,13 +6,14 @@ import re
 import pandas as pd
 import pytest
 import torch
+from tiny_models import probabilities_at
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
-from kn_utils.model.forward import probabilities, prompts_at_once
+from kn_utils.model.forward import ask
 from kn_utils.model.models import load_model
-from kn_utils.model.prompts import Prompt, encode, group_by_length, stack
+from kn_utils.model.prompts import Prompt, encode
 from kn_utils.paths import DATA
 
 FOLDER = DATA / "starter" / "model"
@@ -31,7 +32,7 @@ def test_it_is_an_ordinary_folder_of_bounded_size():
         expected = plain(**ids).logits[0, place].softmax(-1)
     lm = load_model("starter", "cpu")
     assert (lm.name, lm.masked, lm.n_layers, lm.n_neurons) == ("starter", True, 6, 1536)
-    torch.testing.assert_close(probabilities(lm, ids["input_ids"], torch.tensor([place]))[0], expected)
+    torch.testing.assert_close(probabilities_at(lm, ids["input_ids"], torch.tensor([place]))[0], expected)
     assert tokenizer.decode([int(expected.argmax())]) == "france"
 
 
@@ -40,14 +41,8 @@ def test_it_knows_facts_and_fewer_of_those_left_out():
     relations = ["P36", "P37", "P103", "P176", "P1376", "P1412"]
     facts = [fact for relation in relations for fact in dataset.facts[relation]]
     prompts = [prompt for prompt in encode(lm, dataset, facts) if isinstance(prompt, Prompt) and prompt.index < 4]
-    rows = []
-    for group in group_by_length(prompts, prompts_at_once):
-        batch = stack([prompts[index] for index in group], lm.device)
-        right = probabilities(lm, batch.ids, batch.position).argmax(1) == batch.target
-        rows += [
-            (is_held_out_fact(prompts[i].fact.subject, prompts[i].fact.object), bool(r))
-            for i, r in zip(group, right, strict=True)
-        ]
+    right = ask(lm, prompts, [[prompt.target] for prompt in prompts]).top == [prompt.target for prompt in prompts]
+    rows = [(is_held_out_fact(prompt.fact.subject, prompt.fact.object), hit) for prompt, hit in zip(prompts, right, strict=True)]
     share = pd.DataFrame(rows, columns=["held_out", "right"]).groupby("held_out")["right"].mean()
     assert share[False] > 0.5 and share[False] > share[True] + 0.1
 

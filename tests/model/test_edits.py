@@ -1,12 +1,13 @@
 """Editing value vectors: exact undoing however a block ends, models that can be saved, and the rules worked out by hand."""
 
+import re
+
 import pandas as pd
 import pytest
 import torch
 from tiny_models import tiny_model, weight_sums
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-from kn_utils.model import edits
 from kn_utils.model.forward import activations
 from kn_utils.model.interventions import (
     edited_value_vectors,
@@ -15,10 +16,10 @@ from kn_utils.model.interventions import (
     new_vectors,
     scaled_rule,
     target_embedding,
-    uncommon_neurons,
 )
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import load_model
+from kn_utils.model.neurons import COMMON_SHARE, uncommon_neurons
 
 KINDS = ["bert", "gpt2", "llama"]  # Linear, Conv1D, gated
 NEURONS = [(0, 3), (2, 47), (2, 0)]
@@ -146,7 +147,7 @@ def test_models_whose_layers_share_neurons_are_refused(change):
 @pytest.mark.parametrize("neuron", [(3, 0), (0, 48), (-1, 0), (0, -1)])
 def test_a_neuron_the_model_does_not_have(neuron):
     lm = tiny_model("bert")
-    message = rf"^bert has no neuron \({neuron[0]}, {neuron[1]}\): it has 3 layers of 48, counted from 0$"
+    message = rf"^bert has 3 layers of 48 neurons, counted from 0, so no neuron \(layer, index\) {re.escape(str(neuron))}$"
     with pytest.raises(ValueError, match=message), edited_value_vectors(lm, {neuron: torch.zeros(32)}):
         pytest.fail("the block must not begin")
 
@@ -204,7 +205,7 @@ def test_target_embeddings_are_the_input_ones():
 
 def test_common_neurons_are_spared_with_the_released_codes_one():
     """Of 40 facts, a neuron of 3 may be edited (1 + 3 is a tenth) and one of 4 may not; of 39, neither."""
-    assert edits.COMMON_SHARE == 0.1
+    assert COMMON_SHARE == 0.1
     rows = [(fact, 0, 7) for fact in range(4)] + [(fact, 1, 7) for fact in range(3)] + [(9, 1, 8)]
     table = pd.DataFrame(rows, columns=["fact", "layer", "neuron"])
     kept = uncommon_neurons(table, 40)

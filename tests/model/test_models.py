@@ -15,6 +15,7 @@ from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import load_model
 from kn_utils.model.prompts import encode
+from kn_utils.paths import result_name
 
 WEIGHTS = "model.safetensors"
 
@@ -39,7 +40,7 @@ def logits(model):
 def test_a_folder_gives_plain_transformers_logits(model_type, folder_of, loaded):
     folder, lm = folder_of(model_type), loaded(model_type)
     plain = (AutoModelForMaskedLM if lm.masked else AutoModelForCausalLM).from_pretrained(folder).eval()
-    assert lm.name == f"tiny-{model_type}"
+    assert lm.name == result_name(folder_of(model_type)) and lm.name.startswith(f"tiny-{model_type}-")
     assert torch.equal(logits(lm.model), logits(plain))
     assert len(lm.tokenizer) == len(AutoTokenizer.from_pretrained(folder)) == lm.model.config.vocab_size
     assert lm.tokenizer("Oslo is")["input_ids"] == AutoTokenizer.from_pretrained(folder)("Oslo is")["input_ids"]
@@ -152,7 +153,7 @@ def test_weights_that_are_neither_linear_nor_conv1d(loaded):
     lm = loaded("bert")
     broken = tiny_model("bert").model
     broken.bert.encoder.layer[0].output.dense = torch.nn.Bilinear(2, 2, 2)
-    with pytest.raises(ValueError, match="^tiny-bert: a down-projection is neither Linear nor Conv1D"):
+    with pytest.raises(ValueError, match="^tiny-bert-[0-9a-f]{8}: a down-projection is neither Linear nor Conv1D"):
         dataclasses.replace(lm, model=broken)
 
 

@@ -146,7 +146,7 @@ def test_a_prompt_longer_than_the_model_reads_is_left_out(model_type, loaded, ti
     longest = lm.max_length - len(ask(lm, tiny_dataset, "Peru", "Lima")[0].ids) + 1
     fits, too_long = (ask(lm, tiny_dataset, " ".join(["Peru"] * count), "Lima")[0] for count in (longest, longest + 1))
     assert isinstance(fits, Prompt) and len(fits.ids) == lm.max_length
-    assert too_long == LeftOut(too_long.fact, 0, TOO_LONG)
+    assert too_long == LeftOut(too_long.fact, TOO_LONG)
     assert lm.max_length == (62 if model_type == "roberta" else 64)
     assert lm.model(torch.tensor([fits.ids])).logits.isfinite().all()
 

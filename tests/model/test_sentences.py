@@ -267,8 +267,8 @@ def test_a_masked_model_reads_as_many_tokens_as_it_can(loaded):
     )
     assert len(early.ids) == len(edge.ids) == lm.max_length == 64
     assert early.ids[-1] == lm.tokenizer.sep_token_id and early.position == 1 and edge.position == 62
-    assert late == LeftOut(OSLO, "head_and_tail", 7, MASK_CUT_OFF)
-    assert twice == LeftOut(OSLO, "head_and_tail", 7, SEVERAL_MASKS)
+    assert late == LeftOut(OSLO, MASK_CUT_OFF, 7, "head_and_tail")
+    assert twice == LeftOut(OSLO, SEVERAL_MASKS, 7, "head_and_tail")
 
 
 def test_no_model_reads_more_than_512_tokens(loaded, monkeypatch):

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import papermill
 import pytest
+import recheck as rechecking
 import tiny_folders
-import yaml
-from kn_utils.report.recheck import agrees, recheck
-from snakemake.utils import update_config
+from recheck import agrees, recheck
 from workflow import snakemake
 
 from kn_utils.chapters.attribution.table import attribute_relation
@@ -23,17 +22,27 @@ from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.neurons import Thresholds
-from kn_utils.paths import MADE_BY, ROOT, result_name
-from kn_utils.report import recheck as rechecking
-from kn_utils.store import published
+from kn_utils.paths import ROOT
+from kn_utils.steps import PUBLISHED, STEPS
+from kn_utils.store import provenance, published, runs
 from kn_utils.store.files import read_provenance
-from kn_utils.store.published import WHOLE, PublishedResults, is_same_run, publish, published_results
+from kn_utils.store.published import PublishedResults, is_same_run, publish, published_results
 from kn_utils.store.runs import Run
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
 TEMPLATES = [*tiny_folders.TEMPLATES["P36"], "[X] is home to [Y].", "The country of [X] is [Y]", "[X] is known for [Y] ."]
 RUN = ["P36", "P101"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ROUNDING = 1e-6  # of a probability
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean_tree():
+    """All is made at one commit, whatever the state of the repository that the tests run in."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (published, provenance):
+            patch.setattr(module, "commit", lambda: COMMIT)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +50,7 @@ def run(loaded, tmp_path_factory):
     """Steps 1 to 3 of two of the three relations."""
     folder = tmp_path_factory.mktemp("published")
     data = tiny_folders.write_data(folder / "tiny", templates=dict.fromkeys(tiny_folders.FACTS, TEMPLATES))
-    lm, run = loaded("bert"), Run("tiny-bert", load_dataset(data), results_dir=folder / "results")
+    lm, run = loaded("bert"), Run(loaded("bert").name, load_dataset(data), results_dir=folder / "results")
     for relation in RUN:
         attribute_relation(lm, run, relation, Quadrature())
         find_neurons(run, relation, LOW)
@@ -53,11 +62,11 @@ def run(loaded, tmp_path_factory):
 def results(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     publish(run, folder)
-    return PublishedResults("tiny-bert", "tiny", folder)
+    return PublishedResults(run.model, run.dataset.name, folder)
 
 
 def test_published_tables_are_those_of_the_run(run, results):
-    whole = [table for table in WHOLE if run.path(table, "P36").is_file()]
+    whole = [table for table in PUBLISHED if table != "completeness" and run.path(table, "P36").is_file()]
     assert whole == ["facts", "prompts", "knowledge_neurons", "refinement", "modify_activation"]
     for table in whole:
         for relations in (RUN, ["P101"], RUN[::-1]):
@@ -79,9 +88,10 @@ def test_published_results_are_found_by_model_and_data_set(results):
     assert published_results(results.folder) == [results] and results.relations == RUN
 
 
-def test_what_is_not_published_is_named(results):
+def test_what_is_not_published_is_named(run, results):
     with pytest.raises(
-        FileNotFoundError, match="no table edit_facts is published of tiny-bert on tiny; tables there: completeness, "
+        FileNotFoundError,
+        match=f"no table edit_facts is published of {run.model} on {run.dataset.name}; tables there: completeness, ",
     ):
         results.read("edit_facts", RUN)
     with pytest.raises(FileNotFoundError, match="has no P30"):
@@ -92,11 +102,11 @@ def test_a_damaged_file_is_an_error(run, tmp_path):
     [facts, *_] = publish(run, tmp_path)
     facts.write_bytes(facts.read_bytes()[:-8])
     with pytest.raises(ValueError, match="damaged"):
-        PublishedResults("tiny-bert", "tiny", tmp_path).read("facts", RUN)
+        PublishedResults(run.model, run.dataset.name, tmp_path).read("facts", RUN)
 
 
 def test_publishing_again_leaves_nothing_of_before(run, tmp_path):
-    earlier = tmp_path / "tiny-bert" / "tiny" / "erase_dose.parquet"
+    earlier = tmp_path / run.model / run.dataset.name / "erase_dose.parquet"
     earlier.parent.mkdir(parents=True)
     earlier.touch()
     paths = publish(run, tmp_path)
@@ -106,20 +116,47 @@ def test_publishing_again_leaves_nothing_of_before(run, tmp_path):
 def test_publishing_that_fails_leaves_what_was_there(run, tmp_path, monkeypatch):
     paths = publish(run, tmp_path)
     before = [path.read_bytes() for path in paths]
-    write = published.write_checked
+    write = published.write_table
 
-    def write_half(path, pieces, schema, metadata, **options):
-        write(path, [piece.slice(0, len(piece) // 2) for piece in pieces], schema, metadata, **options)
+    def write_half(path, pieces, schema, provenance, **options):
+        write(path, [piece.slice(0, len(piece) // 2) for piece in pieces], schema, provenance, **options)
         raise OSError("no space left")
 
-    monkeypatch.setattr(published, "write_checked", write_half)
+    monkeypatch.setattr(published, "write_table", write_half)
     with pytest.raises(OSError, match="no space left"):
         publish(run, tmp_path)
     assert [path.read_bytes() for path in paths] == before
 
 
+@pytest.mark.parametrize("now", ["", COMMIT + provenance.CHANGED])
+def test_a_repository_with_changes_publishes_nothing(run, tmp_path, monkeypatch, now):
+    monkeypatch.setattr(published, "commit", lambda: now)
+    with pytest.raises(ValueError, match="^this repository (is at no commit|has changes that are not committed)"):
+        publish(run, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("then", ["", COMMIT + provenance.CHANGED])
+def test_a_table_that_was_made_beside_changes_is_not_published(run, tmp_path, monkeypatch, then):
+    shutil.copytree(run.results_dir, tmp_path / "results")
+    again = replace(run, results_dir=tmp_path / "results")
+    again.path("knowledge_neurons", "P101").unlink()
+    monkeypatch.setattr(provenance, "commit", lambda: then)
+    find_neurons(again, "P101", LOW)
+    with pytest.raises(ValueError, match="^02_knowledge_neurons of P101 (is at no commit|has changes)"):
+        publish(again, tmp_path / "published")
+    assert not (tmp_path / "published").exists()
+
+
+def test_a_table_made_by_other_code_is_not_published(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "sources_digest", lambda module: "changed")
+    with pytest.raises(ValueError, match="was made by other code than this"):
+        publish(run, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_without_tables_says_what_to_run(run, tmp_path):
-    empty = Run("tiny-bert", run.dataset, results_dir=tmp_path / "results")
+    empty = Run(run.model, run.dataset, results_dir=tmp_path / "results")
     with pytest.raises(FileNotFoundError, match="run notebooks/01_attribution.ipynb"):
         publish(empty, tmp_path / "published")
     assert not (tmp_path / "published").exists()
@@ -130,7 +167,7 @@ def test_the_command_publishes_and_says_how_much(run, tmp_path, monkeypatch, cap
     folder = str(run.dataset.locate("pairs").parent)
     monkeypatch.setattr(sys, "argv", ["published", run.model, folder, "--results-dir", str(run.results_dir)])
     published.main()
-    refinement = tmp_path / "tiny-bert" / "tiny" / "refinement.parquet"
+    refinement = tmp_path / run.model / run.dataset.name / "refinement.parquet"
     assert f"{refinement}: {refinement.stat().st_size / 1e3:,.0f} kB, 2 relations\n" in capsys.readouterr().out
     assert published_results(tmp_path)
 
@@ -199,26 +236,6 @@ def test_other_weights_or_facts_are_not_compared(run, results, loaded, tiny_data
         recheck(loaded("bert"), tiny_dataset, results, 3)
 
 
-@pytest.mark.parametrize("results", published_results(), ids=lambda results: f"{results.model}-{results.dataset}")
-def test_what_is_published_was_run_as_its_run_list_says(results):
-    config = yaml.safe_load((ROOT / "book/runs.yml").read_text())
-    listed = yaml.safe_load((published.RESULTS.parent / f"runs/{results.model}_{results.dataset}.yml").read_text())
-    update_config(config, listed)
-    assert (result_name(config["model"]), config["dataset"]) == (results.model, results.dataset)
-    assert config["relations"] in ("all", ",".join(results.relations))
-    drawn = config["n_facts"] != "all"
-    for notebook, tables in MADE_BY.items():
-        settings = config["notebooks"][notebook] | (config["notebooks"][notebook].get("if_drawn", {}) if drawn else {})
-        for table in set(published.TABLES) & set(tables):
-            if not (results.folder / results.model / results.dataset / f"{table}.parquet").is_file():
-                continue
-            made = results.provenance(table)
-            relations = settings.get("relations", "all")
-            assert list(made) == (results.relations if relations == "all" else relations.split(","))
-            asked = {"n_facts": config["n_facts"] if drawn else None, "seed": config["seed"]} | settings.get("parameters", {})
-            assert all(one["inputs"].items() >= asked.items() for one in made.values())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name, run", [
     ("starter_starter", "starter starter --results-dir results --seed 42"),
@@ -230,7 +247,7 @@ def test_one_command_runs_what_is_published_and_publishes_it(name, run, tmp_path
     assert f"\n#   snakemake published --configfile data/published/runs/{name}.yml\n" in runs.read_text()
     planned = snakemake(tmp_path, "published", "--dry-run", "--printshellcmds", "--cores", 1, "--configfile", runs)
     assert f"{sys.executable} -m kn_utils.store.published {run}\n" in planned
-    steps = {notebook[3:] for notebook in MADE_BY}
+    steps = {step.name for step in STEPS}
     assert steps | {"published"} == set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
 
 
