@@ -41,9 +41,8 @@ RUN = (
     "{sys.executable:q} book/run_notebook.py {input[0]:q} {output.notebook:q} {params.parameters:q} {params.option} > {log:q} 2>&1"
 )
 
-if workflow.is_main_process:
-    for note in RUNS.notes:
-        print(note, file=sys.stderr)
+if workflow.is_main_process and RUNS.notes:
+    print(*RUNS.notes, sep="\n", file=sys.stderr)
 
 
 def tables(step, names):

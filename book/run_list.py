@@ -11,7 +11,7 @@ from snakemake.utils import validate
 from kn_utils.data.facts import Dataset, load_dataset, split_relations
 from kn_utils.parameters import PARAMETERS, check
 from kn_utils.paths import ROOT, result_name
-from kn_utils.steps import STEPS, upstream
+from kn_utils.steps import STEPS, Step, upstream
 
 SCHEMA = ROOT / "book/runs.schema.yml"
 
@@ -43,7 +43,8 @@ class RunList:
         self.dataset: Dataset = load_dataset(config["dataset"])
         self.results = f"{expanduser(config['results_dir'])}/{result_name(config['model'])}/{self.dataset.name}"
         self.notes: list[str] = []
-        self.notebooks = [name for name in config["notebooks"] if name not in self._without_sentences()]
+        skipped = self._skipped()
+        self.notebooks = [name for name in config["notebooks"] if name not in skipped]
         self._relations = {notebook: self._choose(notebook) for notebook in self.notebooks}
         for notebook in self.notebooks:
             if not (ROOT / f"notebooks/{notebook}.ipynb").is_file():
@@ -51,26 +52,26 @@ class RunList:
             given = self.settings(notebook).get("parameters", {})
             check(**{name: value for name, value in given.items() if name in PARAMETERS})
 
-    def _without_sentences(self) -> list[str]:
-        """Return the notebooks that cannot run because the data set lacks web sentences: those that read them, and those after these."""
+    def _skipped(self) -> list[str]:
+        """Return the notebooks that read web sentences, and those that read what these make, if the data set lacks web sentences."""
         lacking = [relation for relation in self.dataset.relations if not _has_sentences(self.dataset, relation)]
-        steps: list = []
+        skipped: list[Step] = []
         for step in STEPS if lacking else ():
-            if step.web_sentences or {earlier.name for earlier in steps} & set(upstream(step)):
-                steps.append(step)
-        notebooks = [step.notebook for step in steps]
+            if step.web_sentences or any(earlier.name in upstream(step) for earlier in skipped):
+                skipped.append(step)
+        notebooks = [step.notebook for step in skipped if step.notebook in self.config["notebooks"]]
         if notebooks:
-            self.notes.append(f"{self.dataset.name} has no web sentences of {', '.join(lacking)}: {', '.join(notebooks)} are skipped")
+            self.notes.append(f"{' and '.join(notebooks)} are skipped: the data set has no web sentences of {', '.join(lacking)}")
         return notebooks
 
     def _choose(self, notebook: str) -> list[str]:
         chosen = self.dataset.select(self.config["relations"])
         listed = self.settings(notebook).get("relations", "all")
         own = chosen if listed == "all" else split_relations(listed)
+        found = [name for name in own if name in chosen]
         if missing := [name for name in own if name not in chosen]:
-            instead = "" if len(missing) < len(own) else ", and runs over all that are"
-            self.notes.append(f"{notebook} skips {', '.join(missing)}, not among the relations of this run{instead}")
-        return [name for name in own if name in chosen] or chosen
+            self.notes.append(f"{notebook} runs over {', '.join(found) or 'all relations'}: this run has no {', '.join(missing)}")
+        return found or chosen
 
     def relations(self, notebook: str) -> list[str]:
         """Return the relations that a notebook runs over: those listed for it, or all of the run if none of these is among them."""

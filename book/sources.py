@@ -2,7 +2,6 @@
 
 import ast
 import json
-from pathlib import Path
 
 from kn_utils.paths import ROOT
 from kn_utils.steps import Step
