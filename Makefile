@@ -1,20 +1,26 @@
-# make book   all notebooks over all relations on the bundled model and facts, then the book: book/_build/html/index.html
-#             FACTS=all takes all facts instead of 10 per relation; REPOSITORY=https://github.com/... adds launch buttons
-# make test   lint and all tests
-# make run    all notebooks for one relation: results/ and runs/P101/
-# make clean  remove what these made
-# KN_DATA_DIR may point at a local copy of the paper's data (see README.md).
+# make book           all notebooks over all relations on the bundled model and facts, then the book: book/_build/html/index.html
+#                     FACTS=all takes all facts instead of 10 per relation; REPOSITORY=https://github.com/... adds launch buttons
+# make test           lint and all tests but the long ones
+# make test-long      the long tests: every command of the book as it is shown, 50 kills
+# make run            all notebooks for one relation: results/ and runs/P101/
+# make clean          remove the built book and the caches of tools
+# make distclean      the same, and .venv
+# make clean-results  remove all tables and figures: results/, book/results/, figures/
+# make clean-runs     remove the notebooks that `make run` executed: runs/
+# KN_DATA_DIR may point at a local copy of the paper's data.
 
-PYTHON ?= python3.11
+# the first that is there and new enough; constraints.txt was tested with 3.11
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
+  $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$name && break; done)
 FACTS ?= 10
 RELATION ?= P101
 PARAMETERS ?=
 BIN := .venv/bin
 
-.PHONY: book test run clean
+.PHONY: book test test-long run clean distclean clean-results clean-runs
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	$(or $(PYTHON),$(error Python 3.11 or newer is needed: PYTHON=... names one)) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[book,test,cluster]'
 	touch $@
@@ -27,6 +33,10 @@ test: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
+test-long: .venv/installed
+	$(BIN)/python -m pytest -m long
+	$(BIN)/python tests/faults.py --kills 50
+
 run: .venv/installed
 	mkdir -p runs/$(RELATION)
 	for notebook in notebooks/0[1-7]*.ipynb; do \
@@ -34,4 +44,15 @@ run: .venv/installed
 	done
 
 clean:
-	rm -rf .venv .snakemake runs results figures book/_build book/_toc.yml book/notebooks book/relations book/results book/figures *.egg-info
+	rm -rf book/_build book/_toc.yml book/notebooks book/relations book/figures
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv *.egg-info
+
+clean-results:
+	rm -rf results book/results figures
+
+clean-runs:
+	rm -rf runs

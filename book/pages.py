@@ -4,23 +4,22 @@ from copy import deepcopy
 
 import nbformat
 import yaml
-from gate import problems
 from nbformat import NotebookNode
-from run_list import NotebookRun, RunList
+from run_list import RunList
 
 from kn_utils.data.facts import Dataset
-from kn_utils.plots.markup import plain
 from kn_utils.paths import ROOT
+from kn_utils.plots.markup import plain
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def make_pages(runs: RunList) -> None:
-    """Write the page of every run and `book/_toc.yml`. Raises ValueError, with every problem of every run, if one may not be published."""
+    """Write the page of every run and `book/_toc.yml`. Raises ValueError, with every error, if a notebook ended early."""
     executed = [(run, nbformat.read(ROOT / run.executed, as_version=4)) for run in runs.all_runs()]
-    found = [f"{run.executed}: {problem}" for run, notebook in executed for problem in _problems(run, notebook)]
-    if found:
-        raise ValueError("these notebooks cannot be published:\n" + "\n".join(found))
+    failed = [f"{run.executed}: {error}" for run, notebook in executed for error in errors(notebook)]
+    if failed:
+        raise ValueError("these notebooks cannot be published:\n" + "\n".join(failed))
     for run, notebook in executed:
         _write(ROOT / run.page, page(notebook, title_of(run.relation, runs.dataset) if run.relation else ""))
     contents = yaml.safe_dump(table_of_contents(runs), sort_keys=False, allow_unicode=True)
@@ -32,8 +31,10 @@ def title_of(relation: str, dataset: Dataset) -> str:
     return plain(f"{relation} · {dataset.labels[relation]}")
 
 
-def _problems(run: NotebookRun, notebook: NotebookNode) -> list[str]:
-    return problems(notebook, nbformat.read(ROOT / run.template, as_version=4), run.parameters)
+def errors(notebook: NotebookNode) -> list[str]:
+    """Return the errors in an executed notebook; a run for its tables alone may hold one, see `run_notebook`."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
 
 
 def page(executed: NotebookNode, title: str = "") -> NotebookNode:
@@ -60,14 +61,16 @@ def _write(path, notebook: NotebookNode) -> None:
 
 def table_of_contents(runs: RunList) -> dict:
     """Return Jupyter Book's table of contents: the parts of the run list, with a chapter's single relations below it."""
-    (first, *rest), *parts = [[_entry(runs, name) for name in part["pages"]] for part in runs.config["contents"]]
+    skipped = set(runs.config["notebooks"]) - set(runs.notebooks)
+    listed = [[name for name in part["pages"] if name not in skipped] for part in runs.config["contents"]]
+    (first, *rest), *parts = [[_entry(runs, name) for name in pages] for pages in listed]
     captions = [part["caption"] for part in runs.config["contents"]]
     chapters = [{"caption": caption, "chapters": part} for caption, part in zip(captions, [rest, *parts], strict=True)]
     return {"format": "jb-book", "root": first["file"], "parts": chapters}
 
 
 def _entry(runs: RunList, name: str) -> dict:
-    if name not in runs.config["notebooks"]:
+    if name not in runs.notebooks:
         return {"file": name}
     entry = {"file": f"notebooks/{name}"}
     if relations := runs.pages(name):

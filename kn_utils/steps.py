@@ -15,6 +15,7 @@ class Step:
     tables: tuple[str, ...]
     needs: tuple[str, ...] = ()
     unpublished: tuple[str, ...] = ()  # too large for the repository, or other people's sentences
+    web_sentences: bool = False  # whether it reads the data set's web sentences, which not every data set has
 
     @property
     def name(self) -> str:
@@ -31,6 +32,7 @@ STEPS = (
         ("distant_prompts", "sentences_left_out"),
         needs=("knowledge_neurons", "facts"),
         unpublished=("sentences_left_out",),
+        web_sentences=True,
     ),
     Step(
         "05_trigger_examples",

@@ -1,7 +1,10 @@
 """Fixtures shared by the tests: tiny models in folders of their own, loaded once, and the data set that fits them."""
 
+import os
 import shutil
 import subprocess
+
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # here, and in all that tests start: there is one of them per core
 
 import pytest
 import tiny_folders
@@ -10,7 +13,13 @@ import torch
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import load_model
 
-torch.set_num_threads(1)  # tiny models are several times slower on more
+
+
+def pytest_collection_modifyitems(items):
+    """Skip the tests on the paper's data where there is no copy of it."""
+    for item in items if "KN_DATA_DIR" not in os.environ else ():
+        if item.get_closest_marker("real_data"):
+            item.add_marker(pytest.mark.skip(reason="KN_DATA_DIR does not name a copy of the paper's data"))
 
 
 @pytest.fixture(scope="session")

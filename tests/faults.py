@@ -14,7 +14,6 @@ import io
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,12 +28,11 @@ import known_facts
 import psutil
 import pyarrow.parquet as pq
 import tiny_folders
+from workflow import copy_project, environment_of
 
-from kn_utils.paths import MADE_BY, ROOT
+from kn_utils.steps import STEP_OF, STEPS
 from kn_utils.store.files import read_provenance
 
-CODE = ("Snakefile", "profiles", "book", "notebooks", "kn_utils", "data")
-NOT_COPIED = shutil.ignore_patterns("__pycache__", "_build", "results", "relations", "starter")
 VICTIMS = ("workflow", "runner", "kernel")
 TIMES = {"seconds", "finished"}  # what provenance says of one run alone
 KILLS_AT_ONCE = 21  # in one workflow, until it is done
@@ -48,13 +46,9 @@ class Kill(NamedTuple):
     after: float
 
 
-def copy_project(folder: Path, facts: int = 12) -> Path:
+def prepare(folder: Path, facts: int = 12) -> Path:
     """Write a copy of this project into a folder, with the settings to make all tables of `facts` facts of P36 and three of P101."""
-    for name in CODE:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)
-        else:
-            shutil.copy(ROOT / name, folder / name)
+    copy_project(folder)
     lm = known_facts.trained("bert")
     for part in (lm.model, lm.tokenizer):
         part.save_pretrained(folder / "tiny-bert")
@@ -63,7 +57,6 @@ def copy_project(folder: Path, facts: int = 12) -> Path:
     own = {
         "02_knowledge_neurons": {"parameters": {"score_share": 0.1, "baseline_share": 0.1, "prompt_share": 0.5}},
         "06_edit_facts": {"parameters": {"common_share": 0.9}},  # so that some of few facts can be edited
-        "07_erase_relation": {"relations": "all"},
     }
     settings = {"model": str(folder / "tiny-bert"), "dataset": str(folder / "tiny"), "n_facts": "all", "notebooks": own}
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -89,7 +82,7 @@ class Workflow:
         command = [sys.executable, "-m", "snakemake", "tables", "--cores", "1", "--until", self.last, *options]
         settings = {"results_dir": self.results} | config
         command += ["--configfile", "settings.json", "--config", *(f"{name}={value}" for name, value in settings.items())]
-        place = {"cwd": self.project, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "start_new_session": True}
+        place = {"cwd": self.project, "env": environment_of(self.project) | {"OMP_NUM_THREADS": "1"}, "start_new_session": True}
         with self.log.open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **place)
 
@@ -140,7 +133,7 @@ class Workflow:
         """Note what tables and parts are there, and which orphans have gone. Raises an error of pyarrow for a table that is not whole."""
         for folder, _, names in os.walk(self.folder):
             for path in (Path(folder, name) for name in names if Path(folder).suffix != ".part"):
-                if path.name == "seconds" or (path.suffix == ".parquet" and path.parent.name in _TABLES):
+                if path.name == "seconds" or (path.suffix == ".parquet" and path.parent.name in STEP_OF):
                     with suppress(FileNotFoundError):
                         self._note(path)
         for when, kernel in [*self.orphans]:
@@ -159,12 +152,12 @@ class Workflow:
 
     def _clock(self, step: str, used: float) -> None:
         self.done[step] = max(used, self.done.get(step, 0))  # without its kernel, which ends first, a runner has used less
-        if step not in self.first_table and any(self.folder.glob(f"*/*/{MADE_BY[step][0]}/.*.lock")):
+        if step not in self.first_table and any(self.folder.glob(f"*/*/{_NAMES[step]}/.*.lock")):
             self.first_table[step] = used
 
 
-_TABLES = {table for tables in MADE_BY.values() for table in tables}
-_SIDE_TABLES = _TABLES - {tables[0] for tables in MADE_BY.values()}
+_NAMES = {step.notebook: step.name for step in STEPS}
+_SIDE_TABLES = STEP_OF.keys() - _NAMES.values()
 # A kill while parts are joined leaves side tables without the step's own; they are joined again from the same parts, with another time.
 
 
@@ -235,7 +228,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        alone = Workflow(copy_project(Path(folder)), "alone")
+        alone = Workflow(prepare(Path(folder) / "project"), "alone")
         alone.complete({})
         killed, wrong = trial(alone, chosen.kills, chosen.seed)
     struck, outlived = Counter(), [seconds for workflow in killed for seconds in workflow.outlived]

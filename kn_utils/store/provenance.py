@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 
-import torch
-
 import kn_utils
 from kn_utils.paths import ROOT
 
@@ -43,8 +41,13 @@ def imported_modules(module: str) -> frozenset[str]:
 @cache
 def direct_imports(module: str) -> tuple[str, ...]:
     """Return the modules of kn_utils that a module's source imports anywhere in it."""
+    return imports_in(_tree(module))
+
+
+def imports_in(code: ast.AST) -> tuple[str, ...]:
+    """Return the modules of kn_utils that a piece of code imports anywhere in it."""
     found = []
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(code):
         if isinstance(node, ast.ImportFrom) and node.module:
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
             found += [name if _path(name).is_file() else node.module for name in inside]
@@ -105,6 +108,8 @@ def _git(*arguments: str) -> str:
 
 def circumstances(seconds: float) -> dict:
     """Return what is kept of a run besides its inputs; values do not depend on it."""
+    import torch  # not above: the workflow looks at imports only, and loading torch takes it a second for every job
+
     return {
         "seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

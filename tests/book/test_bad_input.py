@@ -222,8 +222,8 @@ A_COPY = "it must hold a copy of Hunter-DDM/knowledge-neurons in its own layout;
 A_DEVICE = "use 'auto', 'cpu', or a device torch has"
 RELATIONS = "data set 'tiny' has no relation {}; it has: P30, P36, P101, or 'all'"
 FIRST = "run notebooks/{}.ipynb with the same parameters first"
-SETTINGS = "there are: model, dataset, relations, n_facts, seed, results_dir, notebooks, contents"
-OWN_SETTINGS = "jobs, shards, relations, pages, parameters, if_drawn"
+SETTINGS = "'model', 'dataset', 'relations', 'n_facts', 'seed', 'results_dir', 'notebooks', 'contents']"
+OWN_SETTINGS = "'jobs', 'relations', 'pages', 'parameters', 'if_drawn']"
 
 # (what is done, the exception, parts of its message)
 ROWS = {
@@ -429,23 +429,21 @@ ROWS |= {
         FileNotFoundError,
         ["data set 'no/folder'", A_DATA_SET],
     ),
-    "runs of ten facts": (
-        lambda at: at.run_list(n_facts="ten"),
-        ValueError,
-        ["n_facts is 'ten'; it must be all or a whole number"],
-    ),
-    "runs of half a fact": (
-        lambda at: at.run_list(n_facts=0.5),
-        ValueError,
-        ["n_facts is 0.5; it must be all or a whole number of at"],
-    ),
+    "runs of ten facts": (lambda at: at.run_list(n_facts="ten"), ValueError, ["n_facts is 'ten'; it " + COUNT]),
+    "runs of half a fact": (lambda at: at.run_list(n_facts=0.5), ValueError, ["n_facts is 0.5; it " + COUNT]),
     "runs of no seed": (lambda at: at.run_list(seed=None), ValueError, ["seed is None; it must be a whole number of at least 0"]),
     "runs into nowhere": (
         lambda at: at.run_list(results_dir=""),
         ValueError,
         ["results_dir is ''; it must be the path of a folder"],
     ),
-    "an unknown setting": (lambda at: at.run_list(n_fact=5), ValueError, ["the run list has no setting n_fact; ", SETTINGS]),
+    "runs with a parameter that is not allowed": (
+        lambda at: at.notebook_settings(jobs="each", parameters={"other_facts": 0}),
+        ValueError,
+        ["other_facts is 0; it " + COUNT],
+    ),
+    "an unknown setting": (lambda at: at.run_list(n_fact=5), ValueError, ["the run list: 'n_fact' is not one of [", SETTINGS]),
+    "a model that is a number": (lambda at: at.run_list(model=5), ValueError, ["the run list, model: 5 is not of type 'string'"]),
     "an unknown notebook": (
         lambda at: at.run_list(notebooks={"99_none": {"jobs": "each"}}),
         ValueError,
@@ -454,48 +452,37 @@ ROWS |= {
     "an unknown setting of a notebook": (
         lambda at: at.notebook_settings(jobs="each", parameter={"other_facts": 1}),
         ValueError,
-        ["07_erase_relation in the run list has no setting parameter; ", OWN_SETTINGS],
+        ["the run list, notebooks, 07_erase_relation: 'parameter' is not one of [", OWN_SETTINGS],
     ),
     "an unknown setting where facts are drawn": (
         lambda at: at.notebook_settings(jobs="each", if_drawn={"relation": "P19"}),
         ValueError,
-        ["if_drawn of 07_erase_relation in the run list has no setting relation; ", OWN_SETTINGS],
+        ["the run list, notebooks, 07_erase_relation, if_drawn: 'relation' is not one of [", OWN_SETTINGS],
     ),
     "a notebook without settings": (
         lambda at: at.run_list(notebooks={"07_erase_relation": None}),
         ValueError,
-        ["07_erase_relation in the run list is None; it must be settings: ", OWN_SETTINGS],
+        ["the run list, notebooks, 07_erase_relation: None is not of type 'object'"],
     ),
     "jobs often": (
         lambda at: at.notebook_settings(jobs="often"),
         ValueError,
-        ["07_erase_relation is 'often'", "one of each, together"],
+        ["the run list, notebooks, 07_erase_relation, jobs: 'often' is not one of ['each', 'together']"],
     ),
     "jobs of a list": (
         lambda at: at.notebook_settings(jobs=["each"]),
         ValueError,
-        ["relation is ['each']", "one of each, together"],
+        ["07_erase_relation, jobs: ['each'] is not one of ['each', 'together']"],
     ),
-    "no shards": (
-        lambda at: at.run_list(notebooks={"01_attribution": {"jobs": "each", "shards": 0}}),
+    "no jobs": (
+        lambda at: at.notebook_settings(pages="P19"),
         ValueError,
-        ["shards of 01_attribution is 0; it must be a whole number of at least 1"],
+        ["the run list, notebooks, 07_erase_relation: 'jobs' is a required property"],
     ),
-    "shards of a notebook that has none": (
-        lambda at: at.notebook_settings(jobs="each", shards=2),
+    "no table of contents": (
+        lambda at: at.run_list(contents=[]),
         ValueError,
-        ["07_erase_relation with jobs 'each' has no shards; only 01_attribution with jobs 'each' has"],
-    ),
-    "shards of all relations together": (
-        lambda at: at.run_list(notebooks={"01_attribution": {"jobs": "together", "shards": 2}}),
-        ValueError,
-        ["01_attribution with jobs 'together' has no shards; only 01_attribution with jobs 'each' has"],
-    ),
-    "no jobs": (lambda at: at.notebook_settings(pages="P19"), ValueError, ["07_erase_relation is None", "one of each, together"]),
-    "a notebook without a relation": (
-        lambda at: at.run_list(relations="P36"),
-        ValueError,
-        ["07_erase_relation has no relation to run over: none of P19,P27,P106,P937 is among P36"],
+        ["the run list, contents: [] should be non-empty"],
     ),
     # commands
     "run_notebook with a misspelt parameter": (

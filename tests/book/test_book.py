@@ -1,30 +1,27 @@
 """The book's own code: which notebooks run with which parameters, what may be published, and how it becomes pages."""
 
 import copy
-import json
 import re
 import sys
 from contextlib import nullcontext
 
 import nbformat
-import pandas as pd
 import papermill
 import pytest
 import tiny_folders
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from snakemake.utils import update_config
-from workflow import snakemake
+from workflow import copy_project, snakemake
 
-from kn_utils.paths import MADE_BY, ROOT
+from kn_utils.paths import ROOT, result_name
+from kn_utils.steps import STEPS
 from kn_utils.store.files import read_provenance, read_table
 
 sys.path.append(str(ROOT / "book"))
 import pages
-from gate import problems
 from run_list import RunList
 from run_notebook import run_notebook
-from run_shard import shard_named
 
 CONFIG = yaml.safe_load((ROOT / "book/runs.yml").read_text(encoding="utf-8"))
 
@@ -67,7 +64,7 @@ def test_a_notebook_has_a_page_for_all_relations_and_for_those_listed_whether_it
 
 def test_on_a_cluster_every_notebook_that_makes_tables_runs_for_each_relation():
     runs = of(notebooks=ON_CLUSTER)
-    assert [name for name in ON_CLUSTER if runs.each(name)] == list(MADE_BY)
+    assert [name for name in ON_CLUSTER if runs.each(name)] == [step.notebook for step in STEPS]
 
 
 def test_all_facts_is_the_notebooks_none_and_spares_no_relation():
@@ -85,34 +82,58 @@ def test_relations_are_listed_as_in_the_notebooks(names):
     assert runs.relations("01_attribution") == runs.pages("01_attribution") == ["P36", "P19"]
 
 
-# ---- the gate
+# ---- what a data set lacks
 
 
-def ran(*sources, parameters=None):
-    cells = [new_markdown_cell("# A title\nand words"), *(new_code_cell(source, execution_count=1) for source in sources)]
-    return new_notebook(cells=cells, metadata={"papermill": {"parameters": parameters or {}}})
-
-
-def test_a_notebook_that_ran_as_asked_may_be_published():
-    executed = ran("x = 1", parameters={"n": None})
-    executed.cells.insert(1, new_code_cell("n = None", execution_count=1, metadata={"tags": ["injected-parameters"]}))
-    assert problems(executed, ran("x = 1"), {"n": None}) == []
-
-
-def test_what_may_not_be_published():
-    failed = ran("1 / 0")
-    failed.cells[1].outputs = [new_output("error", ename="ZeroDivisionError", evalue="division by zero")]
-    assert problems(failed, ran("1 / 0"), {}) == ["cell 1 failed: ZeroDivisionError: division by zero"]
-    skipped = ran("x = 1", "y = 2")
-    skipped.cells[2].execution_count = None
-    assert problems(skipped, ran("x = 1", "y = 2"), {}) == ["code cells 2 were not executed"]
-    other = ran("x", parameters={"seed": 1, "extra": 2})
-    assert problems(other, ran("x"), {"seed": 42, "n": None}) == [
-        "it ran with extra = 2 where None is asked for",
-        "it ran with n = None where None is asked for",
-        "it ran with seed = 1 where 42 is asked for",
+def test_own_data_runs_through_all_steps_that_it_has_the_data_for(tmp_path):
+    """It has none of the relations that the run list names, and no web sentences."""
+    own = tiny_folders.write_data(
+        tmp_path / "own", {"capital": tiny_folders.FACTS["P36"]}, {"capital": ["The capital of [X] is [Y]."]}
+    )
+    runs = of(dataset=str(own))
+    skipped = {"04_distant_prompts", "05_trigger_examples"}
+    assert runs.notebooks == [name for name in CONFIG["notebooks"] if name not in skipped]
+    assert all(runs.relations(notebook) == ["capital"] for notebook in runs.notebooks)
+    assert not skipped & {run.notebook for run in runs.all_runs()}
+    assert "notebooks/04_distant_prompts" not in str(pages.table_of_contents(runs))
+    assert runs.notes == [
+        "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of capital",
+        "06_edit_facts runs over all relations: this run has no P19, P27, P36, P101, P103, P106, P159, P176, P740, P937",
+        "07_erase_relation runs over all relations: this run has no P19, P27, P106, P937",
     ]
-    assert problems(ran("x = 1"), ran("x = 2"), {}) == ["its cells are not those of the notebook as it is stored now"]
+    tiny_folders.write_sentences(own, {"capital": tiny_folders.FACTS["P36"]})
+    assert of(dataset=str(own)).notebooks == list(CONFIG["notebooks"])
+
+
+def test_a_notebook_runs_over_those_of_its_relations_that_are_chosen_or_over_all_chosen():
+    few, other = of(relations="P36,P20,P19"), of(relations="P36,P20")
+    assert few.relations("07_erase_relation") == ["P19"] and other.relations("07_erase_relation") == ["P36", "P20"]
+    assert "07_erase_relation runs over P19: this run has no P27, P106, P937" in few.notes
+    assert of().notes == []
+
+
+# ---- what may be published
+
+
+def ran(*sources):
+    cells = [new_markdown_cell("# A title\nand words"), *(new_code_cell(source, execution_count=1) for source in sources)]
+    return new_notebook(cells=cells)
+
+
+def test_a_notebook_that_ended_early_is_not_published(tmp_path, monkeypatch):
+    """A run for its tables alone may end so, where a relation has nothing to show."""
+    runs = of(
+        relations="P36", results_dir=str(tmp_path / "results"), notebooks={"01_attribution": {"jobs": "each", "pages": "P36"}}
+    )
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    for run in runs.all_runs():
+        executed = ran("x = 1", "show(x)")
+        if run.relation:
+            executed.cells[2].outputs = [new_output("error", ename="NothingToShowError", evalue="no fact has neurons")]
+        pages._write(tmp_path / run.executed, executed)
+    with pytest.raises(ValueError, match=r"01_attribution/P36\.ipynb: NothingToShowError: no fact has neurons$"):
+        pages.make_pages(runs)
+    assert not (tmp_path / "book").exists()
 
 
 # ---- pages
@@ -145,10 +166,10 @@ def test_the_papers_own_setting_is_as_released():
     config = copy.deepcopy(CONFIG)
     update_config(config, yaml.safe_load((ROOT / "book/paper_runs.yml").read_text(encoding="utf-8")) | {"dataset": "starter"})
     runs = RunList(config)
-    given = {notebook: runs.run(notebook, "P19").parameters for notebook in MADE_BY}
+    given = {step.name: runs.run(step.notebook, "P19").parameters for step in STEPS}
     assert all(one["model"] == "google-bert/bert-base-cased" and one["n_facts"] is None for one in given.values())
-    assert given["01_attribution"]["quadrature"] == "released" and given["07_erase_relation"]["other_facts"] is None
-    assert "common_share" not in given["06_edit_facts"] and len(runs.relations("06_edit_facts")) == 34
+    assert given["attribution"]["quadrature"] == "released" and given["erase_relation"]["other_facts"] is None
+    assert "common_share" not in given["edit_facts"] and len(runs.relations("06_edit_facts")) == 34
     assert runs.relations("07_erase_relation") == ["P19", "P27", "P106", "P937"]
 
 
@@ -182,57 +203,71 @@ def test_a_run_for_tables_may_have_nothing_to_show(error, for_tables, ends_well,
     assert (tmp_path / "out.ipynb").exists() == ends_well
 
 
-def make(folder, target, runs, **config):
-    """Call the workflow for a data set with the relations of `runs`."""
-    (folder / "runs.json").write_text(json.dumps(runs | {name: str(value) for name, value in config.items()}))
-    return snakemake(folder, target, "--cores", "1", "--configfile", "runs.json")
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of this project, a model and a data set, in folders whose names have spaces and parentheses."""
+    folder = copy_project(tmp_path_factory.mktemp("My Projects (new)") / "my clone (1)")
+    tiny_folders.write_model(folder / "my model (1)", "bert")
+    tiny_folders.write_data(folder / "my facts (1)")
+    return folder
+
+
+def make(project, *arguments, **config):
+    """Call the workflow of the project on its own model and data set."""
+    chosen = {"model": "my model (1)", "dataset": "my facts (1)", "results_dir": "my results (1)", "n_facts": "all"} | config
+    return snakemake(project, *arguments, "--cores", 1, "--config", *(f"{name}={value}" for name, value in chosen.items()))
+
+
+def results_of(project):
+    return project / "my results (1)" / result_name(project / "my model (1)") / result_name(project / "my facts (1)")
 
 
 @pytest.mark.slow
-def test_shards_of_a_relation_give_the_same_table_as_one_job(folder_of, tmp_path):
-    data = tiny_folders.write_data(tmp_path / "tiny", facts={"P36": tiny_folders.many_facts(20)})
-    config = {"model": folder_of("bert"), "dataset": data, "n_facts": "all"}
-    found = {}
-    for shards in (1, 2):
-        runs = {"relations": "P36", "notebooks": {"01_attribution": {"jobs": "each", "shards": shards}}}
-        runs["notebooks"] |= {"07_erase_relation": {"relations": "all"}}
-        results = tmp_path / f"results-{shards}"
-        target = results / "tiny-bert" / "tiny" / "attribution" / "P36.parquet"
-        done = make(tmp_path, target, runs, results_dir=results, **config)
-        assert f"{1 if shards == 1 else 3} of {1 if shards == 1 else 3} steps" in done
-        found[shards] = [read_table(target.parents[1] / table / "P36.parquet") for table in MADE_BY["01_attribution"]]
-        assert sorted(path.name for path in target.parent.iterdir() if path.suffix != ".lock") == ["P36.parquet"]
-    for one, joined in zip(*found.values(), strict=True):
-        pd.testing.assert_frame_equal(one, joined, check_exact=True)
-
-
-@pytest.mark.parametrize("name", ["", "2", "0-of-2", "3-of-2", "2 of 4", "a-of-b"])
-def test_a_share_that_is_none(name):
-    with pytest.raises(ValueError, match=f"the share is '{name}'; it must be 1-of-N, 2-of-N, ... or N-of-N"):
-        shard_named(name)
+def test_the_workflow_makes_tables_whatever_folders_are_called_and_a_second_call_does_nothing(project):
+    first = make(project, "tables", "--until", "knowledge_neurons", relations="P36")
+    assert "2 of 2 steps" in first and "07_erase_relation runs over all relations: this run has no P19, P27, P106, P937" in first
+    tables = results_of(project)
+    for step in STEPS[:2]:
+        for table in step.tables:
+            assert set(read_table(tables / table / "P36.parquet")["relation"]) <= {"P36"}
+    assert "Nothing to be done" in make(project, "tables", "--until", "knowledge_neurons", relations="P36")
+    made = read_provenance(tables / "knowledge_neurons/P36.parquet")["finished"]
+    (tables / "notebooks/02_knowledge_neurons.ipynb").unlink()
+    assert "1 of 1 steps" in make(project, "tables", "--until", "knowledge_neurons", relations="P36")
+    assert read_provenance(tables / "knowledge_neurons/P36.parquet")["finished"] == made  # the table was kept, not made again
 
 
 @pytest.mark.slow
-def test_the_workflow_makes_tables_and_a_second_call_does_nothing(folder_of, tmp_path):
-    data = tiny_folders.write_data(tmp_path / "tiny")
-    config = {"model": folder_of("bert"), "dataset": data, "results_dir": tmp_path / "results", "n_facts": "all"}
-    runs = {"relations": "P36", "notebooks": {"07_erase_relation": {"relations": "all"}}}
-    tables = tmp_path / "results" / "tiny-bert" / "tiny"
-    target = tables / "knowledge_neurons" / "P36.parquet"
-    first = make(tmp_path, target, runs, **config)
-    assert "2 of 2 steps" in first
-    for table in (*MADE_BY["01_attribution"], *MADE_BY["02_knowledge_neurons"]):
-        assert set(read_table(tables / table / "P36.parquet")["relation"]) <= {"P36"}
-    assert "Nothing to be done" in make(tmp_path, target, runs, **config)
-    made = read_provenance(target)["finished"]
-    (tables / "notebooks" / "02_knowledge_neurons.ipynb").unlink()
-    assert "1 of 1 steps" in make(tmp_path, tables / "notebooks" / "02_knowledge_neurons.ipynb", runs, **config)
-    assert read_provenance(target)["finished"] == made  # the table was kept, not made again
+@pytest.mark.parametrize(
+    "arguments", [["tables"], ["tables", "--configfile", "profiles/slurm/runs.yml"], ["published"], ["book"]]
+)
+def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(project, arguments):
+    planned = make(project, *arguments, "--dry-run", "--printshellcmds", "--forceall", seed=1)
+    assert (
+        "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of P30, P36, P101" in planned
+    )
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
+    assert {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation"} <= jobs.keys()
+    assert not {"distant_prompts", "trigger_examples"} & jobs.keys()
+    assert jobs["attribution"] == ("3" if "--configfile" in arguments else "1")
+
+
+@pytest.mark.slow
+def test_a_change_of_a_steps_code_runs_that_step_again(project):
+    """On the tables of the test above; a cluster's jobs, which are for tables, do not run again for a figure."""
+    make(project, "tables", "--until", "knowledge_neurons", relations="P36")
+    for module, again in {"figures": {"knowledge_neurons"}, "table": {"knowledge_neurons"}}.items():
+        path = project / f"kn_utils/chapters/knowledge_neurons/{module}.py"
+        before = path.read_text(encoding="utf-8")
+        path.write_text(f"{before}\nCHANGED = True\n", encoding="utf-8")
+        planned = make(project, "tables", "--until", "knowledge_neurons", "--dry-run", relations="P36")
+        assert set(re.findall(r"^rule (\w+):", planned, re.MULTILINE)) - {"tables"} == again
+        path.write_text(before, encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_the_book_can_be_made_from_the_jobs_of_a_cluster_too(tmp_path):
-    planned = snakemake(tmp_path, "--dry-run", "--forceall", "--cores", 1, "--configfile", ROOT / "profiles/slurm/runs.yml")
+    planned = snakemake(tmp_path, "--dry-run", "--forceall", "--cores", 1, "--configfile", "profiles/slurm/runs.yml")
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
     assert {jobs[rule] for rule in ("attribution", "knowledge_neurons", "modify_activation")} == {
         str(len(of().dataset.relations))

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from faults import Workflow, copy_project, differences, runner_of, trial
+from faults import Workflow, differences, prepare, runner_of, trial
 
 from kn_utils.store.files import read_provenance
 
@@ -18,7 +18,7 @@ HOUR = 3600
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """The first two steps, run without a disturbance."""
-    workflow = Workflow(copy_project(tmp_path_factory.mktemp("project")), "alone", LAST)
+    workflow = Workflow(prepare(tmp_path_factory.mktemp("faults") / "project"), "alone", LAST)
     workflow.complete({})
     return workflow
 

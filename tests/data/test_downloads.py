@@ -152,7 +152,7 @@ def test_the_home_folder_and_a_path_from_the_repository_on_are_understood(upstre
     assert upstream.requests == []
 
 
-@pytest.mark.skipif(not REAL_COPY, reason="KN_DATA_DIR does not name a copy of the authors' data files")
+@pytest.mark.real_data
 def test_the_real_files_by_download_equal_the_local_copy(tmp_path, monkeypatch):
     with serving(REAL_COPY) as server:
         monkeypatch.setattr(downloads, "UPSTREAM_URL", server.address)

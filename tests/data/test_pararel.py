@@ -1,6 +1,5 @@
 """ParaRel as the paper used it: the counts and the peculiarities that data/README.md states."""
 
-import os
 from collections import Counter
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.prompts import ends_with_object
 
-pytestmark = pytest.mark.skipif("KN_DATA_DIR" not in os.environ, reason="KN_DATA_DIR does not name a copy of ParaRel")
+pytestmark = pytest.mark.real_data
 
 
 @pytest.fixture(scope="module")

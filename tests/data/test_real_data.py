@@ -1,6 +1,5 @@
 """The signature command on the paper's facts and public weights, where a copy of the data is at hand (`KN_DATA_DIR`)."""
 
-import os
 import subprocess
 import sys
 
@@ -9,8 +8,6 @@ import pytest
 from kn_utils.model.models import load_model
 from kn_utils.paths import ROOT
 from kn_utils.store.files import read_provenance, read_table
-
-needs_data = pytest.mark.skipif("KN_DATA_DIR" not in os.environ, reason="KN_DATA_DIR is not set: no copy of the paper's data")
 
 
 def assert_answers_are_those_of_the_plain_model(prompts, model):
@@ -25,7 +22,7 @@ def assert_answers_are_those_of_the_plain_model(prompts, model):
 
 
 @pytest.mark.slow
-@needs_data
+@pytest.mark.real_data
 @pytest.mark.parametrize("model, templates", [("smollm2-135m", 2), ("starter", 4)])
 def test_attribution_of_pararel_facts(tmp_path, model, templates):
     options = {

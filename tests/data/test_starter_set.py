@@ -1,7 +1,6 @@
 """The starter set keeps the rules of its datasheet, and the datasheet counts it right."""
 
 import json
-import os
 import re
 
 import pytest
@@ -12,7 +11,6 @@ from kn_utils.paths import DATA
 
 STARTER = load_dataset("starter")
 DATASHEET = (DATA / "README.md").read_text(encoding="utf-8")
-needs_pararel = pytest.mark.skipif("KN_DATA_DIR" not in os.environ, reason="KN_DATA_DIR does not name a copy of ParaRel")
 every_relation = pytest.mark.parametrize("relation", STARTER.relations)
 
 
@@ -85,7 +83,7 @@ def test_the_datasheet_counts_right():
     assert f"make {prompts:,} prompts" in " ".join(DATASHEET.split())
 
 
-@needs_pararel
+@pytest.mark.real_data
 def test_no_template_is_one_of_pararel():
     def letters(templates):
         return {re.sub(r"[^a-z\[\] ]", "", template.lower()).strip() for template in templates}
@@ -94,7 +92,7 @@ def test_no_template_is_one_of_pararel():
     assert not [name for name in STARTER.relations if letters(STARTER.templates[name]) & letters(pararel.templates[name])]
 
 
-@needs_pararel
+@pytest.mark.real_data
 def test_the_datasheet_lists_every_disagreement_with_pararel():
     pararel = load_dataset("pararel")
     found, disagreements = 0, set()

@@ -1,0 +1,38 @@
+"""The files of this repository that an executed notebook depends on, read from what it imports."""
+
+import ast
+import json
+
+from kn_utils.paths import ROOT
+from kn_utils.steps import Step
+from kn_utils.store.provenance import imported_modules, imports_in
+
+READ_BY = {  # files that a module reads, whatever it is called with
+    "kn_utils.store.measured": "data/published/*.json",
+    "kn_utils.store.paper": "data/published/paper.csv",
+    "kn_utils.store.published": "data/published/results/*/*/*.parquet",
+}
+
+
+def notebook_sources(notebook: str) -> list[str]:
+    """Return a notebook and all files behind it: the modules that its cells import, those these import, and what they always read."""
+    template = _template(notebook)
+    cells = json.loads((ROOT / template).read_text(encoding="utf-8"))["cells"]
+    lines = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code").splitlines()
+    code = "\n".join(line for line in lines if not line.startswith(("%", "!")))  # IPython's own commands are no Python
+    return [template, *_files(*imports_in(ast.parse(code)))]
+
+
+def table_sources(step: Step) -> list[str]:
+    """Return a step's notebook and the files that its tables depend on: the module that makes them, and all that it imports."""
+    return [_template(step.notebook), *_files(f"kn_utils.chapters.{step.name}.table")]
+
+
+def _template(notebook: str) -> str:
+    return f"notebooks/{notebook}.ipynb"
+
+
+def _files(*modules: str) -> list[str]:
+    every = sorted(set().union(*map(imported_modules, modules)))
+    data = [path for module in every if module in READ_BY for path in ROOT.glob(READ_BY[module])]
+    return [f"{module.replace('.', '/')}.py" for module in every] + sorted(str(path.relative_to(ROOT)) for path in data)

@@ -1,0 +1,78 @@
+"""What an executed notebook is run again for: the code behind it, neither less nor more."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kn_utils.paths import ROOT
+from kn_utils.steps import STEPS
+
+sys.path.append(str(ROOT / "book"))
+from sources import notebook_sources, table_sources
+
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+SHOWING_CLAIMS = ["00_report", "02_knowledge_neurons", "03_modify_activation", "04_distant_prompts", "06_edit_facts", "07_erase_relation", "10_decoder"]  # fmt: skip
+
+
+def loaded_by(*imports):
+    """The files of this package that Python loads for some lines of imports."""
+    shown = "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('kn_utils.') and not hasattr(m, '__path__')), sep='\\n')"
+    code = "\n".join(["import sys", *imports, shown])
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {line.removeprefix(f"{ROOT}/") for line in done.stdout.splitlines()}
+
+
+def behind(path):
+    """The notebooks that are run again when a file has changed."""
+    return [notebook for notebook in NOTEBOOKS if path in notebook_sources(notebook)]
+
+
+def python_files(paths):
+    return {path for path in paths if path.startswith("kn_utils/")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", ["00_report", "06_edit_facts", "08_figures"])
+def test_a_notebook_depends_on_every_module_that_python_loads_for_it(notebook):
+    cells = json.loads((ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    lines = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code").splitlines()
+    assert loaded_by(*(line for line in lines if line.startswith("from kn_utils"))) == python_files(notebook_sources(notebook))
+
+
+@pytest.mark.slow
+def test_tables_depend_on_every_module_that_python_loads_for_them():
+    modules = [f"import kn_utils.chapters.{step.name}.table" for step in STEPS]
+    assert loaded_by(*modules) == python_files(path for step in STEPS for path in table_sources(step))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_all_files_behind_a_notebook_exist(notebook):
+    found = notebook_sources(notebook)
+    assert found[0] == f"notebooks/{notebook}.ipynb" and len(found) > 5
+    assert [path for path in found if not (ROOT / path).is_file()] == []
+
+
+def test_a_figure_of_one_chapter_runs_that_chapter_again_and_no_table():
+    assert behind("kn_utils/chapters/figures/figures.py") == ["08_figures"]
+    assert behind("kn_utils/chapters/trigger_examples/table.py") == ["05_trigger_examples"]
+    figures = "kn_utils/chapters/modify_activation/figures.py"
+    assert "03_modify_activation" in behind(figures) and not any(figures in table_sources(step) for step in STEPS)
+
+
+def test_claims_and_what_is_published_run_those_notebooks_again_that_show_them():
+    for path in ("kn_utils/chapters/edit_facts/claims.py", "data/published/results/starter/starter/facts.parquet"):
+        assert behind(path) == SHOWING_CLAIMS
+        assert not any(path in table_sources(step) for step in STEPS)
+
+
+def test_benchmarks_and_tests_run_nothing_again():
+    every = [path for notebook in NOTEBOOKS for path in notebook_sources(notebook)]
+    assert not [path for path in every if not path.startswith(("kn_utils/", "notebooks/", "data/published/"))]
+
+
+def test_the_code_of_a_step_runs_it_again():
+    for step in STEPS:
+        table = f"kn_utils/chapters/{step.name}/table.py"
+        assert table in table_sources(step) and table in notebook_sources(step.notebook)
