@@ -1,5 +1,6 @@
 """Step 1's tables: what they hold, what was left out, reused, resumed after a kill, and made in memory that does not grow."""
 
+import json
 import multiprocessing
 import random
 import resource
@@ -16,11 +17,14 @@ from brute_force import probability_at
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.data.facts import load_dataset
-from kn_utils.model.attribution import KEPT_SHARE, Quadrature
+from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN, draw_facts, encode
 from kn_utils.model.quadrature import NESTED, left_riemann
-from kn_utils.store.results import FACTS_PER_PART, read_provenance, read_table
+from kn_utils.parameters import KEPT_SHARE
+from kn_utils.paths import result_name
+from kn_utils.store.files import read_provenance, read_table
+from kn_utils.store.results import FACTS_PER_PART
 from kn_utils.store.runs import Run
 
 PLACE = {"relation": "str", "fact": "int32", "prompt": "int32"}
@@ -53,7 +57,7 @@ def assert_same(found, expected):
 def test_columns_and_rows(model_type, asked, method, loaded, tiny_dataset, tmp_path):
     lm = loaded(model_type)
     main = attribute(lm, tiny_dataset, tmp_path, method=method)
-    assert main == tmp_path / f"tiny-{model_type}" / "tiny" / "attribution" / "P36.parquet"
+    assert main == tmp_path / lm.name / tiny_dataset.name / "attribution" / "P36.parquet"
     found = tables(main)
     for name, columns in COLUMNS.items():
         assert {column: str(kind) for column, kind in found[name].dtypes.items()} == columns
@@ -123,7 +127,7 @@ def test_n_facts_are_drawn_with_the_seed(loaded, tiny_dataset, tmp_path):
         assert drawn[seed] == tuple(fact.index for fact in draw_facts(lm, tiny_dataset, "P36", 3, seed))
         assert (found["facts"]["prompts"] > 0).sum() == 3
         instead = drawn[seed][3:]
-        inputs = read_provenance(tmp_path / str(seed) / "tiny-bert/tiny/attribution/P36.parquet")["inputs"]
+        inputs = read_provenance(tmp_path / str(seed) / lm.name / tiny_dataset.name / "attribution" / "P36.parquet")["inputs"]
         assert inputs.get("drawn_instead", []) == list(instead) and (not instead) == ("drawn_instead" not in inputs)
         assert set(found["prompts"]["fact"]) <= set(drawn[seed])
     assert len(set(drawn.values())) > 1
@@ -143,7 +147,7 @@ def test_a_second_call_reuses_and_other_inputs_compute_anew(loaded, tiny_dataset
     assert main.stat().st_mtime_ns == written
     attribute(lm, tiny_dataset, tmp_path, method=GAUSS)
     said = capfd.readouterr().out
-    assert "was made with other quadrature, tolerance; computing it anew" in said
+    assert "was made with other nested_rules, quadrature, tolerance; computing it anew" in said
     assert read_provenance(main)["inputs"]["quadrature"] == "gauss-legendre"
     assert not first["completeness"].equals(tables(main)["completeness"])
     attribute(lm, tiny_dataset, tmp_path)
@@ -151,16 +155,16 @@ def test_a_second_call_reuses_and_other_inputs_compute_anew(loaded, tiny_dataset
     assert_same(tables(main), first)
 
 
-def test_other_weights_or_facts_compute_anew(folder_of, tiny_data, tiny_dataset, tmp_path, capfd):
-    lm = load_model(folder_of("bert"), "cpu")
-    attribute(lm, tiny_dataset, tmp_path)
+def test_other_weights_or_facts_compute_anew(folder_of, tmp_path, capfd):
+    lm, folder = load_model(folder_of("bert"), "cpu"), tiny_folders.write_data(tmp_path / "facts")
+    attribute(lm, load_dataset(folder), tmp_path)
     with torch.no_grad():
         lm.downs[0].weight[0, 0] += 1
-    attribute(LanguageModel(lm.name, lm.model, lm.tokenizer), tiny_dataset, tmp_path)
+    attribute(LanguageModel(lm.name, lm.model, lm.tokenizer), load_dataset(folder), tmp_path)
     assert "was made with other weights; computing it anew" in capfd.readouterr().out
     changed = tiny_folders.FACTS | {"P36": tiny_folders.FACTS["P36"][:-1] + [["France", "Oslo"]]}
-    other = load_dataset(tiny_folders.write_data(tmp_path / "tiny", changed))
-    attribute(LanguageModel(lm.name, lm.model, lm.tokenizer), other, tmp_path)
+    (folder / "query_pairs.json").write_text(json.dumps(changed), encoding="utf-8")
+    attribute(LanguageModel(lm.name, lm.model, lm.tokenizer), load_dataset(folder), tmp_path)
     assert "was made with other facts_and_templates; computing it anew" in capfd.readouterr().out
 
 
@@ -228,7 +232,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_values(folder_of, t
     process, pipe = in_a_process(run, model, data, broken)
     pipe.recv(), pipe.recv()
     process.join()
-    main = Path("tiny-gpt2/many/attribution/P36.parquet")
+    main = Path(result_name(model), result_name(data), "attribution", "P36.parquet")
     assert_same(tables(broken / main), tables(whole / main))
     assert len(tables(whole / main)["facts"]) == 8 * FACTS_PER_PART
     assert kept == sorted(kept)
@@ -243,7 +247,8 @@ def test_memory_does_not_grow_with_the_number_of_facts(tmp_path):
         pipe.recv()
         peaks[count] = pipe.recv()
         process.join()
-    rows = read_table(tmp_path / "results" / "wide" / "facts-400" / "attribution" / "P36.parquet").memory_usage(deep=True).sum()
+    main = tmp_path / "results" / result_name(model) / result_name(data) / "attribution" / "P36.parquet"
+    rows = read_table(main).memory_usage(deep=True).sum()
     print({count: f"{peak // MB} MB" for count, peak in peaks.items()}, f"rows: {rows // MB} MB")
     assert rows > 90 * MB  # so keeping all rows would show
     assert peaks[400] - peaks[10] < 60 * MB

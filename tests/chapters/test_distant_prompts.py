@@ -17,9 +17,10 @@ from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.model.neurons import Thresholds
-from kn_utils.model.sentences import KINDS, NOTHING_BEFORE, NOTHING_BEHIND_HEAD, find_slots, read_corpus
+from kn_utils.model.sentences import KINDS, NOTHING_BEFORE, NOTHING_BEHIND_HEAD, Corpus, find_slots, read_corpus
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.paper import paper_values
+from kn_utils.store.results import digest
 from kn_utils.store.runs import Run
 
 TEMPLATES = ["The capital of [X] is [Y].", "[X] has the capital [Y]", "[X] is home to [Y].", "[X] is known for [Y] ."]
@@ -165,13 +166,15 @@ def test_a_second_call_reuses_and_other_sentences_compute_anew(loaded, web_data,
     run, corpus = run_to_step_2(lm, dataset, tmp_path), read_corpus(dataset)
     main = read_sentences(lm, run, "P36", corpus)
     first = read_table(main)
-    assert read_provenance(main)["inputs"]["knowledge_neurons"] == read_provenance(run.path("knowledge_neurons", "P36"))["inputs"]
+    earlier = ("attribution", "knowledge_neurons")
+    made = {name: digest(run.made_with(name, "P36")) for name in earlier}
+    assert read_provenance(main)["inputs"]["made_from"] == made
     capfd.readouterr()
     read_sentences(lm, run, "P36", corpus)
     assert capfd.readouterr().out == f"P36: reusing {main}\n"
     corpus.relations["P101"][0].head_only.append("Norway is home to physics")
-    read_sentences(lm, run, "P36", corpus)
-    assert "was made with other sentences; computing it anew" in capfd.readouterr().out
+    read_sentences(lm, run, "P36", Corpus(corpus.relations))
+    assert "was made with other all_sentences; computing it anew" in capfd.readouterr().out
     own = "kind != 'random'"
     pd.testing.assert_frame_equal(read_table(main).query(own), first.query(own))
 

@@ -8,12 +8,13 @@ import tiny_folders
 from brute_force import plainly_refined
 
 from kn_utils.chapters.attribution.table import attribute_relation
-from kn_utils.chapters.knowledge_neurons.table import METHODS, find_neurons
+from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.neurons import Thresholds
-from kn_utils.store.results import FACTS_PER_PART, read_provenance, read_table
+from kn_utils.model.neurons import METHODS, Thresholds
+from kn_utils.store.files import read_provenance, read_table
+from kn_utils.store.results import FACTS_PER_PART, digest
 from kn_utils.store.runs import Run
 
 COLUMNS = {
@@ -45,7 +46,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("relation", ["P36", "P101"])
 def test_columns_and_rows(run, relation, tmp_path):
     main = find_neurons(run, relation, LOW)
-    assert main == tmp_path / "tiny-bert" / "tiny" / "knowledge_neurons" / f"{relation}.parquet"
+    assert main == tmp_path / "tiny-bert" / run.dataset.name / "knowledge_neurons" / f"{relation}.parquet"
     found = tables(main)
     for name, columns in COLUMNS.items():
         assert {column: str(kind) for column, kind in found[name].dtypes.items()} == columns
@@ -85,7 +86,7 @@ def test_provenance_holds_that_of_step_1_and_what_it_says_of_the_model(run, load
     first = read_provenance(run.path("attribution", "P36"))["inputs"]
     for table in COLUMNS:
         inputs = read_provenance(run.path(table, "P36"))["inputs"]
-        assert inputs["attribution"] == first
+        assert inputs["made_from"] == {"attribution": digest(first)}
         assert inputs["step"] == "knowledge_neurons" and first["step"] == "attribution"
         assert inputs["weights"] == loaded("bert").digest and (inputs["dtype"], inputs["device"]) == ("float32", "cpu")
         assert {name: inputs[name] for name in ("relation", "n_facts", "seed")} == {
@@ -139,8 +140,10 @@ def test_other_scores_of_step_1_count(run, loaded, capfd):
     attribute_relation(loaded("bert"), run, "P36", Quadrature("gauss-legendre"))
     capfd.readouterr()
     main = find_neurons(run, "P36", LOW)
-    assert f"P36: {main} was made with other attribution; computing it anew" in capfd.readouterr().out
-    assert read_provenance(main)["inputs"]["attribution"]["quadrature"] == "gauss-legendre"
+    assert f"P36: {main} was made with other made_from; computing it anew" in capfd.readouterr().out
+    first = read_provenance(run.path("attribution", "P36"))["inputs"]
+    assert first["quadrature"] == "gauss-legendre"
+    assert read_provenance(main)["inputs"]["made_from"] == {"attribution": digest(first)}
 
 
 def test_other_weights_count(run, loaded, folder_of, tmp_path, capfd):
@@ -151,7 +154,7 @@ def test_other_weights_count(run, loaded, folder_of, tmp_path, capfd):
     attribute_relation(other, run, "P36", Quadrature())
     capfd.readouterr()
     main = find_neurons(run, "P36", LOW)
-    assert "was made with other attribution, weights; computing it anew" in capfd.readouterr().out
+    assert "was made with other made_from, weights; computing it anew" in capfd.readouterr().out
     assert run.made_with("knowledge_neurons", "P36", other)["weights"] == other.digest
     assert set(tables(main)["knowledge_neurons"]["method"]) <= set(METHODS)
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from kn_utils.chapters.knowledge_neurons import numbers as summary
+from kn_utils.stats.layers import layer_shares
 from kn_utils.store.paper import beside_paper, paper_values
 
 FACTS = pd.DataFrame(
@@ -33,7 +34,7 @@ def test_facts_without_neurons_count_as_zero():
 
 
 def test_layer_shares_count_layers_from_one_and_a_shared_neuron_for_each_fact():
-    shares = summary.layer_shares(NEURONS, n_layers=3).set_index(["method", "layer"])["share"]
+    shares = layer_shares(NEURONS, n_layers=3).set_index(["method", "layer"])["share"]
     assert shares["attribution"].to_dict() == {1: 0, 2: 25, 3: 75}
     assert shares["activation"].to_dict() == {1: 100, 2: 0, 3: 0}
 

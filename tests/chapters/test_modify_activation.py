@@ -11,14 +11,15 @@ import torch
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.modify_activation.numbers import MEAN, flips, probability_changes, without_neurons
-from kn_utils.chapters.modify_activation.table import METHODS, modify_activations, random_neurons
+from kn_utils.chapters.modify_activation.table import WITH_RANDOM, modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.model.layouts import value_vectors
-from kn_utils.model.neurons import Thresholds
+from kn_utils.model.neurons import Thresholds, random_neurons
 from kn_utils.model.prompts import Prompt, encode
 from kn_utils.store.files import read_provenance
+from kn_utils.store.results import digest
 from kn_utils.store.runs import Run
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
@@ -75,7 +76,7 @@ def plain_answer(lm, prompt, neurons, factor):
     return float(shares[prompt.target]), int(shares.argmax())
 
 
-def test_columns_and_rows(done):
+def test_columns_and_rows(done, dataset):
     lm, run, neurons, table = done
     assert {name: str(kind) for name, kind in table.dtypes.items()} == COLUMNS
     assert not table.duplicated(PLACE).any()
@@ -84,11 +85,12 @@ def test_columns_and_rows(done):
     ]
     assert sorted(set(table["fact"])) == [fact.index for fact in asked]
     counts = table.groupby(["method", "operation", "target"]).size().unstack()
-    assert len(counts) == len(METHODS) * len(OPERATIONS) and (counts.nunique() == 1).all()
+    assert len(counts) == len(WITH_RANDOM) * len(OPERATIONS) and (counts.nunique() == 1).all()
     assert len(neurons["method"].unique()) == 2
     inputs = read_provenance(run.path("modify_activation", "P36"))["inputs"]
-    assert inputs["knowledge_neurons"]["attribution"]["quadrature"] == "released"
-    assert inputs["other_relations"].keys() == {"P30", "P101"}
+    earlier = ("attribution", "knowledge_neurons")
+    assert inputs["made_from"] == {name: digest(run.made_with(name, "P36")) for name in earlier}
+    assert inputs["other_relations"] == dataset.digest_of_others("P36")
 
 
 def test_every_row_is_what_a_plain_run_of_its_prompt_gives(done):

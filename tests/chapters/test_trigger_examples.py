@@ -18,6 +18,7 @@ from kn_utils.model.attribution import Quadrature
 from kn_utils.model.neurons import Thresholds
 from kn_utils.model.sentences import read_corpus
 from kn_utils.store.files import read_provenance, read_table
+from kn_utils.store.results import digest
 from kn_utils.store.runs import Run
 
 TEMPLATES = ["The capital of [X] is [Y].", "[X] has the capital [Y]", "[X] is home to [Y].", "[X] is known for [Y] ."]
@@ -110,7 +111,7 @@ def test_the_step_ranks_what_step_4_read(made, capfd):
     assert table["fact"].nunique() == 4
     upstream = read_provenance(made.path("distant_prompts", "P36"))["inputs"]
     inputs = read_provenance(main)["inputs"]
-    assert inputs["distant_prompts"] == upstream and inputs["weights"] == upstream["weights"]
+    assert inputs["made_from"]["distant_prompts"] == digest(upstream) and inputs["weights"] == upstream["weights"]
     capfd.readouterr()
     rank_sentences(made, "P36", n=1)
     assert capfd.readouterr().out == f"P36: reusing {main}\n"
