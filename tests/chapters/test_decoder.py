@@ -12,10 +12,12 @@ import quadrature
 
 from kn_utils.chapters.decoder import numbers as summary
 from kn_utils.chapters.decoder.numbers import REACHES, ModelResults
-from kn_utils.chapters.knowledge_neurons.numbers import upper_third
+from kn_utils.chapters.distant_prompts.numbers import sentence_contrasts
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
 from kn_utils.paths import ROOT
 from kn_utils.report.judge import Claim, Judged
+from kn_utils.report.tables import later_steps
+from kn_utils.stats.layers import layer_shares, upper_third
 from kn_utils.stats.rule import Condition
 from kn_utils.store.measured import load_measured
 from kn_utils.store.published import RESULTS
@@ -93,7 +95,7 @@ def test_a_model_without_neurons_has_none_that_reach(one, tables):
     tables["knowledge_neurons"] = TABLES["knowledge_neurons"].query("method == 'activation'")
     without = ModelResults(one.results, ["P1"])
     assert summary.reach(without).loc["P1"].tolist() == [0, 0, 0]
-    assert upper_third(summary.layers(without), without.n_layers) == 0
+    assert upper_third(layer_shares(without.neurons, without.n_layers), without.n_layers) == 0
 
 
 def test_facts_of_which_none_was_asked_are_an_error(one, tables):
@@ -180,11 +182,11 @@ def test_sentences_are_compared_with_and_without_signs():
         for fact in range(3)
         for kind, value in {"head_and_tail": -1.0, "head_only": 1.0, "random": 0.5}.items()
     ]
-    table = summary.sentence_contrasts(pd.DataFrame(rows), seed=0)
+    table = sentence_contrasts(pd.DataFrame(rows), seed=0)
     assert table["kind"].tolist() == ["head_only", "random"] and table["facts"].tolist() == [3, 3]
     assert table["activation"].tolist() == ["−2.00 [−2.00, −2.00]", "−1.50 [−1.50, −1.50]"]
     assert table["aligned"].tolist() == ["2.00 [2.00, 2.00]", "1.50 [1.50, 1.50]"]
-    assert summary.sentence_contrasts(pd.DataFrame(rows[:0], columns=rows[0]), seed=0).empty
+    assert sentence_contrasts(pd.DataFrame(rows[:0], columns=rows[0]), seed=0).empty
 
 
 def test_later_steps_have_their_conditions_or_the_reason_why_not():
@@ -195,7 +197,7 @@ def test_later_steps_have_their_conditions_or_the_reason_why_not():
         Judged(Claim("4.4", "no number", remark="examples alone"), reason="examples alone"),
         Judged(Claim("5.1", "edits", conditions=len), reason="there is no table"),
     ]
-    table = summary.later_steps(judged)
+    table = later_steps(judged)
     assert table["claim"].tolist() == ["4.4: sentences", "4.4: sentences", "5.1: edits"]
     assert table["contrast"].tolist() == ["a minus b", "a minus b", "there is no table"]
     assert table["n"].tolist() == ["7 facts", "7 facts", ""]
@@ -219,7 +221,7 @@ def test_costs_are_those_of_what_is_published():
 
 
 def test_the_first_layer_s_share_is_of_integrated_gradients(one):
-    assert summary.in_first_layer(summary.layers(one)) == pytest.approx(200 / 3)
+    assert summary.in_first_layer(layer_shares(one.neurons, one.n_layers)) == pytest.approx(200 / 3)
 
 
 def test_the_published_prompts_are_of_both_models():
@@ -232,7 +234,7 @@ def test_the_published_prompts_are_of_both_models():
 def test_the_published_sentences_are_of_both_models():
     measured, made = load_measured("signed_sentences")
     assert made["dataset"] == "pararel" and made["facts"] >= 10
-    assert summary.sentence_contrasts(measured, seed=0).groupby("model", sort=False)["facts"].max().gt(150).all()
+    assert sentence_contrasts(measured, seed=0).groupby("model", sort=False)["facts"].max().gt(150).all()
 
 
 @pytest.mark.slow

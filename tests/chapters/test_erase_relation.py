@@ -10,9 +10,10 @@ from tiny_models import weight_sums
 
 from kn_utils.chapters.erase_relation import numbers as summary
 from kn_utils.chapters.erase_relation import table as step
-from kn_utils.chapters.erase_relation.table import DOSES, erase_relation, ranked_neurons
+from kn_utils.chapters.erase_relation.table import DOSES, erase_relation
 from kn_utils.model.interventions import edited_value_vectors, new_vectors
 from kn_utils.model.models import LanguageModel
+from kn_utils.model.neurons import frequent_neurons, neuron_list
 from kn_utils.model.prompts import draw_facts
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import Run
@@ -62,7 +63,7 @@ def test_columns_rows_and_weights(erased):
         assert list(found[name].columns) == columns and set(found[name]["relation"]) == {"P36"}
     whole, facts, dose = found.values()
     assert len(whole) == 3 * 2 * 2 and len(facts) == 3 * 2 * (40 + 2)
-    assert whole.groupby(["method", "neurons"]).size().to_dict() == {(name, 20): 4 for name in step.METHODS}
+    assert whole.groupby(["method", "neurons"]).size().to_dict() == {(name, 20): 4 for name in step.WITH_RANDOM}
     assert whole.groupby("evaluated")["facts"].unique().to_dict() == {"P36": [40], "P101": [2]}
     by_relation = facts.groupby([*PLACE, "phase"])[SCORES].sum()
     pd.testing.assert_frame_equal(by_relation, whole.groupby([*PLACE, "phase"])[SCORES].sum(), check_dtype=False)
@@ -70,14 +71,15 @@ def test_columns_rows_and_weights(erased):
         # there are 47, and in no layer more than half of its 48
         assert sorted(dose.loc[dose["method"] == method, "neurons"].unique()) == [0, *DOSES[:5], 47]
     inputs = read_provenance(run.path("erase_relation", "P36"))["inputs"]
-    assert inputs["other_facts"] == 2 and list(inputs["other_relations"]) == ["P101"] and inputs["weights"] == lm.digest
+    assert inputs["other_facts"] == 2 and inputs["weights"] == lm.digest
+    assert inputs["other_relations"] == run.dataset.digest_of_others("P36")
 
 
 def test_scores_are_those_of_a_model_with_zeroed_value_vectors(erased):
     lm, run, _ = erased
     whole, _, dose = tables(run).values()
     known = run.read("knowledge_neurons", ["P36"]).query("method == 'attribution'")
-    ranked = ranked_neurons(known)
+    ranked = neuron_list(frequent_neurons(known))
     assert ranked[0] == (1, 45) and set(ranked[1:6]) == {(2, 40 + number) for number in range(5)}
     facts = run.dataset.facts["P36"]
     expected = {count: scores_by_hand(erased_by_hand(lm, ranked[:count]), lm, facts) for count in (0, 1, 5, 20, 47)}
@@ -106,7 +108,7 @@ def test_random_neurons_are_as_many_others_in_the_same_layers(erased):
 def test_frequent_neurons_and_their_ties():
     pairs = [(0, 2, 5), (1, 2, 5), (0, 1, 9), (1, 1, 9), (0, 1, 3), (2, 1, 3), (0, 0, 7), (1, 0, 1), (2, 0, 1), (3, 0, 1)]
     table = pd.DataFrame(pairs, columns=["fact", "layer", "neuron"])
-    assert ranked_neurons(table) == [(0, 1), (1, 3), (1, 9), (2, 5), (0, 7)]
+    assert neuron_list(frequent_neurons(table)) == [(0, 1), (1, 3), (1, 9), (2, 5), (0, 7)]
 
 
 @pytest.mark.parametrize("neurons", [{}, {0: [(0, 1), (2, 3)]}])

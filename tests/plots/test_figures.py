@@ -9,7 +9,6 @@ import pandas as pd
 import papermill
 import pytest
 import tiny_folders
-from kn_utils.chapters.figures.numbers import layer_intervals
 from matplotlib.text import Text
 from papermill.exceptions import PapermillExecutionError
 
@@ -17,10 +16,8 @@ from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.distant_prompts import figures as distant_prompts
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.figures import figures as paper
-from kn_utils.chapters.knowledge_neurons.numbers import layer_shares
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.modify_activation import figures as modify_activation
-from kn_utils.chapters.modify_activation.numbers import MEAN
 from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.chapters.query_results.figures import plot_scaling
 from kn_utils.chapters.query_results.numbers import growth
@@ -31,10 +28,12 @@ from kn_utils.model.sentences import KINDS, read_corpus
 from kn_utils.paths import ROOT
 from kn_utils.plots import layers, style
 from kn_utils.plots.bars import plot_bars
+from kn_utils.plots.changes import MEAN
 from kn_utils.plots.files import save_figure
 from kn_utils.plots.panels import share_legend
 from kn_utils.report.figures import SHOWN, plot_effects
 from kn_utils.report.judge import Claim, Judged
+from kn_utils.stats.layers import layer_intervals, layer_shares
 from kn_utils.stats.rule import Condition, Reported, half_the_paper
 from kn_utils.store.runs import Run
 
@@ -190,7 +189,7 @@ def test_bars_of_web_sentences_are_the_means(activations):
     figure = paper.plot_activations(activations, "title")
     assert heights(figure) == {style.NAMES["attribution"]: pytest.approx([10 / 3, 4 / 3, 4 / 3])}
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [
-        distant_prompts.KIND_NAMES[kind] for kind in ("head_and_tail", "head_only", "random")
+        style.KIND_NAMES[kind] for kind in ("head_and_tail", "head_only", "random")
     ]
 
 
