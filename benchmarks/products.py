@@ -1,6 +1,6 @@
 """What one prompt's attribution has to compute at least, and how long this machine's matrix products take for it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -35,38 +35,35 @@ class Product:
         self.weighted_rows += rows**2 * size
 
 
-def minimal_computation(lm: LanguageModel, tokens: int, nodes: int | Sequence[float]) -> tuple[list[Product], float]:
+def minimal_computation(lm: LanguageModel, tokens: int, nodes: int) -> tuple[list[Product], float]:
     """Return the products with weights and the multiply-adds of attention that one prompt needs, forward and to the activations.
 
-    `nodes` is the number of every layer, or one per layer, which may be a mean; 0 leaves the prompt's forward pass alone. Copies of an
-    encoder's prompt have all its tokens, copies of a left-to-right model's one; the prompt itself goes forward only. The last block needs
-    keys and values of all tokens and the rest, as the vocabulary, at one position. Raises ValueError if layers share blocks.
+    Each layer adds `nodes` copies of the prompt. Copies of an encoder's prompt have all its tokens, copies of a left-to-right model's
+    one; the prompt itself goes forward only. The last block needs keys and values of all tokens and the rest, as the vocabulary, at one
+    position. Raises ValueError if layers share blocks.
     """
     if len(lm.blocks) != lm.n_layers:
         raise ValueError(f"{lm.name}: its {lm.n_layers} layers share {len(lm.blocks)} blocks, which is not counted here")
     products: dict[tuple[int, ...], Product] = {}
-    nodes = [nodes] * lm.n_layers if isinstance(nodes, int) else nodes
     attention, copied, inside = 0, tokens if lm.masked else 1, set()
 
     def add(weight: Tensor, rows: float, rows_back: float) -> None:
         products.setdefault(tuple(weight.shape), Product(*weight.shape)).add(rows, rows_back)
 
     for depth, (block, down) in enumerate(zip(lm.blocks, lm.downs, strict=True)):
-        copies, last = sum(nodes[:depth]), depth == lm.n_layers - 1
+        copies, last = nodes * depth, depth == lm.n_layers - 1
         for name, linear in _linears(block):
             one = last and name.split(".")[-1] not in KEYS_AND_VALUES
             back = copies * (1 if one else copied)
             add(linear.weight, back + (1 if one else tokens), back)
             inside.add(linear)
-        add(down.weight, nodes[depth], nodes[depth])  # the scaled activations of the copies that join here
+        add(down.weight, nodes, nodes)  # the scaled activations of the copies that join here
         back, own = (copies, 1) if last else (copies * copied, tokens)
-        ways = (
-            3 if lm.masked else 2
-        )  # the gradient of the scores and of the values' weights; an encoder's keys and values have one too
+        ways = 3 if lm.masked else 2  # gradients of the scores and of the values' weights; in an encoder, of keys and values too
         attention += 2 * tokens * lm.model.config.hidden_size * (ways * back + own)
     for _, linear in _linears(lm.model):
         if linear not in inside:
-            add(linear.weight, sum(nodes) + 1, sum(nodes))
+            add(linear.weight, nodes * lm.n_layers + 1, nodes * lm.n_layers)
     return list(products.values()), attention
 
 
@@ -95,8 +92,8 @@ def gflop(products: list[Product], attention: float) -> float:
     return 2 * (_with_weights(products) + attention) / 1e9
 
 
-def gflop_of_all(lm: LanguageModel, lengths: Mapping[int, int], nodes: int | Sequence[float]) -> float:
-    """Return the GFLOP of all prompts; `lengths` says how many there are of each number of tokens, `nodes` as above."""
+def gflop_of_all(lm: LanguageModel, lengths: Mapping[int, int], nodes: int) -> float:
+    """Return the GFLOP of all prompts; `lengths` maps a number of tokens to the number of prompts that have it."""
     return sum(count * gflop(*minimal_computation(lm, tokens, nodes)) for tokens, count in lengths.items())
 
 

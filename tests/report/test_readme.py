@@ -1,0 +1,54 @@
+"""The README's verdict table: it is the one that the published tables give, and a row says what its verdicts say."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from kn_utils.report import readme
+from kn_utils.report.judge import Claim
+from kn_utils.stats.rule import NOT_REPLICATED, PARTLY, REPLICATED, UNTESTED
+
+
+@dataclass
+class Verdict:
+    """A judged claim, of which the table needs the claim and the verdict alone."""
+
+    claim: Claim
+    verdict: str
+    conditions: list = field(default_factory=list)
+
+
+def verdicts(*of_claims):
+    """Verdicts on two claims of their own and on the erasure of two relations."""
+    claims = [Claim("4.2", "they lie high"), Claim("3.2", "it is fast")]
+    claims += [Claim("5.2", f"erasing {name} ...", relation=name) for name in ("P19", "P27")]
+    return [Verdict(*pair) for pair in zip(claims, of_claims, strict=True)]
+
+
+def test_a_row_for_each_claim_that_can_be_tested_and_one_for_all_erasures():
+    table = readme.verdict_table({
+        "one": verdicts(REPLICATED, UNTESTED, REPLICATED, PARTLY),
+        "two": verdicts(PARTLY, UNTESTED, REPLICATED, UNTESTED),
+        "three": verdicts(NOT_REPLICATED, UNTESTED, UNTESTED, UNTESTED),
+    })  # fmt: skip
+    assert table.splitlines() == [
+        "| claim | one | two | three |",
+        "| --- | --- | --- | --- |",
+        "| 4.2: they lie high | ● yes | ◐ partly | ○ no |",
+        f"| 5.2: {readme.ERASURES} | ◐ partly (1 of 2) | ● yes (1 of 1) | – |",
+        "| **yes** | **1 of 2** | **1 of 2** | **0 of 1** |",
+    ]
+
+
+def test_the_table_is_put_between_its_marks(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- verdicts -->\n| old |\n<!-- end of verdicts -->\nafter", encoding="utf-8")
+    readme.write_table("| \\1 |\n", page)
+    assert readme.shown_table(page) == "| \\1 |\n"
+    assert page.read_text(encoding="utf-8") == "before\n<!-- verdicts -->\n| \\1 |\n<!-- end of verdicts -->\nafter"
+
+
+@pytest.mark.slow
+def test_the_readme_shows_the_verdicts_on_the_published_tables():
+    table = readme.verdict_table(readme.judged_results())
+    assert readme.shown_table() == table, "run `python -m kn_utils.report.readme`"
