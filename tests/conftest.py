@@ -8,11 +8,9 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # here, and in a
 
 import pytest
 import tiny_folders
-import torch
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import load_model
-
 
 
 def pytest_collection_modifyitems(items):

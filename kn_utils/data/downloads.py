@@ -42,26 +42,28 @@ def cache_dir() -> Path:
 def upstream_file(name: str) -> Path:
     """Return the local path of a file of the authors' repository, fetched at first use.
 
-    `name` is the path inside that repository. `KN_DATA_DIR` names a folder to keep the files in instead of pooch's cache, such as a copy of
-    that repository; a file that is there is never changed.
+    `name` is the path inside that repository. With `KN_DATA_DIR` set, the file is taken from that folder and never fetched.
     Raises FileNotFoundError if it cannot be had, ValueError for a name that is not in `data/registry.txt` and for a file in `KN_DATA_DIR`
     whose content is not the one listed there.
     """
     local = os.environ.get("KN_DATA_DIR")
-    folder = user_path(local) if local else cache_dir()
-    files = pooch.create(folder, base_url=UPSTREAM_URL, retry_if_failed=2)
+    files = pooch.create(user_path(local) if local else cache_dir(), UPSTREAM_URL, retry_if_failed=2, allow_updates=not local)
     files.load_registry(REGISTRY)
     if name not in files.registry:
         raise ValueError(f"{name!r} is not one of the {len(files.registry)} files listed in {REGISTRY}")
-    if local and (folder / name).is_file() and pooch.file_hash(folder / name) != files.registry[name]:
-        raise ValueError(
-            f"{folder / name} (from KN_DATA_DIR) is not the file at {UPSTREAM_URL}{name}: its SHA-256 differs from {REGISTRY}"
+    if local and not (path := files.abspath / name).is_file():
+        raise FileNotFoundError(
+            f"KN_DATA_DIR has no {path}: it must hold a copy of {UPSTREAM} in its own layout; unset it to download {files.get_url(name)}"
         )
     try:
         return Path(files.fetch(name, downloader=pooch.HTTPDownloader(progressbar=True, timeout=60)))
     except (requests.RequestException, ValueError, OSError) as reason:
+        if local:
+            raise ValueError(
+                f"{path} (from KN_DATA_DIR) is not the file at {files.get_url(name)}: its SHA-256 differs from {REGISTRY}"
+            ) from reason
         raise FileNotFoundError(
-            f"cannot get {name} from {UPSTREAM_URL}{name} ({reason}). "
+            f"cannot get {name} from {files.get_url(name)} ({reason}). "
             f"Without a network, set KN_DATA_DIR to a local copy of {UPSTREAM} at commit {UPSTREAM_COMMIT}."
         ) from reason
 

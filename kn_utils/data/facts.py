@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -139,7 +140,7 @@ def load_dataset(name: str | Path) -> Dataset:
     """
     if name == "pararel":
         return _read(name, lambda kind, relation="": upstream_file(UPSTREAM[kind].format(relation)), labelled=True)
-    folder = DATA / "starter" if name == "starter" else Path(name).expanduser()
+    folder = DATA / "starter" if name == "starter" else Path(os.path.expanduser(str(name)))
     layout = UPSTREAM if (folder / UPSTREAM["pairs"]).is_file() else FLAT
     if not (folder / layout["pairs"]).is_file():
         raise FileNotFoundError(

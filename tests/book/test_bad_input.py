@@ -131,6 +131,7 @@ class Place:
     def publish(self, *arguments):
         """The command that publishes results."""
         self.monkeypatch.setattr(published, "RESULTS", self.folder / "published")
+        self.monkeypatch.setattr(published, "commit", lambda: "0" * 40)
         self.monkeypatch.setattr(sys, "argv", ["python -m kn_utils.store.published", *map(str, arguments)])
         return published.main()
 
@@ -190,11 +191,6 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         ["simpson", "", None, 20, ["released"]],
         "one of released, gauss-legendre",
     ),
-    "precision": (
-        lambda at, value: Quadrature(precision=value),
-        ["float16", 32, None, torch.float32],
-        "one of float32, bfloat16",
-    ),
     "tolerance": (lambda at, value: Quadrature(tolerance=value), NO_POSITIVES, "a positive number"),
     "max_memory_gb": (lambda at, value: Quadrature(max_memory_gb=value), NO_POSITIVES, "a positive number"),
     "score_share": (lambda at, value: Thresholds(attribution=value), [*NO_SHARES, 0.09], SCORE),
@@ -220,7 +216,7 @@ A_MODEL = "A model is one of starter, smollm2-135m, a local folder in the hub's 
 A_DATA_SET = "use 'starter', 'pararel', or a folder that holds query_pairs.json and patterns/<relation>.jsonl"
 A_COPY = "it must hold a copy of Hunter-DDM/knowledge-neurons in its own layout; unset it to download"
 A_DEVICE = "use 'auto', 'cpu', or a device torch has"
-RELATIONS = "data set 'tiny' has no relation {}; it has: P30, P36, P101, or 'all'"
+RELATIONS = " has no relation {}; it has: P30, P36, P101, or 'all'"
 FIRST = "run notebooks/{}.ipynb with the same parameters first"
 SETTINGS = "'model', 'dataset', 'relations', 'n_facts', 'seed', 'results_dir', 'notebooks', 'contents']"
 OWN_SETTINGS = "'jobs', 'relations', 'pages', 'parameters', 'if_drawn']"
@@ -348,12 +344,12 @@ ROWS |= {
     "a weight that is no number": (
         lambda at: at.attribute_with(at.with_weight(NAN)),
         FloatingPointError,
-        ["mine: a score is not a finite number", "its weights may be damaged, or precision='bfloat16' too coarse"],
+        [": a score is not a finite number: its weights may be damaged"],
     ),
     "an infinite weight": (
         lambda at: at.attribute_with(at.with_weight(INF)),
         FloatingPointError,
-        ["mine: a score is not a finite number", "its weights may be damaged"],
+        [": a score is not a finite number: its weights may be damaged"],
     ),
     # data sets
     "a data set that is a file": (lambda at: load_dataset(at.file), FileNotFoundError, ["unknown data set ", A_DATA_SET]),
@@ -387,7 +383,7 @@ ROWS |= {
     "02 of a model named by a number": (
         lambda at: find_neurons(at.run(model=result_name(5)), "P36"),
         FileNotFoundError,
-        ["results/5/tiny/attribution/P36.parquet", FIRST.format("01_attribution")],
+        ["results/5/tiny-", "/facts/P36.parquet", FIRST.format("01_attribution")],
     ),
     # the reader's own edit
     "an unknown subject": (

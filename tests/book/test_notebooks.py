@@ -7,11 +7,12 @@ import pytest
 import tiny_folders
 from papermill.exceptions import PapermillExecutionError
 
-from kn_utils.paths import MADE_BY, ROOT
+from kn_utils.paths import ROOT
+from kn_utils.steps import STEP_OF, STEPS
 from kn_utils.store.files import read_provenance, read_table
 
 EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NOTEBOOKS = [ROOT / f"notebooks/{name}.ipynb" for name in MADE_BY]  # those that make tables
+NOTEBOOKS = [ROOT / f"notebooks/{step.notebook}.ipynb" for step in STEPS]  # those that make tables
 EVERY_NOTEBOOK = {"relation", "model", "dataset", "results_dir", "n_facts", "seed", "device"}
 
 
@@ -21,7 +22,13 @@ def notebook(request):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in EVERY] == ["00_report", *MADE_BY, "08_figures", "09_query_results", "10_decoder"]
+    assert [path.stem for path in EVERY] == [
+        "00_report",
+        *(step.notebook for step in STEPS),
+        "08_figures",
+        "09_query_results",
+        "10_decoder",
+    ]
 
 
 def test_templates_are_stored_without_outputs(notebook):
@@ -57,7 +64,7 @@ def pictures(notebook) -> int:
 def assert_tables_and_pictures(notebook, done, results, relations):
     assert pictures(done) >= (0 if notebook.stem == "05_trigger_examples" else 1)
     for relation in relations:
-        for table in MADE_BY[notebook.stem]:
+        for table in STEP_OF[notebook.stem[3:]].tables:
             [path] = results.glob(f"*/*/{table}/{relation}.parquet")
             assert set(read_table(path)["relation"]) <= {relation}
             assert read_provenance(path)["inputs"]["relation"] == relation

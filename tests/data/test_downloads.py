@@ -135,13 +135,15 @@ def test_a_local_copy_is_used_and_checked_and_never_changed(upstream, tmp_path, 
     assert (copy / PAIRS).read_bytes() == b"altered" and upstream.requests == []
 
 
-def test_a_local_copy_without_the_file_and_no_network(upstream, tmp_path, monkeypatch):
-    monkeypatch.setenv("KN_DATA_DIR", str(tmp_path / "empty"))
-    with serving(tmp_path) as gone:
-        monkeypatch.setattr(downloads, "UPSTREAM_URL", gone.address)
-    with pytest.raises(FileNotFoundError) as error:
-        downloads.upstream_file(PAIRS)
-    assert_is_the_one_error(error, gone, PAIRS, "refused")
+def test_a_local_copy_without_the_file(upstream, tmp_path, monkeypatch):
+    for folder in (tmp_path / "upstream", tmp_path / "nowhere"):
+        monkeypatch.setenv("KN_DATA_DIR", str(folder))
+        (folder / OTHER).unlink(missing_ok=True)
+        with pytest.raises(FileNotFoundError) as missing:
+            downloads.upstream_file(OTHER)
+        for part in (f"KN_DATA_DIR has no {folder / OTHER}", upstream.address + OTHER):
+            assert part in str(missing.value)
+    assert upstream.requests == [] and not (tmp_path / "nowhere").exists()
 
 
 def test_the_home_folder_and_a_path_from_the_repository_on_are_understood(upstream, tmp_path, monkeypatch):

@@ -174,7 +174,11 @@ def test_the_budget_shrinks_a_pass_in_proportion():
 @pytest.mark.parametrize("model_type", ["bert", "distilbert", "modernbert", "gpt2", "gptj", "gpt_neox", "llama", "gemma2"])
 def test_what_autograd_keeps_stays_below_the_estimate(model_type, length, nodes=4):
     """Long prompts too: attention grows with the square of their length, and every copy of a decoder's token holds its prefix."""
-    lm = tiny_model(model_type, torch.float32, num_hidden_layers=6) if model_type == "bert" else tiny_model(model_type, torch.float32)
+    lm = (
+        tiny_model(model_type, torch.float32, num_hidden_layers=6)
+        if model_type == "bert"
+        else tiny_model(model_type, torch.float32)
+    )
     suffix = prompt_suffix(lm, random_batch(lm, prompts=2, length=length))
     weights = {weight.untyped_storage().data_ptr() for weight in lm.model.state_dict().values()}
     kept = {}
