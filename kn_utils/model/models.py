@@ -105,8 +105,12 @@ class LanguageModel:
     def _settings_digest(self) -> str:
         config = {name: value for name, value in self.model.config.to_dict().items() if name not in _NOT_SETTINGS}
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        words = {**json.loads(backend.to_str()), "truncation": None, "padding": None} if backend else {}
+        words = {**json.loads(backend.to_str()), "truncation": None, "padding": None} if backend else self._vocabulary()
         return hashlib.sha256(json.dumps([config, words], sort_keys=True, default=str).encode()).hexdigest()
+
+    def _vocabulary(self) -> dict[str, int]:
+        """The vocabulary of a tokenizer that is written in Python; {} without a tokenizer."""
+        return self.tokenizer.get_vocab() if self.tokenizer else {}
 
     @cached_property
     def digest(self) -> str:

@@ -18,11 +18,13 @@ CHANGED = "+changes"  # behind the commit of a tree with changes that are not co
 
 @cache
 def sources_digest(module: str) -> str:
-    """Return the SHA-256 of a module of kn_utils and of all modules of kn_utils that it imports, directly or not.
+    """Return the SHA-256 of a module of kn_utils and of all modules on its floors that it imports, directly or not.
 
-    Taken from the syntax trees without docstrings: comments and formatting change nothing.
+    Taken from the syntax trees without docstrings: comments and formatting change nothing. Modules beside the floors (`steps`, `paths`,
+    `parameters`) are left out: they say where tables are and what is allowed, and no value depends on them.
     """
-    code = [(name, _syntax(_tree(name))) for name in sorted(imported_modules(module))]
+    on_floors = sorted(name for name in imported_modules(module) if name.count(".") > 1)
+    code = [(name, _syntax(_tree(name))) for name in on_floors]
     return hashlib.sha256(repr(code).encode()).hexdigest()
 
 

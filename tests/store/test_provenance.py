@@ -13,9 +13,12 @@ MODULES = {
     "kn_utils/chapters/first/table.py": "from kn_utils.model.used import work\n\n\ndef make():\n    return work()\n",
     "kn_utils/chapters/first/figures.py": "from kn_utils.chapters.first.table import make\n",
     "kn_utils/model/used.py": "def work():\n    from kn_utils.model import deep\n\n    return deep.VALUE\n",
-    "kn_utils/model/deep.py": '"""A docstring."""\n\nVALUE = 1\n',
+    "kn_utils/model/deep.py": '"""A docstring."""\n\nfrom kn_utils import paths\n\nVALUE = 1\n',
+    "kn_utils/paths.py": "ROOT = 1\n",
     "kn_utils/model/unused.py": "VALUE = 2\n",
 }
+
+NOT_USED = ["kn_utils/model/unused.py", "kn_utils/chapters/first/figures.py", "kn_utils/paths.py"]
 
 
 @pytest.fixture
@@ -37,15 +40,15 @@ def digest(tmp_path, monkeypatch):
     digest()
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if "unused" not in name and "figures" not in name])
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in NOT_USED])
 def test_code_that_a_step_uses_changes_its_digest(digest, name):
     before = digest()
     assert digest(name, MODULES[name] + "\n\nOTHER = 3\n") != before
     assert digest(name, MODULES[name]) == before
 
 
-@pytest.mark.parametrize("name", ["kn_utils/model/unused.py", "kn_utils/chapters/first/figures.py"])
-def test_a_figure_or_what_a_step_does_not_use_changes_nothing(digest, name):
+@pytest.mark.parametrize("name", NOT_USED)
+def test_a_figure_a_path_or_what_a_step_does_not_use_changes_nothing(digest, name):
     before = digest()
     assert digest(name, MODULES[name] + "\n\nOTHER = 3\n") == before
 
@@ -54,8 +57,8 @@ def test_comments_docstrings_and_formatting_change_nothing(digest):
     before = digest()
     text = '"""Another docstring."""\n# a comment\ndef make():\n    """Make it."""\n    return (\n        work()\n    )\n'
     assert digest("kn_utils/chapters/first/table.py", "from kn_utils.model.used import work\n" + text) == before
-    assert digest("kn_utils/model/deep.py", "VALUE = (1)  # the same\n") == before
-    assert digest("kn_utils/model/deep.py", "VALUE = 1.0\n") != before
+    assert digest("kn_utils/model/deep.py", "from kn_utils import paths\nVALUE = (1)  # the same\n") == before
+    assert digest("kn_utils/model/deep.py", "from kn_utils import paths\nVALUE = 1.0\n") != before
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
