@@ -29,7 +29,7 @@ UPSTREAM = {
 
 @dataclass(frozen=True)
 class Fact:
-    """A triple; `index` is its 0-based place in its relation's list, by which all files and tables are aligned."""
+    """A triple; `index` is its 0-based number in its relation's list, by which all files and tables are aligned."""
 
     relation: str
     index: int
@@ -92,7 +92,7 @@ class Dataset:
         return names
 
     def draw(self, relation: str, n_facts: int | None, seed: int) -> list[Fact]:
-        """Return `n_facts` facts of a relation drawn with `seed`, in their order; all of them for None or if there are fewer."""
+        """Return `n_facts` facts of a relation sampled with `seed`, in the order of the list; all for None or if there are fewer."""
         facts = self.facts[relation]
         if n_facts is None:
             return facts
@@ -231,7 +231,7 @@ def _parse(text: str, where: str) -> object:
 
 
 def _is_text(value: object) -> bool:
-    """Whether a JSON value is a string that can be encoded; JSON may escape half a character, such as \\ud800, which cannot."""
+    """Whether a JSON value is a string that can be encoded; an escaped half of a character, such as \\ud800, cannot."""
     return isinstance(value, str) and re.search("[\ud800-\udfff]", value) is None
 
 

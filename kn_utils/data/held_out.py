@@ -1,7 +1,7 @@
-"""What the bundled model `starter` was not taught: facts and web sentences left out of its training by a fixed rule.
+"""Facts and web sentences that a fixed rule leaves out of the training of the bundled model `starter`.
 
-The rule hashes normalised texts, so that it depends neither on the relation nor on the order of a file, and spellings that differ
-only in case, accents or punctuation share one fate. `data/starter/train_model.py` keeps to it.
+The rule hashes normalised texts. So it depends neither on the relation nor on the order of a file, and spellings that differ only in case,
+accents or punctuation are treated alike. `data/starter/train_model.py` uses it.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ def words(text: str) -> list[str]:
 
 
 def is_held_out_fact(subject: str, object: str) -> bool:
-    """Say whether the rule leaves this pair out, whichever is the subject: true of one pair in ten.
+    """Return whether the rule leaves this pair out, whichever of the two is the subject; it leaves out one pair in ten.
 
     No training sentence holds both texts of a left-out pair of ParaRel; of other pairs only their own sentences are left out.
     """
@@ -28,7 +28,7 @@ def is_held_out_fact(subject: str, object: str) -> bool:
 
 
 def is_held_out_sentence(sentence: str) -> bool:
-    """Say whether a web sentence was kept out of training: true of one sentence in five."""
+    """Return whether the rule leaves a web sentence out; it leaves out one in five."""
     return _hash(" ".join(words(sentence))) % SENTENCES_PER_HELD_OUT == 0
 
 

@@ -87,7 +87,7 @@ class Attribution:
 
 
 def integrated_gradients(lm: LanguageModel, batch: Batch, quadrature: Quadrature = Quadrature()) -> Attribution:
-    """Return w * integral over a in [0, 1] of dP(target)/dw at a * w, one layer scaled at a time (equations 2 and 3).
+    """Return w * integral over a in [0, 1] of dP(target)/dw at a * w, with one layer scaled at a time (equations 2 and 3).
 
     Raises FloatingPointError if a score is not a finite number.
     """
@@ -140,7 +140,7 @@ def _refine(
 def _scores(
     lm: LanguageModel, suffix: PromptSuffix, level: int, rows: Tensor, layers: Tensor, sums: Tensor, quadrature: Quadrature
 ) -> Tensor:
-    """Return the scores of some prompts by the next rule, [rows, layers, neurons]; what a nested rule adds goes into `sums`."""
+    """Return the scores of some prompts by the next rule, [rows, layers, neurons]; a nested rule's new nodes are added to `sums`."""
     if level == 1:  # its nodes were evaluated with the first one
         return sums[1, rows]
     rule = nested(level) if level < len(NESTED) else gauss_legendre(LARGER[level - len(NESTED)])
@@ -152,9 +152,10 @@ def _scores(
 
 
 def _error_left(change: Tensor, gap: Tensor, finer_gap: Tensor) -> Tensor:
-    """Estimate the finer rule's error: the coarser one's, which is about the change, shrunk as the gap shrank; at least the gap.
+    """Estimate the finer rule's error: the change between the two rules, reduced as the completeness gap was; at least the gap.
 
-    The gap is the error of the sum of a layer's scores, known exactly; it may be small by chance, so it counts for a fifth at least.
+    The gap is the error of the sum of a layer's scores, known exactly. It may be small by chance, so it reduces the estimate to a fifth
+    at most.
     """
     return torch.maximum(change * (finer_gap / gap.clamp_min(1e-300)).clamp(MIN_SHRINKAGE, 1), finer_gap)
 

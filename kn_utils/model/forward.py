@@ -30,7 +30,7 @@ def prompts_at_once(length: int) -> int:
 
 
 def ask(lm: LanguageModel, prompts: Sequence, tokens: Sequence[Sequence[int]]) -> Answers:
-    """Return the model's answers to all prompts; `tokens` holds the k tokens of interest of each. Prompts of one length share a pass."""
+    """Return the answers to all prompts; `tokens` holds k tokens of interest for each. Prompts of one length share a pass."""
     wanted = torch.tensor(tokens, device=lm.device)
     answers = Answers(np.zeros(len(prompts), int), np.zeros(wanted.shape), np.zeros(wanted.shape, int))
     for group in group_by_length(prompts, prompts_at_once):
@@ -77,9 +77,9 @@ def activations(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
 
 
 def activations_of(lm: LanguageModel, prompts: Sequence) -> Iterator[tuple[int, Tensor]]:
-    """Yield the number of each prompt (whatever has `ids` and `position`) and its neurons' activations there, [layers, neurons].
+    """Yield the number of each prompt (anything with `ids` and `position`) and its neurons' activations there, [layers, neurons].
 
-    Prompts of equal length are read together, the shortest first.
+    Prompts of equal length share a pass, the shortest first.
     """
     for group in group_by_length(prompts, prompts_at_once):
         ids = torch.tensor([prompts[index].ids for index in group], device=lm.device)

@@ -1,12 +1,12 @@
 """Gradients at scaled activations, for all layers in one forward and one backward pass.
 
-Scaling the neurons of layer l at the prediction position changes nothing below l, nor any other position of l's output. So the model
-runs once on the prompts, and behind each block the batch grows by copies of the prompts whose activation in that block was scaled;
-the copies go up together with everything before them. At the top the batch holds, besides the prompts, layers x nodes copies of each,
-and one backward pass of their summed probabilities gives every gradient, because rows of a batch do not influence each other.
+Scaling the neurons of layer l at the prediction position changes nothing below l, and no other position of l's output. So the model
+runs once on the prompts. After each block the batch grows by copies of the prompts in which that block's activations were scaled; the
+copies go through the blocks above together with the rest of the batch. At the top the batch holds the prompts and layers x nodes copies
+of each. One backward pass of their summed probabilities gives every gradient, because rows of a batch do not influence each other.
 
-Two savings follow from the prediction position being the only one that is read: the last block and the vocabulary projection run at
-that position alone, and a left-to-right model's copies are single tokens that attend to the cached keys and values of their prefix.
+Only the prediction position matters at the top, which saves two things: the last block and the vocabulary projection run at that
+position alone, and a left-to-right model's copies are single tokens that attend to the cached keys and values of their prefix.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class LayerGradients:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass gives: `layers`, and the unscaled prompts' target probability [B] and most probable token [B]."""
+    """The result of one pass: `layers`, and the unscaled prompts' target probability [B] and most probable token [B]."""
 
     layers: list[LayerGradients]
     probability: Tensor
@@ -116,7 +116,7 @@ class _Copies:
         return len(self.leaves) == self.lm.n_layers - 1
 
     def _before_block(self, block: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """Let masks and position tables, made for B prompts, fit any number of rows: prompts of one length share them."""
+        """Reduce masks and position tables of B prompts to one row, which fits any number of rows: prompts of one length share them."""
 
         def shared(value):
             if isinstance(value, tuple):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Attention:
-    """Names, inside a block, of what `ScaledCopies` needs to run a post-norm encoder's last block at one position."""
+    """Names inside a block of the modules that run a post-norm encoder's last block at one position."""
 
     query: str
     key: str

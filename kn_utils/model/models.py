@@ -47,7 +47,7 @@ class LanguageModel:
 
     @property
     def masked(self) -> bool:
-        """True for models that predict at a mask, False for left-to-right models."""
+        """Whether the model predicts at a mask; False for left-to-right models."""
         return self.layout.masked
 
     @property
@@ -93,7 +93,7 @@ class LanguageModel:
         return self.model.get_input_embeddings().weight
 
     def identity(self) -> dict[str, str]:
-        """Return what of the model values depend on, for provenance: digests of weights, configuration and tokenizer, type and device."""
+        """Return what values depend on, for provenance: digests of weights, and of configuration and tokenizer; dtype and device."""
         return {
             "weights": self.digest,
             "settings": self._settings_digest,
@@ -148,7 +148,7 @@ _ALLOWED = (
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Turn whatever transformers raises while it reads a model's files into one error that names the model."""
+    """Turn any error that transformers raises while it reads a model's files into one OSError that names the model."""
     try:
         yield
     except Exception as reason:
@@ -187,7 +187,7 @@ def _check_tokenizer(name: str, masked: bool, tokenizer, vocab_size: int) -> Non
 
 
 def locate(name: str) -> str:
-    """Return what transformers reads a model from: a folder, or the hub id as it is. Fetches and converts `smollm2-135m` at first use."""
+    """Return the folder or hub id that transformers loads a model from; `smollm2-135m` is fetched and converted at first use."""
     if name == "smollm2-135m":
         return str(_converted_smollm2())
     if name == "starter":

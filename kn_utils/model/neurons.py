@@ -1,4 +1,4 @@
-"""Knowledge neurons (section 3.3): the neurons that stand out in many prompts of a fact."""
+"""Knowledge neurons (section 3.3): neurons with a high score in many prompts of a fact."""
 
 import random
 from collections import Counter
@@ -47,7 +47,7 @@ class Refined:
 
 
 def strong(scores: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Keep, of one relation's and one method's scores, those of at least `share` of their prompt's largest."""
+    """Return the scores of at least `share` of their prompt's largest; `scores` are of one relation and one method."""
     values = scores["score"].astype(float)
     largest = values.groupby([scores["fact"], scores["prompt"]]).transform("max")
     return scores[values >= largest * share]
@@ -56,7 +56,7 @@ def strong(scores: pd.DataFrame, share: float) -> pd.DataFrame:
 def shared(strong_scores: pd.DataFrame, prompts: pd.Series, prompt_share: float) -> pd.DataFrame:
     """Return the neurons that are strong in at least max(`prompt_share` x the fact's prompts, 3) of them.
 
-    `prompts` maps a fact to how many were asked. Columns fact, layer, neuron and prompts, the number in which the neuron is strong.
+    `prompts` maps a fact to the number of its prompts. Columns fact, layer, neuron and prompts, the number in which the neuron is strong.
     """
     counts = strong_scores.groupby(["fact", "layer", "neuron"]).size().rename("prompts").reset_index()
     needed = (counts["fact"].map(prompts) * prompt_share).clip(lower=MIN_PROMPTS)
@@ -64,9 +64,10 @@ def shared(strong_scores: pd.DataFrame, prompts: pd.Series, prompt_share: float)
 
 
 def refine(scores: pd.DataFrame, prompts: pd.Series, score_share: float, prompt_share: float) -> Refined:
-    """Lower or raise the share of prompts in at most six rounds until facts have 2 to 5 neurons on average; the last round counts.
+    """Lower or raise the share of prompts p in at most six rounds until facts have 2 to 5 neurons on average; the last round counts.
 
-    `scores` are one relation's and one method's, `prompts` as in `shared`, with every fact that was asked.
+    p changes by adding or subtracting 0.05 in floating point, as in the released code, so that 0.9 may become 0.9000000000000001 and then
+    asks for 10 of 10 prompts. `scores` are of one relation and one method; `prompts` as in `shared`, with every fact that has prompts.
     """
     candidates = strong(scores, score_share)
     rounds = []
@@ -81,25 +82,25 @@ def refine(scores: pd.DataFrame, prompts: pd.Series, score_share: float, prompt_
 
 
 def frequent_neurons(neurons: pd.DataFrame) -> pd.DataFrame:
-    """Count the facts of each neuron, most frequent first, ties by layer and index: columns layer, neuron, facts.
+    """Return the number of facts of each neuron, most frequent first, ties by layer and index: columns layer, neuron, facts.
 
-    `neurons` are one relation's and one method's.
+    `neurons` are of one relation and one method.
     """
     counts = neurons.groupby(["layer", "neuron"]).size().rename("facts").reset_index()
     return counts.sort_values(["facts", "layer", "neuron"], ascending=[False, True, True], ignore_index=True)
 
 
 def relation_neurons(neurons: pd.DataFrame, facts: int) -> pd.DataFrame:
-    """Return those `frequent_neurons` that at least a tenth of a relation's facts have; `facts` is how many were asked."""
+    """Return those `frequent_neurons` that at least a tenth of a relation's facts have; `facts` is their number."""
     counts = frequent_neurons(neurons)
     return counts[counts["facts"] >= RELATION_SHARE * facts].reset_index(drop=True)
 
 
 def uncommon_neurons(neurons: pd.DataFrame, facts: int, common_share: float = COMMON_SHARE) -> pd.DataFrame:
-    """Keep the rows of neurons that few of a relation's facts have: 1 + that number is at most a share of `facts` (section 5.1).
+    """Return the rows of neurons that few of a relation's facts have: 1 + their number is at most a share of `facts` (section 5.1).
 
-    `neurons` are one relation's and one method's, a row per fact and neuron. The 1 is the released code's: with a share of a tenth, of 44
-    facts at most 3 may have it, and of fewer than 20 none. Raises ValueError for a share that is not a number from 0 to 1.
+    `neurons` are of one relation and one method, a row per fact and neuron. The 1 is the released code's: with a share of a tenth, at most
+    3 of 44 facts may have the neuron, and none of fewer than 20. Raises ValueError for a share that is not a number from 0 to 1.
     """
     check(common_share=common_share)
     have = neurons.groupby(["layer", "neuron"])["fact"].transform("size")

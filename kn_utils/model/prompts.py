@@ -19,7 +19,7 @@ TOO_LONG = "the prompt is longer than the model can read"
 
 @dataclass(frozen=True)
 class Prompt:
-    """One filled template; `index` is the template's 0-based place, `position` where the model predicts, `target` the object's token."""
+    """A filled template: `index` is the template's 0-based number, `position` where the model predicts, `target` the object's token."""
 
     fact: Fact
     index: int
@@ -42,63 +42,63 @@ class Batch:
 
 
 def ends_with_object(template: str) -> bool:
-    """Tell whether nothing but a full stop follows [Y], so that a left-to-right model can be asked for it."""
+    """Return whether nothing but a full stop follows [Y], so that a left-to-right model can predict it."""
     return re.search(r"\[Y\][ .]*$", template) is not None
 
 
 def fill(template: str, subject: str, answer: str) -> str:
-    """Return a template with its subject and its answer in place; placeholders inside the subject stay as they are."""
+    """Return a template with [X] and [Y] replaced; placeholders inside the subject stay as they are."""
     filling = {"[X]": subject, "[Y]": answer}
     return re.sub(r"\[[XY]\]", lambda found: filling[found.group()], template)
 
 
 def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[Prompt | LeftOut]:
-    """Return every prompt of the facts, in the order of facts and templates, tokenised or left out with its reason.
+    """Return every prompt of the facts, in the order of facts and templates: tokenised, or left out with the reason.
 
-    Masked models read the template with a mask in the object's place; left-to-right models read it up to the object, and only
-    templates that end with it. The target is the one token that the object adds in that context; a fact whose object is not one
-    token is left out, never scored as the unknown token.
+    For a masked model the object is replaced by the mask. A left-to-right model takes only templates that end with the object, cut
+    right before it. The target is the one token that the object is in that context; a fact whose object is not one token is left out,
+    never scored as the unknown token.
     """
-    asked = []
+    filled = []
     for fact in facts:
         templates = list(enumerate(dataset.templates[fact.relation]))
         usable = [(fact, *template) for template in templates if lm.masked or ends_with_object(template[1])]
-        asked += usable or [(fact, 0, None)]
-    texts = [prompt_texts(lm, fact, template) for fact, _, template in asked]
+        filled += usable or [(fact, 0, None)]
+    texts = [prompt_texts(lm, fact, template) for fact, _, template in filled]
     ids = [lm.tokenizer(list(column))["input_ids"] for column in zip(*texts, strict=True)]
     make = _masked_prompt if lm.masked else _cut_prompt
     return [
         LeftOut(fact, NOT_OBJECT_FINAL, index) if template is None else _checked(lm, make(lm, fact, index, text, blank, answered))
-        for (fact, index, template), (text, _), blank, answered in zip(asked, texts, *ids, strict=True)
+        for (fact, index, template), (text, _), blank, answered in zip(filled, texts, *ids, strict=True)
     ]
 
 
 def askable(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
-    """Return the prompts of a fact that the model can be asked."""
+    """Return the prompts of a fact, without those that are left out."""
     return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]
 
 
 def draw_facts(lm: LanguageModel, dataset: Dataset, relation: str, n_facts: int | None, seed: int) -> list[Fact]:
-    """Return facts of a relation drawn with `seed`, `n_facts` of which the model can be asked; all facts for None.
+    """Return facts of a relation sampled with `seed`, `n_facts` of which have a prompt; all facts for None.
 
-    Facts of the draw that it cannot be asked stay in it, to be counted, and for each of them another that it can be asked is drawn, as
-    far as there are any.
+    Facts without a prompt stay in the sample, to be counted. For each of them another fact that has prompts is drawn, as long as there
+    is one.
     """
     drawn = dataset.draw(relation, n_facts, seed)
     if n_facts is None:
         return drawn
-    missing = len(drawn) - len(_facts_asked(lm, dataset, drawn))
-    spare = _facts_asked(lm, dataset, [fact for fact in dataset.facts[relation] if fact not in drawn]) if missing else []
+    missing = len(drawn) - len(_with_prompts(lm, dataset, drawn))
+    spare = _with_prompts(lm, dataset, [fact for fact in dataset.facts[relation] if fact not in drawn]) if missing else []
     more = random.Random(f"{seed}-{relation}-more").sample(spare, min(missing, len(spare)))
     return drawn + sorted(more, key=lambda fact: fact.index)
 
 
-def _facts_asked(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact]) -> list[Fact]:
+def _with_prompts(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact]) -> list[Fact]:
     return list(dict.fromkeys(item.fact for item in encode(lm, dataset, facts) if isinstance(item, Prompt)))
 
 
 def prompt_texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str]:
-    """Return the prompt as asked, and as it would read with its answer; two empty texts without a template."""
+    """Return a prompt's text without and with its answer; two empty texts without a template."""
     if template is None:
         return "", ""
     if lm.masked:
@@ -138,7 +138,7 @@ def stack(prompts: list[Prompt], device: torch.device) -> Batch:
 
 
 def group_by_length(prompts: Sequence[Prompt], limit: Callable[[int], int]) -> Iterator[list[int]]:
-    """Yield the indexes of prompts (whatever has `ids`) that share a length, at most `limit(length)` at a time, shortest first."""
+    """Yield the indexes of prompts (anything with `ids`) of equal length, at most `limit(length)` at a time, shortest first."""
     lengths: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         lengths.setdefault(len(prompt.ids), []).append(index)

@@ -47,12 +47,12 @@ def gauss_legendre(n: int) -> Rule:
 
 @cache
 def nested(level: int) -> Rule:
-    """Return what the nested rule of `NESTED[level]` nodes adds to the one before: new nodes, and their weights in every rule [k, 7].
+    """Return the nodes that the nested rule of `NESTED[level]` nodes adds to the one before, and their weights in every rule [k, 7].
 
     Level 1 holds the nodes of the first two rules: a rule of a single node is only good for comparison.
 
-    The rules are Gauss-Legendre's of one and of three nodes, and Patterson's extensions of the latter, each of which keeps all earlier
-    nodes: with n nodes they are exact for polynomials of degree (3n + 1) / 2 (Patterson, Mathematics of Computation 22, 1968).
+    The rules are Gauss-Legendre's of one and of three nodes, and Patterson's extensions of the latter. Each keeps all earlier nodes; with
+    n nodes it is exact for polynomials of degree (3n + 1) / 2 (Patterson, Mathematics of Computation 22, 1968).
     `data/make_nested_rules.py` computes them.
     """
     table = torch.from_numpy(pd.read_csv(NESTED_RULES).to_numpy())

@@ -1,4 +1,4 @@
-"""Web sentences with one word to be masked (section 4.4): which word, and how a model reads the sentence without it."""
+"""Section 4.4: choose which word of a web sentence to mask, and tokenise the sentence."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ from kn_utils.model.models import LanguageModel
 
 KINDS = ("head_and_tail", "head_only", "head_only_comparable", "random")
 FIRST_WORDS = 50  # of a head-only sentence, among which the released code masks one
-FEWEST_LETTERS = 4  # of a word that is comparable to a tail of at least as many
-MOST_TOKENS = 512
+MIN_LETTERS = 4  # of a word that is comparable to a tail of at least as many
+MAX_TOKENS = 512
 
 NO_HEAD = "the head is not in the sentence as a whole word"
 NO_TAIL = "the tail is not in the sentence as a whole word outside the head"
 NO_WORD = "there is no word to mask outside the head"
-NOTHING_BEHIND_HEAD = "nothing to mask stands behind the head, which a left-to-right model must have read"
+NOTHING_BEHIND_HEAD = "there is nothing to predict after the head, which a left-to-right model must have read"
 NAMES_TAIL = "the head-only sentence names the tail after all"
 NOT_COMPARABLE = "no word of the sentence is comparable to the tail"
 NOTHING_TO_COMPARE = "the fact has no head-and-tail sentence to compare with"
@@ -48,7 +48,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class SlotPrompt:
-    """A slot as a model reads it: its tokens, and the position at which the masked word is predicted."""
+    """A tokenised slot: its tokens, and the position at which the masked word is predicted."""
 
     slot: Slot
     ids: tuple[int, ...]
@@ -93,7 +93,7 @@ def find_slots(corpus: Corpus, fact: Fact, seed: int, masked: bool) -> list[Slot
     head_and_tail: the tail's first whole-word occurrence outside the head. head_only: a random one of the first 50 words, outside the
     head. random: a random word of as many sentences of all relations as the fact has head-and-tail ones. head_only_comparable: the
     head-only sentence's word that is most like the tail in a random head-and-tail sentence (see `comparable_word`).
-    `masked` is False for left-to-right models, which can only be asked for words behind the head.
+    `masked` is False for left-to-right models, which can only predict words after the head.
     """
     own = corpus.of(fact)
     tails = [_slot(fact, "head_and_tail", index, text, tail(text, fact, masked)) for index, text in enumerate(own.head_and_tail)]
@@ -107,7 +107,7 @@ def find_slots(corpus: Corpus, fact: Fact, seed: int, masked: bool) -> list[Slot
 
 
 def tail(text: str, fact: Fact, masked: bool) -> Span | str:
-    """Return the span of the tail's first occurrence that can be asked for, or the reason why there is none."""
+    """Return the span of the tail's first occurrence that can be predicted, or the reason why there is none."""
     heads = whole_words(fact.subject, text)
     tails = outside(whole_words(fact.object, text), heads)
     return _choose(heads, tails, NO_TAIL, masked, lambda spans: spans[0])
@@ -167,12 +167,12 @@ def outside(spans: Iterable[Span], heads: Sequence[Span]) -> list[Span]:
 
 
 def encode_slots(lm: LanguageModel, slots: Sequence[Slot]) -> list[SlotPrompt | LeftOut]:
-    """Tokenise slots for a model, which reads at most 512 tokens, or fewer if it must; say of each that cannot be asked why.
+    """Tokenise slots, of at most 512 tokens or the model's own limit; a slot that cannot be used is left out with the reason.
 
-    Masked models read the sentence, cut off at that length, with one mask in the span's place and predict there; left-to-right models
-    read what stands before the span and predict at its last token.
+    For a masked model the sentence, truncated at that length, has one mask in place of the span. A left-to-right model gets the text
+    before the span and predicts at its last token.
     """
-    limit = min(MOST_TOKENS, lm.max_length)
+    limit = min(MAX_TOKENS, lm.max_length)
     return _mask(lm, slots, limit) if lm.masked else _cut(lm, slots, limit)
 
 
@@ -234,7 +234,7 @@ def _random_slots(corpus: Corpus, fact: Fact, seed: int) -> list[Slot | LeftOut]
 def _choose(
     heads: Sequence[Span], candidates: list[Span], none_found: str, masked: bool, choose: Callable[[list[Span]], Span]
 ) -> Span | str:
-    """One of the candidates that the model can be asked for (left-to-right models: those behind the first head), or why there is none."""
+    """One of the candidates (for left-to-right models: of those after the first head), or the reason why there is none."""
     if not heads:
         return NO_HEAD
     if not candidates:
@@ -244,4 +244,4 @@ def _choose(
 
 
 def _looks_like(word: str, answer: str) -> bool:
-    return word.isalpha() and word[0].isupper() == answer[0].isupper() and len(word) >= min(FEWEST_LETTERS, len(answer))
+    return word.isalpha() and word[0].isupper() == answer[0].isupper() and len(word) >= min(MIN_LETTERS, len(answer))

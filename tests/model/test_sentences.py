@@ -272,7 +272,7 @@ def test_a_masked_model_reads_as_many_tokens_as_it_can(loaded):
 
 
 def test_no_model_reads_more_than_512_tokens(loaded, monkeypatch):
-    monkeypatch.setattr(sentences, "MOST_TOKENS", 10)
+    monkeypatch.setattr(sentences, "MAX_TOKENS", 10)
     [prompt] = encode_slots(loaded("bert"), [slot("Oslo " + "in " * 30, "Oslo")])
     assert len(prompt.ids) == 10
     [prompt] = encode_slots(loaded("gpt2"), [slot("in " * 30 + "Oslo", "Oslo")])
