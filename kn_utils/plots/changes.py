@@ -3,7 +3,9 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
+from kn_utils.model.neurons import METHODS
 from kn_utils.plots.intervals import plot_intervals
+from kn_utils.plots.style import LINE
 from kn_utils.store.paper import paper_values
 
 MEAN = "mean of relations"  # in the column relation, for the mean over them
@@ -12,8 +14,8 @@ VERBS = {"suppress": "suppressed (x 0)", "amplify": "amplified (x 2)"}
 
 def draw_changes(axis: Axes, changes: pd.DataFrame, operation: str, beside: str) -> None:
     """Draw the mean changes by an operation into a panel, a row per `label`, with the paper's values in the row `beside`."""
-    paper = paper_values()["value"]
-    values = {(beside, method): paper[f"{operation}_{method}"] for method in ("attribution", "activation")}
-    plot_intervals(axis, changes[changes["operation"] == operation], values)
-    axis.axvline(0, color="black", linewidth=0.8)
+    values = paper_values()["value"]
+    paper = {(beside, method): values[f"{operation}_{method}"] for method in METHODS}
+    plot_intervals(axis, changes[changes["operation"] == operation], paper)
+    axis.axvline(0, **LINE)
     axis.set(title=f"neurons {VERBS[operation]}", xlabel="change of the object's probability (%)")

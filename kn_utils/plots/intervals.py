@@ -1,31 +1,28 @@
 """Estimates with their intervals, side by side by method: the form in which most results are shown."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kn_utils.plots.style import MARKERS, NAMES, PALETTE, PUBLISHED
+from kn_utils.plots.style import MARKERS, NAMES, PALETTE, PAPER
+
+THE_PAPER = "the paper's value"
 
 
-def plot_intervals(axis: Axes, table: pd.DataFrame, published: dict[tuple[str, str], float] | None = None) -> None:
+def plot_intervals(axis: Axes, table: pd.DataFrame, paper: Mapping[tuple[str, str], float] | None = None) -> None:
     """Draw a row per label and in it a dot with its interval per method; `table` has the columns label, method, value, low and high.
 
-    `published` maps (label, method) to the paper's value, drawn as a diamond.
+    `paper` maps (label, method) to the paper's value, drawn as a diamond.
     """
     labels = list(dict.fromkeys(table["label"]))
     methods = [method for method in PALETTE if method in set(table["method"])]
     for number, method in enumerate(methods):
-        own = table[table["method"] == method].set_index("label").reindex(labels)
+        rows = table[table["method"] == method].set_index("label").reindex(labels)
         height = [row + 0.5 * (number - (len(methods) - 1) / 2) / len(methods) for row in range(len(labels))]
-        axis.hlines(height, own["low"], own["high"], color=PALETTE[method], linewidth=2)
-        axis.plot(own["value"], height, MARKERS[method], color=PALETTE[method], label=NAMES[method])
-        paper = [(published or {}).get((label, method)) for label in labels]
-        shown = [(value, at) for value, at in zip(paper, height, strict=True) if value is not None]
-        if shown:
-            axis.plot(
-                *zip(*shown, strict=True), **PUBLISHED, label="_" if "the paper's value" in _labels(axis) else "the paper's value"
-            )
+        axis.hlines(height, rows["low"], rows["high"], color=PALETTE[method], linewidth=2)
+        axis.plot(rows["value"], height, MARKERS[method], color=PALETTE[method], label=NAMES[method])
+        values = {at: paper[label, method] for label, at in zip(labels, height, strict=True) if (label, method) in (paper or {})}
+        if values:
+            axis.plot(values.values(), values.keys(), **PAPER, label=THE_PAPER)
     axis.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
-
-
-def _labels(axis: Axes) -> list[str]:
-    return axis.get_legend_handles_labels()[1]

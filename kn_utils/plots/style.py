@@ -1,4 +1,4 @@
-"""The look that figures and tables share: one width, one palette, one order of methods, one set of names; a dollar sign is one."""
+"""The look that figures and tables share: one width, one palette, one order of methods and one set of names."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -18,19 +18,14 @@ KIND_NAMES = {
     "head_only_comparable": "head only, comparable word",
     "random": "random sentence",
 }
-PUBLISHED = {
-    "marker": "D",
-    "color": "black",
-    "markersize": 4,
-    "linestyle": "none",
-    "zorder": 5,
-}  # the paper's values in our figures
+PAPER = {"marker": "D", "color": "black", "markersize": 4, "linestyle": "none", "zorder": 5}  # the paper's values in figures
+LINE = {"color": "black", "linewidth": 0.8}  # reference lines: zero, or another value to compare with
 
 
 def use_style() -> None:
-    """Set the look that all figures of the project share; the background is white on any page.
+    """Set the look that all figures of the project share, on a white background.
 
-    Titles, labels and tables hold text of data sets: there, and so everywhere, no formula is read between two dollar signs.
+    Titles, labels and tables hold text of data sets, so a pair of dollar signs is never taken for a formula.
     """
     sns.set_theme(context="paper", style="whitegrid", palette=list(PALETTE.values()))
     plt.rcParams |= {"figure.dpi": 110, "savefig.bbox": "tight", "figure.titlesize": "medium", "hatch.linewidth": 0.6}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kn_utils.data.held_out import is_held_out_fact
-from kn_utils.report.judge import AMPLIFIED, NUMBER, SUPPRESSED, Claim, Read, judge, read_once
+from kn_utils.report.judge import AMPLIFIED, NUMBER, SUPPRESSED, Read, judge, read_once
 from kn_utils.report.side_by_side import only
 from kn_utils.store.runs import FACT_KEY
 
@@ -35,13 +35,14 @@ def _groups(model: str, facts: pd.DataFrame, prompts: pd.DataFrame) -> dict[str,
     return groups | {"not left out of training": every - left_out, "left out of training": left_out}
 
 
-def _measured(read: Read, relations: Sequence[str], seed: int) -> dict:
+def _measured(read: Read, relations: Sequence[str], seed: int) -> dict[str, str]:
     prompts = read("prompts", relations)
-    counts = {"facts": f"{len(read('facts', relations)):,}", "prompts": f"{len(prompts):,}"}
-    right = {"answered right": f"{prompts['correct'].mean():.1%}"}
-    return counts | right | {name: _first(claim, read, relations, seed) for name, claim in MEASURES.items()}
-
-
-def _first(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> str:
-    conditions = judge(claim, read, relations, seed).conditions
-    return conditions[0].measured if conditions else "–"
+    row = {
+        "facts": f"{len(read('facts', relations)):,}",
+        "prompts": f"{len(prompts):,}",
+        "answered right": f"{prompts['correct'].mean():.1%}",
+    }
+    for name, claim in MEASURES.items():
+        conditions = judge(claim, read, relations, seed).conditions
+        row[name] = conditions[0].measured if conditions else "–"
+    return row

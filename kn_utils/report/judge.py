@@ -8,26 +8,27 @@ import pandas as pd
 
 from kn_utils.chapters.distant_prompts.claims import web_sentences
 from kn_utils.chapters.edit_facts.claims import edit_rate, side_effects
+from kn_utils.chapters.edit_facts.numbers import CHANGED, SUCCESS
 from kn_utils.chapters.erase_relation.claims import erased
+from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER
 from kn_utils.chapters.knowledge_neurons.claims import exclusive, number_of_neurons, shared_within, upper_layers
 from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
-from kn_utils.stats.rule import UNTESTED, Condition, NoDataError, verdict
+from kn_utils.stats.rule import UNTESTED, Condition, NoDataError, Tables, verdict
 from kn_utils.steps import STEP_OF
 
-ERASED_IN_THE_PAPER = ("P19", "P27", "P106", "P937")
 FOUND = ("facts", "knowledge_neurons")
 Read = Callable[[str, Sequence[str]], pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper: the section it stands in, the tables it is tested on and what turns them into conditions.
+    """A claim of the paper: its section, its `text`, the tables it is tested on and what turns them into conditions.
 
     `relation` is the one it is about, if it is about a single one; without `conditions`, `remark` says why it cannot be tested.
     """
 
     section: str
-    says: str
+    text: str
     tables: tuple[str, ...] = ()
     conditions: Callable | None = None
     relation: str = ""
@@ -48,29 +49,28 @@ class Judged:
         return verdict(self.conditions)
 
     @property
-    def why(self) -> str:
-        """What stands in the way of "replicated": the reason, or the conditions that fail, with their numbers."""
+    def explanation(self) -> str:
+        """Why the claim is not replicated: the reason, or the conditions that fail, with their numbers; "" if it is."""
         if self.verdict == UNTESTED:
-            return self.reason or f"{self.conditions[0].says}: too few {self.conditions[0].unit} or relations for an interval"
-        failed = [condition for condition in self.conditions if not condition.holds]
-        return "; ".join(f"{one.says}: {one.measured}, must be {one.required}" for one in failed)
+            return self.reason or f"{self.conditions[0].contrast}: too few {self.conditions[0].unit} or relations for an interval"
+        failed = [condition for condition in self.conditions if condition.tested and not condition.holds]
+        return "; ".join(f"{condition.contrast}: {condition.measured}, must be {condition.required}" for condition in failed)
+
+
+def _changed(effect: str, operation: str) -> Claim:
+    return Claim("4.3", effect, ("modify_activation",), partial(changed_probability, operation))
+
+
+def _erasure(relation: str) -> Claim:
+    text = f"erasing {relation} raises its perplexity more than that of all others"
+    return Claim("5.2", text, ("erase_facts",), partial(erased, relation), relation)
 
 
 NUMBER = Claim(
     "4.2", "a fact has two to five knowledge neurons (the threshold is tuned to that)", (*FOUND, "refinement"), number_of_neurons
 )
-SUPPRESSED = Claim(
-    "4.3",
-    "suppressing them makes the right answer less probable",
-    ("modify_activation",),
-    partial(changed_probability, "suppress"),
-)
-AMPLIFIED = Claim(
-    "4.3",
-    "amplifying them makes the right answer more probable",
-    ("modify_activation",),
-    partial(changed_probability, "amplify"),
-)
+SUPPRESSED = _changed("suppressing them makes the right answer less probable", "suppress")
+AMPLIFIED = _changed("amplifying them makes the right answer more probable", "amplify")
 CLAIMS = (
     NUMBER,
     Claim("4.2", "most of them lie in the upper layers", ("knowledge_neurons", "completeness"), upper_layers),
@@ -85,40 +85,26 @@ CLAIMS = (
         "the sentences that activate them most express the fact",
         remark="the paper shows examples and no number; chapter 5 shows ours",
     ),
-    Claim("5.1", "edits of them change the answer", ("edit_facts",), partial(edit_rate, "changed")),
-    Claim("5.1", "edits of them make the new object the answer", ("edit_facts",), partial(edit_rate, "success")),
+    Claim("5.1", "edits of them change the answer", ("edit_facts",), partial(edit_rate, CHANGED)),
+    Claim("5.1", "edits of them make the new object the answer", ("edit_facts",), partial(edit_rate, SUCCESS)),
     Claim("5.1", "edits hardly harm other facts", ("edit_facts",), side_effects),
-    *(
-        Claim(
-            "5.2",
-            f"erasing {name} raises its perplexity more than that of all others",
-            ("erase_facts",),
-            partial(erased, name),
-            name,
-        )
-        for name in ERASED_IN_THE_PAPER
-    ),
-    Claim(
-        "3.2",
-        "the time that attribution takes",
-        remark="the paper's is on another device, a V100; chapter 1 shows ours",
-    ),
+    *(_erasure(name) for name in ERASED_IN_THE_PAPER),
+    Claim("3.2", "the time that attribution takes", remark="the paper's is on another device, a V100; chapter 1 shows ours"),
 )
 
 
 def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judged:
     """Test one claim; `read` returns a table of relations, as `Run.read` or `PublishedResults.read`.
 
-    Relations without a table are left out; if none has one, or all are empty, the claim cannot be tested. Raises ValueError for damaged
-    tables, or tables of another run.
+    It is tested on the relations for which all its tables were made; if there are none, or a table is empty, it cannot be tested. Raises
+    ValueError for damaged tables, or tables of another run.
     """
     if claim.conditions is None:
         return Judged(claim, reason=claim.remark)
     if claim.relation and claim.relation not in relations:
         return Judged(claim, reason=f"{claim.relation} is not among the relations")
     try:
-        tables = {name: _read(read, name, [claim.relation] if claim.relation else relations) for name in claim.tables}
-        return Judged(claim, claim.conditions(tables, seed))
+        return Judged(claim, claim.conditions(_tables(claim, read, relations), seed))
     except NoDataError as reason:
         return Judged(claim, reason=str(reason))
 
@@ -135,19 +121,25 @@ def read_once(read: Read) -> Read:
     return lambda name, relations: kept(name, tuple(relations))
 
 
-def _read(read: Read, name: str, relations: Sequence[str]) -> pd.DataFrame:
-    found = _made(read, name, relations)
-    if not found:
-        raise NoDataError(f"there is no table {name} of these relations: notebook {STEP_OF[name].notebook} makes it")
-    table = pd.concat(found, ignore_index=True)
-    if table.empty:
-        raise NoDataError(f"the table {name} is empty: notebook {STEP_OF[name].notebook} says why")
-    return table
-
-
-def _made(read: Read, name: str, relations: Sequence[str]) -> list[pd.DataFrame]:
-    """A table of those relations for which it was made: edits and erasures are often run for some alone."""
+def made_for(read: Read, tables: Sequence[str], relations: Sequence[str]) -> list[str]:
+    """Return the relations for which all the tables were made: edits and erasures are often made for some alone."""
     try:
-        return [read(name, relations)]
+        for table in tables:
+            read(table, relations)
     except FileNotFoundError:
-        return [own for relation in relations for own in _made(read, name, [relation])] if len(relations) > 1 else []
+        halves = (relations[: len(relations) // 2], relations[len(relations) // 2 :])
+        return [name for half in halves for name in made_for(read, tables, half)] if len(relations) > 1 else []
+    return list(relations)
+
+
+def _tables(claim: Claim, read: Read, relations: Sequence[str]) -> Tables:
+    """The claim's tables, of the relations for which all of them were made."""
+    about = [claim.relation] if claim.relation else relations
+    made = made_for(read, claim.tables, about)
+    if not made:
+        missing = next((name for name in claim.tables if not made_for(read, [name], about)), claim.tables[-1])
+        raise NoDataError(f"there is no table {missing} of these relations: notebook {STEP_OF[missing].notebook} makes it")
+    tables = {name: read(name, made) for name in claim.tables}
+    if empty := [name for name, table in tables.items() if table.empty]:
+        raise NoDataError(f"the table {empty[0]} is empty: notebook {STEP_OF[empty[0]].notebook} says why")
+    return tables

@@ -62,8 +62,8 @@ def _by_claim(judged: Sequence[Judged]) -> dict[str, list[str]]:
     """The verdicts of each row: of one claim, or of the same claim about several relations."""
     rows: dict[str, list[str]] = {}
     for one in judged:
-        says = ERASURES if one.claim.relation else one.claim.says
-        rows.setdefault(f"{one.claim.section}: {says}", []).append(one.verdict)
+        text = ERASURES if one.claim.relation else one.claim.text
+        rows.setdefault(f"{one.claim.section}: {text}", []).append(one.verdict)
     return rows
 
 

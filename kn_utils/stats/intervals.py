@@ -15,13 +15,12 @@ LEVEL = 0.95
 def bootstrap_interval(
     statistic: Callable[[np.ndarray], float | np.ndarray], strata: Sequence, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a statistic over all rows and its 95 % interval: (estimate, low, high), each of the statistic's own shape.
+    """Return a statistic over all rows and its 95 % interval from a stratified bootstrap: (estimate, low, high), of the statistic's shape.
 
     The interval is the bias-corrected percentile one (Efron, Canadian Journal of Statistics 9, 1981), because ratios of means over few
     facts are larger in most resamples than in the data.
-    `statistic` takes row numbers, which may repeat. Rows are drawn anew within each stratum (say, the facts of one relation), so every
-    resample has as many of each; `strata` gives the row's stratum. The interval is NaN where no
-    stratum has two rows; resamples in which the statistic is NaN are left out.
+    `statistic` takes row numbers, which may repeat. `strata` names each row's stratum (say, its relation); a resample has as many rows of
+    each stratum as the data. The interval is NaN where no stratum has two rows; resamples in which the statistic is NaN are left out.
     """
     codes = np.unique(np.asarray(strata), return_inverse=True)[1]
     groups = [np.flatnonzero(codes == code) for code in range(codes.max(initial=-1) + 1)]
@@ -66,8 +65,8 @@ def with_interval(value: float, low: float, high: float) -> str:
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
-def side_by_side(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], digits: int = 1) -> pd.DataFrame:
+def side_by_side(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
     """Return "value [low, high]" in the cell of each row and column; `table` has the columns value, low, high and those named."""
-    text = [f"{row.value:,.{digits}f} [{row.low:,.{digits}f}, {row.high:,.{digits}f}]" for row in table.itertuples()]
+    text = [with_interval(row.value, row.low, row.high) for row in table.itertuples()]
     index = pd.MultiIndex.from_frame(table[[*rows, *columns]])
     return pd.Series(text, index=index).unstack(list(columns), sort=False)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ SIZE = "at least half the paper's effect"
 
 @dataclass(frozen=True)
 class Reported:
-    """A contrast of published values; `checked` if a second source confirms all of them."""
+    """A contrast of the paper's values; `checked` if a second source confirms all of them."""
 
     value: float
     checked: bool
@@ -28,13 +28,13 @@ class Reported:
 
 @dataclass(frozen=True)
 class Condition:
-    """A contrast with its 95 % interval, and the open range between `above` and `below` in which all of the interval must lie.
+    """A `contrast` with its 95 % interval, and the open range between `above` and `below` in which all of the interval must lie.
 
-    `n` counts the units that are resampled, named by `unit`; `paper` is the same contrast in the paper, if it has one. `is_size` marks the
-    condition on the size of the paper's effect.
+    `n` counts what is resampled, named by `unit`; `paper` is the same contrast in the paper, if it has one. `is_size` marks the condition
+    on the size of the paper's effect. The interval is NaN where there are too few facts or relations for one.
     """
 
-    says: str
+    contrast: str
     value: float
     low: float
     high: float
@@ -55,13 +55,18 @@ class Condition:
         """The range, as text."""
         if math.isinf(self.below):
             return f"above {number(self.above)}"
-        return (
-            f"below {number(self.below)}" if math.isinf(self.above) else f"between {number(self.above)} and {number(self.below)}"
-        )
+        if math.isinf(self.above):
+            return f"below {number(self.below)}"
+        return f"between {number(self.above)} and {number(self.below)}"
+
+    @property
+    def tested(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.low)
 
     @property
     def holds(self) -> bool:
-        """Whether the whole interval lies in the range; it does not if there is no interval (NaN)."""
+        """Whether the whole interval lies in the range; it does not if there is no interval."""
         return self.above < self.low and self.high < self.below
 
 
@@ -70,16 +75,19 @@ class NoDataError(ValueError):
 
 
 def verdict(conditions: Sequence[Condition]) -> str:
-    """Return one of `VERDICTS` for a claim, whose first condition is the claim itself and whose others are its controls and its size."""
-    if not conditions or math.isnan(conditions[0].low):
+    """Return one of `VERDICTS` for a claim, whose first condition is the claim itself and whose others are its controls and its size.
+
+    A control or a size that could not be tested counts neither for the claim nor against it.
+    """
+    if not conditions or not conditions[0].tested:
         return UNTESTED
     if not conditions[0].holds:
         return NOT_REPLICATED
-    return REPLICATED if all(condition.holds for condition in conditions) else PARTLY
+    return REPLICATED if all(condition.holds for condition in conditions if condition.tested) else PARTLY
 
 
 def reported(contrast: Callable[..., float], *ids: str) -> Reported:
-    """Return a contrast of published values, by their ids in `data/published/paper.csv`."""
+    """Return a contrast of the paper's values, by their ids in `data/published/paper.csv`."""
     rows = paper_values().loc[list(ids)]
     return Reported(float(contrast(*rows["value"])), bool((rows["checked"] == "yes").all()))
 
@@ -88,8 +96,7 @@ def half_the_paper(condition: Condition) -> Condition:
     """Return the condition that a contrast has at least half of its size in the paper, on the same side of zero."""
     half = condition.paper.value / 2
     above, below = (half, math.inf) if half > 0 else (-math.inf, half)
-    measured = (condition.value, condition.low, condition.high, condition.n, condition.unit)
-    return Condition(f"{SIZE}: {condition.says}", *measured, above, below, condition.paper, is_size=True)
+    return replace(condition, contrast=f"{SIZE}: {condition.contrast}", above=above, below=below, is_size=True)
 
 
 def intervals(

@@ -15,10 +15,7 @@ from kn_utils.chapters.decoder.numbers import REACHES, ModelResults
 from kn_utils.chapters.distant_prompts.numbers import sentence_contrasts
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
 from kn_utils.paths import ROOT
-from kn_utils.report.judge import Claim, Judged
-from kn_utils.report.tables import later_steps
 from kn_utils.stats.layers import layer_shares, upper_third
-from kn_utils.stats.rule import Condition
 from kn_utils.store.measured import load_measured
 from kn_utils.store.published import RESULTS
 
@@ -187,20 +184,6 @@ def test_sentences_are_compared_with_and_without_signs():
     assert table["activation"].tolist() == ["−2.00 [−2.00, −2.00]", "−1.50 [−1.50, −1.50]"]
     assert table["aligned"].tolist() == ["2.00 [2.00, 2.00]", "1.50 [1.50, 1.50]"]
     assert sentence_contrasts(pd.DataFrame(rows[:0], columns=rows[0]), seed=0).empty
-
-
-def test_later_steps_have_their_conditions_or_the_reason_why_not():
-    held = Condition("a minus b", 2, 1, 3, 7, above=0)
-    judged = [
-        Judged(Claim("4.3", "not of these", conditions=len), [held]),
-        Judged(Claim("4.4", "sentences", conditions=len), [held, held]),
-        Judged(Claim("4.4", "no number", remark="examples alone"), reason="examples alone"),
-        Judged(Claim("5.1", "edits", conditions=len), reason="there is no table"),
-    ]
-    table = later_steps(judged)
-    assert table["claim"].tolist() == ["4.4: sentences", "4.4: sentences", "5.1: edits"]
-    assert table["contrast"].tolist() == ["a minus b", "a minus b", "there is no table"]
-    assert table["n"].tolist() == ["7 facts", "7 facts", ""]
 
 
 def test_costs_are_those_of_what_is_published():

@@ -7,6 +7,7 @@ import pytest
 
 from kn_utils.chapters.distant_prompts.claims import web_sentences
 from kn_utils.chapters.edit_facts.claims import edit_rate, side_effects
+from kn_utils.chapters.edit_facts.numbers import SUCCESS
 from kn_utils.chapters.erase_relation.claims import erased
 from kn_utils.chapters.knowledge_neurons.claims import shared_within, upper_layers
 from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
@@ -38,7 +39,8 @@ NO_INTERVAL = Condition("more", 2.0, math.nan, math.nan, 1, above=0)
         ([HOLDS], REPLICATED),
         ([HOLDS, HOLDS], REPLICATED),
         ([HOLDS, FAILS], PARTLY),
-        ([HOLDS, NO_INTERVAL], PARTLY),
+        ([HOLDS, NO_INTERVAL], REPLICATED),  # a control that cannot be computed is untested, not failed
+        ([HOLDS, NO_INTERVAL, FAILS], PARTLY),
         ([FAILS, HOLDS], NOT_REPLICATED),
         ([NO_INTERVAL, HOLDS], UNTESTED),
         ([], UNTESTED),
@@ -181,12 +183,12 @@ def edits(ours, random, rise):
 
 
 def test_edits_are_compared_with_random_neurons_of_the_same_facts():
-    claim, templates, size = edit_rate("success", edits([1, 1, 1, 0], [0, 0, 0, 1], 0), seed=0)
+    claim, templates, size = edit_rate(SUCCESS, edits([1, 1, 1, 0], [0, 0, 0, 1], 0), seed=0)
     assert (claim.value, templates.value, claim.n, claim.unit) == (50, 50, 4, "edits in 1 relation")
     assert not claim.holds and size.paper.value == pytest.approx(34.4)  # one edit in four the other way: too few
-    assert verdict(edit_rate("success", edits([1, 1, 1, 1], [0, 0, 0, 0], 0), seed=0)) == REPLICATED
+    assert verdict(edit_rate(SUCCESS, edits([1, 1, 1, 1], [0, 0, 0, 0], 0), seed=0)) == REPLICATED
     with pytest.raises(NoDataError, match="no fact was edited"):
-        edit_rate("success", {"edit_facts": edits([1], [0], 0)["edit_facts"].head(0)}, seed=0)
+        edit_rate(SUCCESS, {"edit_facts": edits([1], [0], 0)["edit_facts"].head(0)}, seed=0)
 
 
 def test_side_effects_are_ratios_of_perplexity():
@@ -217,7 +219,7 @@ def test_what_has_not_been_run_cannot_be_tested_and_says_which_notebook_to_run()
 
     judged = judge_all(nothing, ["P1"], seed=0)
     assert [one.claim for one in judged] == list(CLAIMS) and {one.verdict for one in judged} == {UNTESTED}
-    by_claim = {one.claim.says: one.why for one in judged}
+    by_claim = {one.claim.text: one.explanation for one in judged}
     assert (
         by_claim["edits hardly harm other facts"]
         == "there is no table edit_facts of these relations: notebook 06_edit_facts makes it"
@@ -242,7 +244,7 @@ def test_relations_without_a_table_are_left_out():
 
 def test_an_empty_table_cannot_be_tested_and_a_damaged_one_is_an_error():
     claim = Claim("4.3", "it changes", ("modify_activation",), lambda tables, seed: [HOLDS])
-    assert "is empty" in judge(claim, lambda table, relations: pd.DataFrame(), ["P1"], seed=0).why
+    assert "is empty" in judge(claim, lambda table, relations: pd.DataFrame(), ["P1"], seed=0).explanation
 
     def damaged(table, relations):
         raise ValueError("damaged")
@@ -253,7 +255,7 @@ def test_an_empty_table_cannot_be_tested_and_a_damaged_one_is_an_error():
 
 def test_the_tables_show_every_verdict_with_its_numbers():
     results = [HOLDS, Condition("less than 1", 2.0, 1.5, 2.5, 10, "edits", below=1, paper=Reported(3.0, False))]
-    part = judge(Claim("9", "it is so", conditions=lambda tables, seed: results), lambda *_: None, [], seed=0)
+    part = judge(Claim("9", "it is so", conditions=lambda tables, seed: results), lambda *_: None, ["P1"], seed=0)
     untested = judge(Claim("9", "it takes a second", remark="other hardware"), lambda *_: None, [], seed=0)
     shown = tables.verdict_table([part, untested])
     assert shown["claim"].tolist() == ["9: it is so\n→ more", "9: it takes a second"]

@@ -1,18 +1,19 @@
-"""Figures of notebook 10: two models side by side, by their names; every `plot_x` also takes a title that says data set and seed."""
+"""Figures of notebook 10: models side by side, by their names; every `plot_x` also takes a title that says data set and seed."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kn_utils.model.neurons import MAX_NEURONS, MIN_NEURONS
 from kn_utils.plots.changes import MEAN, VERBS, draw_changes
 from kn_utils.plots.layers import draw_layer_shares
-from kn_utils.plots.panels import share_legend, write_numbers
-from kn_utils.plots.style import PALETTE, WIDTH
+from kn_utils.plots.panels import panels, write_numbers
+from kn_utils.plots.style import LINE, PALETTE
 
 SHADES = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; told apart without colour
 LEAST_SHOWN = 0.01  # per cent; the reference is hardly more exact
+QUANTILES = [0.1, 0.5, 0.9]  # of the errors: median, and the middle four fifths
 RULES = {
     "released": ("released sum", PALETTE["activation"], "-"),
     "controlled": ("error-controlled", PALETTE["attribution"], "--"),
@@ -21,30 +22,24 @@ RULES = {
 
 def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
     """Show the share of knowledge neurons by layer, a panel per model; tables have the columns method, layer (from 1) and share (%)."""
-    size = (WIDTH, 2.2 * len(shares) + 0.8)
-    figure, axes = plt.subplots(len(shares), 1, figsize=size, squeeze=False, layout="constrained")
-    axes = axes[:, 0]
-    for axis, (name, table) in zip(axes, shares.items(), strict=True):
-        draw_layer_shares(axis, table)
-        axis.set(title=name, ylabel="share (%)")
-    axes[-1].set_xlabel("layer")
-    share_legend(figure, axes)
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 2.2 * len(shares) + 0.8, rows=len(shares)) as (figure, axes):
+        for axis, (name, table) in zip(axes, shares.items(), strict=True):
+            draw_layer_shares(axis, table)
+            axis.set(title=name, ylabel="share (%)")
+        axes[-1].set_xlabel("layer")
     return figure
 
 
 def plot_changes(changes: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Show the mean change of the object's probability in own prompts, a row per model, beside the paper's.
+    """Show the mean change of the object's probability in the facts' own prompts, a row per model, beside the paper's.
 
     Tables are those of `kn_utils.chapters.modify_activation.numbers.probability_changes`.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 0.6 * len(changes) + 1.6), sharey=True, layout="constrained")
     rows = pd.concat(table.assign(label=name, value=table["change"]) for name, table in changes.items())
     mean = rows[(rows["relation"] == MEAN) & (rows["target"] == "own")]
-    for axis, operation in zip(axes, VERBS, strict=True):
-        draw_changes(axis, mean, operation, beside=next(iter(changes)))
-    share_legend(figure, axes)
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 0.6 * len(changes) + 1.6, columns=2, sharey=True) as (figure, axes):
+        for axis, operation in zip(axes, VERBS, strict=True):
+            draw_changes(axis, mean, operation, beside=next(iter(changes)))
     return figure
 
 
@@ -53,31 +48,28 @@ def plot_reach_by_relation(reaches: dict[str, pd.DataFrame], title: str) -> Figu
 
     Tables have a row per relation and a column per reach. The dashed lines are the range that p is tuned to.
     """
-    size = (WIDTH, 0.17 * max(map(len, reaches.values())) + 1.6)
-    figure, [axes] = plt.subplots(1, len(reaches), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for axis, (name, table) in zip(axes, reaches.items(), strict=True):
-        table.plot.barh(stacked=True, color=SHADES, edgecolor="black", linewidth=0.4, width=0.8, legend=False, ax=axis)
-        for end in (MIN_NEURONS, MAX_NEURONS):
-            axis.axvline(end, color="black", linewidth=0.8, linestyle="--")
-        axis.set(title=name, xlabel="neurons of a fact", ylabel="")
-        axis.grid(axis="y", visible=False)
-    axes[0].invert_yaxis()
-    share_legend(figure, axes, ncols=3)
-    figure.suptitle(title, x=0.01, ha="left")
+    height = 0.17 * max(map(len, reaches.values())) + 1.6
+    with panels(title, height, columns=len(reaches), legend_columns=3, sharey=True) as (figure, axes):
+        for axis, (name, table) in zip(axes, reaches.items(), strict=True):
+            table.plot.barh(stacked=True, color=SHADES, edgecolor="black", linewidth=0.4, width=0.8, legend=False, ax=axis)
+            for end in (MIN_NEURONS, MAX_NEURONS):
+                axis.axvline(end, **LINE, linestyle="--")
+            axis.set(title=name, xlabel="neurons of a fact", ylabel="")
+            axis.grid(axis="y", visible=False)
+        axes[0].invert_yaxis()
     return figure
 
 
 def plot_nodes(nodes: dict[str, pd.DataFrame], title: str) -> Figure:
     """Show which share of the prompts took how many nodes in each layer; tables have a row per layer and a column per number of nodes."""
-    figure, [axes] = plt.subplots(1, len(nodes), figsize=(WIDTH, 4.6), squeeze=False, layout="constrained")
-    for axis, (name, table) in zip(axes, nodes.items(), strict=True):
-        text = table.map(lambda share: f"{share:.0f}" if share >= 0.5 else "")
-        look = {"cmap": "Blues", "vmin": 0, "vmax": 100, "cbar": False, "annot_kws": {"size": "x-small"}}
-        sns.heatmap(table, annot=text, fmt="", yticklabels=1 + len(table) // 20, ax=axis, **look)
-        axis.set(title=name, xlabel="nodes", ylabel="layer")
-        axis.tick_params(axis="y", rotation=0)
-        axis.invert_yaxis()
-    figure.suptitle(title, x=0.01, ha="left")
+    look = {"fmt": "", "cmap": "Blues", "vmin": 0, "vmax": 100, "cbar": False, "annot_kws": {"size": "x-small"}}
+    with panels(title, 4.6, columns=len(nodes)) as (figure, axes):
+        for axis, (name, table) in zip(axes, nodes.items(), strict=True):
+            text = table.map(lambda share: f"{share:.0f}" if share >= 0.5 else "")
+            sns.heatmap(table, annot=text, yticklabels=1 + len(table) // 20, **look, ax=axis)
+            axis.set(title=name, xlabel="nodes", ylabel="layer")
+            axis.tick_params(axis="y", rotation=0)
+            axis.invert_yaxis()
     return figure
 
 
@@ -87,21 +79,16 @@ def plot_errors(errors: pd.DataFrame, title: str) -> Figure:
     `errors` has the columns model, rule, layer (from 0) and error, a share of the prompt's largest score.
     """
     models = list(dict.fromkeys(errors["model"]))
-    figure, [axes] = plt.subplots(1, len(models), figsize=(WIDTH, 3.2), sharey=True, squeeze=False, layout="constrained")
-    for axis, model in zip(axes, models, strict=True):
-        for rule, (name, color, line) in RULES.items():
-            own = (
-                errors[(errors["model"] == model) & (errors["rule"] == rule)].groupby("layer")["error"].quantile([0.1, 0.5, 0.9])
-            )
-            low, middle, high = (100 * own.unstack()).to_numpy().T
-            at = range(1, len(middle) + 1)
-            axis.fill_between(at, low, high, color=color, alpha=0.2, linewidth=0)
-            axis.plot(at, middle, line, color=color, label=name)
-        axis.set(title=model, xlabel="layer", yscale="log", xlim=(0.5, len(middle) + 0.5))
-        axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=10, integer=True))
-        write_numbers(axis.yaxis)
-    axes[0].set_ylim(bottom=LEAST_SHOWN)
-    axes[0].set_ylabel("error (% of the prompt's\nlargest score)")
-    share_legend(figure, axes)
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 3.2, columns=len(models), sharey=True) as (figure, axes):
+        for axis, model in zip(axes, models, strict=True):
+            for rule, (name, color, line) in RULES.items():
+                rows = errors[(errors["model"] == model) & (errors["rule"] == rule)]
+                found = 100 * rows.groupby("layer")["error"].quantile(QUANTILES).unstack()
+                axis.fill_between(found.index + 1, found[0.1], found[0.9], color=color, alpha=0.2, linewidth=0)
+                axis.plot(found.index + 1, found[0.5], line, color=color, label=name)
+            axis.set(title=model, xlabel="layer", yscale="log", xlim=(0.5, len(found) + 0.5))
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+            write_numbers(axis.yaxis)
+        axes[0].set_ylim(bottom=LEAST_SHOWN)
+        axes[0].set_ylabel("error (% of the prompt's\nlargest score)")
     return figure

@@ -1,4 +1,4 @@
-"""What notebook 06 shows of step 6's tables."""
+"""Statistics of step 6's tables, for the text, the figures and the claims about edits."""
 
 from collections.abc import Sequence
 
@@ -8,30 +8,44 @@ import pandas as pd
 from kn_utils.chapters.edit_facts.plans import COMMON
 from kn_utils.model.neurons import COMMON_SHARE
 from kn_utils.stats.intervals import bootstrap_interval
-from kn_utils.store.runs import NothingToShowError, Run
+from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 CHANGED, SUCCESS, TOP5 = "the answer is another", "the answer is the new object", "the new object is in the top 5"
 SAME, OTHER = "same relation", "other relations"
+RATES = {CHANGED: "changed", SUCCESS: "success", TOP5: "success_top5"}  # the columns of step 6's table
+TEMPLATE_RATES = {CHANGED: "templates_changed", SUCCESS: "templates_success"}
 PERPLEXITIES = {SAME: "perplexity_same", OTHER: "perplexity_other"}
+PAPER = {  # the ids of the paper's values; those of its random neurons end with _random
+    CHANGED: "edit_change_rate",
+    SUCCESS: "edit_success_rate",
+    SAME: "edit_perplexity_same_relation",
+    OTHER: "edit_perplexity_other_relations",
+}
+SUFFIXES = {"attribution": "", "random": "_random"}
+BY_RULE = ["rule", "method"]
 
 
 def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_SHARE) -> pd.DataFrame:
-    """Return the edits of several relations, step 6's table `edit_facts` with a column `method` for `control`: our neurons or random ones.
+    """Return the edits of several relations, step 6's table `edit_facts` with a column `method`: the fact's neurons or random ones.
 
-    Raises ValueError if no fact was edited, and says why.
+    Raises NothingToShowError if no fact was edited, and says why.
     """
     table = run.read("edit_facts", relations)
     if table.empty:
         reasons = run.read("edit_candidates", relations)["reason"].value_counts()
         counts = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
-        few = (
-            f" (with common_share {common_share:g} every neuron counts as common among so few facts: take a larger n_facts or common_share)"
-            if COMMON in reasons
-            and run.read("facts", relations).query("prompts > 0").groupby("relation").size().max() * common_share < 2
-            else ""
-        )
-        raise NothingToShowError(f"no fact could be edited: {counts}{few}")
+        largest = run.read("facts", relations).query("prompts > 0").groupby("relation").size().max()
+        few = COMMON in reasons and largest * common_share < 2
+        why = " (with common_share {:g} every neuron counts as common among so few facts: take a larger n_facts or common_share)"
+        raise NothingToShowError(f"no fact could be edited: {counts}{why.format(common_share) if few else ''}")
     return table.assign(method=np.where(table["control"], "random", "attribution"))
+
+
+def paired_edits(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the edits by the paper's rule with the facts' neurons, and those with random ones, row by row of the same facts."""
+    scaled = table[table["rule"] == "scaled"].set_index(FACT_KEY)
+    control = scaled["control"].to_numpy(bool)
+    return scaled[~control], scaled[control].reindex(scaled[~control].index)
 
 
 def candidates(tried: pd.DataFrame) -> pd.DataFrame:
@@ -41,23 +55,41 @@ def candidates(tried: pd.DataFrame) -> pd.DataFrame:
     return counts.join(pd.crosstab(skipped["relation"], skipped["reason"])).fillna(0).astype(int)
 
 
-def rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the shares (%) of edits after which the answer to the drawn prompt is another, is the new object, or has it in the top 5.
+def rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
+    """Return 100 for each edit after which the drawn prompt has an outcome of `RATES`, else 0."""
+    return 100.0 * edits[RATES[outcome]]
 
-    Columns rule, method, quantity, value, low, high, edits, as of all tables of means here; the intervals resample edits.
+
+def template_rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
+    """Return, for each edit, the share (%) of its fact's templates with an outcome of `TEMPLATE_RATES`."""
+    return 100 * (edits[TEMPLATE_RATES[outcome]] / edits["templates"])
+
+
+def rise(edits: pd.DataFrame, where: str) -> pd.Series:
+    """Return by how much each edit raises the perplexity on other facts, `SAME` or `OTHER`."""
+    return edits[f"{PERPLEXITIES[where]}_after"] - edits[f"{PERPLEXITIES[where]}_before"]
+
+
+def log_ratio(edits: pd.DataFrame, where: str) -> pd.Series:
+    """Return, for each edit, the logarithm of the perplexity on other facts after it over that before, `SAME` or `OTHER`."""
+    return np.log(edits[f"{PERPLEXITIES[where]}_after"] / edits[f"{PERPLEXITIES[where]}_before"])
+
+
+def rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the shares (%) of edits after which the drawn prompt has each outcome of `RATES`.
+
+    Columns rule, method, quantity, value, low, high and edits, as of all tables of means here; the intervals resample edits.
     """
-    columns = {CHANGED: edits["changed"], SUCCESS: edits["success"], TOP5: edits["success_top5"]}
-    return _means(edits, ["rule", "method"], {name: 100.0 * column for name, column in columns.items()}, seed)
+    return _means(edits, BY_RULE, {name: rate(edits, name) for name in RATES}, seed)
 
 
 def template_rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return, over all templates of the edited facts, the mean shares (%) at which the answer is another, and is the new object."""
-    columns = {CHANGED: edits["templates_changed"], SUCCESS: edits["templates_success"]}
-    return _means(edits, ["rule", "method"], {name: 100 * column / edits["templates"] for name, column in columns.items()}, seed)
+    """Return the mean shares (%) of an edited fact's templates with each outcome of `TEMPLATE_RATES`."""
+    return _means(edits, BY_RULE, {name: template_rate(edits, name) for name in TEMPLATE_RATES}, seed)
 
 
 def gains(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return what an edit does to the new object on average: its probability, its rank and its reciprocal rank, and to the old one."""
+    """Return what an edit does on average to the objects' probabilities, and to the new object's rank and reciprocal rank."""
     columns = {
         "gain of the new object's probability": edits["probability_after"] - edits["probability_before"],
         "gain of the old object's probability": edits["old_probability_after"] - edits["old_probability_before"],
@@ -66,46 +98,40 @@ def gains(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
         "reciprocal rank before": 1 / edits["rank_before"],
         "reciprocal rank after": 1 / edits["rank_after"],
     }
-    return _means(edits, ["rule", "method"], columns, seed)
+    return _means(edits, BY_RULE, columns, seed)
 
 
 def perplexity_rises(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the mean rise of perplexity on other facts of the relation and of other relations; the column `median` is of the rises."""
-    rises = _rises(edits)
-    means = _means(edits, ["rule", "method"], rises, seed)
-    medians = edits[["rule", "method"]].assign(**rises).groupby(["rule", "method"]).median()
-    return means.assign(median=[medians.loc[(row.rule, row.method), row.quantity] for row in means.itertuples()])
+    rises = {where: rise(edits, where) for where in PERPLEXITIES}
+    medians = edits[BY_RULE].assign(**rises).groupby(BY_RULE).median().stack().rename("median")
+    return _means(edits, BY_RULE, rises, seed).join(medians, on=[*BY_RULE, "quantity"])
 
 
-def perplexity_ratios(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
+def perplexity_ratios(edits: pd.DataFrame, seed: int, keys: Sequence[str] = BY_RULE) -> pd.DataFrame:
     """Return how many times as large perplexity on other facts is after an edit as before, the geometric mean over edits."""
-    return _exponentials(_means(edits, ["rule", "method"], _log_ratios(edits), seed))
+    means = _means(edits, keys, {where: log_ratio(edits, where) for where in PERPLEXITIES}, seed)
+    return means.assign(**np.exp(means[["value", "low", "high"]]))
 
 
 def strengths(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return how rates (%) and ratios of perplexity depend on lambda2; `table` is step 6's `edit_strength`, the key column lambda2."""
-    shares = _means(table, ["lambda2"], {CHANGED: 100.0 * table["changed"], SUCCESS: 100.0 * table["success"]}, seed)
-    return pd.concat([shares, _exponentials(_means(table, ["lambda2"], _log_ratios(table), seed))], ignore_index=True)
+    shares = _means(table, ["lambda2"], {name: rate(table, name) for name in (CHANGED, SUCCESS)}, seed)
+    return pd.concat([shares, perplexity_ratios(table, seed, ["lambda2"])], ignore_index=True)
 
 
-def _rises(table: pd.DataFrame) -> dict[str, pd.Series]:
-    return {name: table[f"{column}_after"] - table[f"{column}_before"] for name, column in PERPLEXITIES.items()}
+def by_paper_id(means: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:
+    """Return what stands beside each of the paper's values: our mean with its interval, and the number of edits."""
+    scaled = means[(means["rule"] == "scaled") & means["quantity"].isin(PAPER)]
+    return {PAPER[row.quantity] + SUFFIXES[row.method]: (row.value, row.low, row.high, row.edits) for row in scaled.itertuples()}
 
 
-def _log_ratios(table: pd.DataFrame) -> dict[str, pd.Series]:
-    return {name: np.log(table[f"{column}_after"] / table[f"{column}_before"]) for name, column in PERPLEXITIES.items()}
-
-
-def _exponentials(means: pd.DataFrame) -> pd.DataFrame:
-    return means.assign(**{name: np.exp(means[name]) for name in ("value", "low", "high")})
-
-
-def _means(table: pd.DataFrame, keys: list[str], columns: dict[str, pd.Series], seed: int) -> pd.DataFrame:
+def _means(table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Series], seed: int) -> pd.DataFrame:
     """The mean of every column that has values, by `keys`, with its interval."""
     values = pd.DataFrame(columns).dropna(axis="columns", how="all")
     rows = []
-    for key, own in values.groupby([table[name] for name in keys], sort=False):
-        numbers, strata = own.to_numpy(float), table.loc[own.index, "relation"]
+    for key, group in values.groupby([table[name] for name in keys], sort=False):
+        numbers, strata = group.to_numpy(float), table.loc[group.index, "relation"]
         found = bootstrap_interval(lambda drawn, numbers=numbers: numbers[drawn].mean(axis=0), strata, seed)
-        rows += [(*key, *row, len(own)) for row in zip(own.columns, *found, strict=True)]
+        rows += [(*key, *row, len(group)) for row in zip(group.columns, *found, strict=True)]
     return pd.DataFrame(rows, columns=[*keys, "quantity", "value", "low", "high", "edits"])

@@ -1,4 +1,4 @@
-"""What notebook 07 shows of step 7's tables."""
+"""Statistics of step 7's tables, for the text, the figures and the claims about erased relations."""
 
 import numpy as np
 import pandas as pd
@@ -9,20 +9,31 @@ OWN, OTHERS = "the relation itself", "all other relations"
 BEFORE, AFTER, RISE = "perplexity before", "perplexity after", "rise of perplexity (%)"
 ACCURACY_BEFORE, ACCURACY_AFTER, LOSS = "accuracy before (%)", "accuracy after (%)", "change of accuracy (points)"
 QUANTITIES = (BEFORE, AFTER, RISE, ACCURACY_BEFORE, ACCURACY_AFTER, LOSS)
-_SCORES = ["prompts", "correct", "log_probability"]
+ERASED_IN_THE_PAPER = ("P19", "P27", "P106", "P937")
+SCORES = ["prompts", "correct", "log_probability"]
+PAPER = {  # how the ids of the paper's values end, after erase_ and the relation
+    (OWN, BEFORE): "before",
+    (OWN, AFTER): "after",
+    (OTHERS, BEFORE): "others_before",
+    (OTHERS, AFTER): "others_after",
+}
+
+
+def perplexity_rise(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the rise (%) of perplexity, exp(-mean ln P(object)), from the mean ln P(object) before and after."""
+    return 100 * np.expm1(before - after)
 
 
 def erasures(facts: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return perplexity and accuracy before and after by erased relation and method, on its own prompts and on all others'.
 
     `facts` is step 7's table `erase_facts`. Columns relation, method, neurons, where (`OWN` or `OTHERS`), quantity (of `QUANTITIES`),
-    value, low, high, facts, prompts. Perplexity is exp(mean(-ln P(object))) over prompts; the intervals resample facts.
+    value, low, high, facts and prompts; the intervals resample facts.
     """
-    where = np.where(facts["evaluated"] == facts["relation"], OWN, OTHERS)
     rows = []
-    for place, own in facts.groupby(["relation", "method", "neurons", where], sort=False):
-        pairs = own.pivot(index=["evaluated", "fact"], columns="phase", values=_SCORES)
-        before, after = (pairs.xs(phase, axis="columns", level="phase")[_SCORES].to_numpy() for phase in ("before", "after"))
+    for place, group in facts.groupby(["relation", "method", "neurons", _where(facts)], sort=False):
+        pairs = group.pivot(index=["evaluated", "fact"], columns="phase", values=SCORES)
+        before, after = (pairs.xs(phase, axis="columns", level="phase")[SCORES].to_numpy() for phase in ("before", "after"))
 
         def statistic(drawn: np.ndarray, before=before, after=after) -> np.ndarray:
             return _quantities(before[drawn].sum(axis=0), after[drawn].sum(axis=0))
@@ -34,24 +45,35 @@ def erasures(facts: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def _where(table: pd.DataFrame) -> np.ndarray:
+    return np.where(table["evaluated"] == table["relation"], OWN, OTHERS)
+
+
 def _quantities(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """`QUANTITIES` from the sums of `_SCORES` before and after."""
-    perplexities = [np.exp(-log_probability / prompts) for prompts, _, log_probability in (before, after)]
+    """`QUANTITIES` from the sums of `SCORES` before and after."""
+    logs = [log_probability / prompts for prompts, _, log_probability in (before, after)]
     accuracies = [100 * correct / prompts for prompts, correct, _ in (before, after)]
-    rise = 100 * (perplexities[1] / perplexities[0] - 1)
-    return np.array([*perplexities, rise, *accuracies, accuracies[1] - accuracies[0]])
+    return np.array([*np.exp(np.negative(logs)), perplexity_rise(*logs), *accuracies, accuracies[1] - accuracies[0]])
+
+
+def by_paper_id(erasures: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:
+    """Return what stands beside each of the paper's values: our perplexity with its interval, and the number of facts."""
+    same = erasures[(erasures["method"] == "attribution") & erasures["relation"].isin(ERASED_IN_THE_PAPER)]
+    return {
+        f"erase_{row.relation}_{PAPER[row.where, row.quantity]}": (row.value, row.low, row.high, row.facts)
+        for row in same.itertuples()
+        if (row.where, row.quantity) in PAPER
+    }
 
 
 def rises_by_relation(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """Return the rise of perplexity (%) of every evaluated relation (columns) after each erasure (rows) by one method.
 
-    `table` is step 7's `erase_relation`. Erased relations come first among the columns, as far as they can be asked.
+    `table` is step 7's `erase_relation`. Erased relations come first among the columns, as far as they were evaluated.
     """
-    own = table[table["method"] == method]
-    logs = own.assign(log=-own["log_probability"] / own["prompts"]).pivot(
-        index="relation", columns=["phase", "evaluated"], values="log"
-    )
-    rises = 100 * np.expm1(logs["after"] - logs["before"])
+    means = table[table["method"] == method].assign(mean=lambda rows: rows["log_probability"] / rows["prompts"])
+    wide = means.pivot(index="relation", columns=["phase", "evaluated"], values="mean")
+    rises = perplexity_rise(wide["before"], wide["after"])
     erased, evaluated = (list(dict.fromkeys(table[column])) for column in ("relation", "evaluated"))
     return rises.loc[erased, sorted(evaluated, key=lambda name: erased.index(name) if name in erased else len(erased))]
 
@@ -59,12 +81,11 @@ def rises_by_relation(table: pd.DataFrame, method: str) -> pd.DataFrame:
 def doses(table: pd.DataFrame) -> pd.DataFrame:
     """Return perplexity and accuracy (%) by number of erased neurons, on the relation's own prompts and on all others'.
 
-    `table` is step 7's `erase_dose`. Columns relation, method, neurons, where, perplexity, ratio (to that with none erased), accuracy.
+    `table` is step 7's `erase_dose`. Columns relation, method, where, neurons, perplexity, ratio (to that with none erased), accuracy.
     """
-    where = np.where(table["evaluated"] == table["relation"], OWN, OTHERS)
     keys = ["relation", "method", "where", "neurons"]
-    ordered = table.assign(where=where).sort_values("neurons", kind="stable")
-    sums = ordered.groupby(keys, sort=False)[_SCORES].sum().reset_index()
+    ordered = table.assign(where=_where(table)).sort_values("neurons", kind="stable")
+    sums = ordered.groupby(keys, sort=False)[SCORES].sum().reset_index()
     sums["perplexity"] = np.exp(-sums["log_probability"] / sums["prompts"])
     sums["ratio"] = sums["perplexity"] / sums.groupby(keys[:-1])["perplexity"].transform("first")
     sums["accuracy"] = 100 * sums["correct"] / sums["prompts"]

@@ -1,16 +1,15 @@
-"""The paper's figures in the paper's own form: bars of means; `plot_x` takes a table of the step's summary and a title."""
+"""The paper's figures in the paper's own form: bars of means; `plot_x` takes a table of a chapter's `numbers` and a title."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from kn_utils.model.neurons import METHODS
 from kn_utils.plots.bars import plot_bars
 from kn_utils.plots.changes import MEAN
 from kn_utils.plots.layers import plot_layer_shares
-from kn_utils.plots.panels import share_legend
-from kn_utils.plots.style import KIND_NAMES, WIDTH
+from kn_utils.plots.panels import panels
+from kn_utils.plots.style import KIND_NAMES, LINE
 
-PAPER_METHODS = ["attribution", "activation"]
 PAPER_KINDS = ["head_and_tail", "head_only", "random"]
 
 
@@ -24,9 +23,9 @@ def plot_changes(changes: pd.DataFrame, operation: str, title: str) -> Figure:
 
     `changes` has the columns operation, target, method, relation and change.
     """
-    own = changes[(changes["relation"] != MEAN) & (changes["operation"] == operation) & (changes["target"] == "own")]
-    relations = sorted(own["relation"].unique(), key=lambda name: (len(name), name))
-    heights = own.pivot(index="relation", columns="method", values="change").loc[relations, PAPER_METHODS]
+    rows = changes[(changes["relation"] != MEAN) & (changes["operation"] == operation) & (changes["target"] == "own")]
+    relations = sorted(rows["relation"].unique(), key=lambda name: (len(name), name))
+    heights = rows.pivot(index="relation", columns="method", values="change").loc[relations, list(METHODS)]
     figure = _plot_named_bars(heights, title, "change of the\nprobability (%)")
     figure.axes[0].tick_params(axis="x", rotation=90)
     return figure
@@ -42,10 +41,8 @@ def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
 
 
 def _plot_named_bars(heights: pd.DataFrame, title: str, ylabel: str) -> Figure:
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
-    plot_bars(axis, heights.reset_index(drop=True))
-    axis.axhline(0, color="black", linewidth=0.8)
-    axis.set(xticks=range(len(heights)), xticklabels=heights.index, xlim=(-0.7, len(heights) - 0.3), ylabel=ylabel)
-    share_legend(figure, [axis])
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 3.2) as (figure, [axis]):
+        plot_bars(axis, heights.reset_index(drop=True))
+        axis.axhline(0, **LINE)
+        axis.set(xticks=range(len(heights)), xticklabels=heights.index, xlim=(-0.7, len(heights) - 0.3), ylabel=ylabel)
     return figure
