@@ -170,7 +170,7 @@ rule pages:
 rule html:
     input:
         rules.pages.output,
-        [str(path) for folder in ("", "_ext/", "_static/", "_templates/", "images/") for path in Path("book").glob(f"{folder}*.*")],
+        [str(path) for folder in ("", "_ext/", "_static/", "_templates/autosummary/", "images/") for path in Path("book").glob(f"{folder}*.*")],
         sorted(map(str, Path("kn_utils").rglob("*.py"))),  # the API pages show them
     output:
         "book/_build/html/index.html",

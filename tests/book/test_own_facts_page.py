@@ -12,17 +12,21 @@ import tiny_models
 import torch
 from brute_force import gradient_at
 
+from kn_utils.chapters.edit_facts.plans import own_edit
+from kn_utils.chapters.edit_facts.table import show_edit
 from kn_utils.data.facts import load_dataset
 from kn_utils.model import layouts
 from kn_utils.model.gradients import scaled_gradients
+from kn_utils.model.models import load_model
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Batch
 from kn_utils.paths import ROOT
-from kn_utils.store.files import read_table
+from kn_utils.store.runs import Run
 
 PAGE = (ROOT / "book/own_model_and_facts.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```\{code-block\} json\n:caption: (\S+)\n\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```\{code-block\} bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+PYTHON = re.search(r"```\{code-block\} python\n(.*?)```", PAGE, re.DOTALL).group(1)
 NEW_LAYOUT = re.search(r'^"(\w+)": (Layout\(.*\)),$', PAGE, re.MULTILINE).groups()
 
 
@@ -43,15 +47,25 @@ def test_the_page_shows_a_data_set_that_all_steps_can_use(folder):
 
 
 @pytest.mark.slow
-def test_the_commands_run_as_they_are_shown(folder):
+def test_the_commands_run_as_they_are_shown_and_the_edit_does_what_the_page_says(folder):
     assert len(COMMANDS) == 4
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    aside = ["--kernel", "python3", "-p", "results_dir", str(folder / "results")]  # not into this repository
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    results = folder / "results"  # not into this repository
     for command in COMMANDS:
+        aside = ["--kernel", "python3", "-p", "results_dir", str(results)]
         done = subprocess.run([*command.split(), *aside], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    assert len(read_table(folder / "results/starter/my_capitals/edit_facts/capital.parquet")) > 0
-    assert "**Norway**, capital: Oslo → **Paris**" in markdown_of(folder / "own_06.ipynb")
+    assert "**Portugal**, capital: Lisbon → **Rome**" in markdown_of(folder / "own_06.ipynb")
+    code = PYTHON.replace('"results"', repr(str(results)))
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(r"capital +9 +attribution", shown)
+
+    lm, run = load_model("starter", "cpu"), Run("starter", load_dataset(folder / "my_capitals"), results_dir=results)
+    prompts, others = show_edit(lm, run, own_edit(lm, run, ["capital"], "Portugal", "Rome"))
+    assert prompts["answer_after"].tolist() == ["rome"] * 5 and "rome" not in prompts["answer_before"].tolist()
+    assert len(others) == 23 and not others["changed"].any()
 
 
 def markdown_of(notebook: Path) -> str:
