@@ -17,11 +17,12 @@ from workflow import copy_project, snakemake
 from kn_utils.paths import ROOT, result_name
 from kn_utils.steps import STEPS
 from kn_utils.store.files import read_provenance, read_table
+from kn_utils.store.runs import NothingToShowError
 
 sys.path.append(str(ROOT / "book"))
 import pages
 from run_list import RunList
-from run_notebook import run_notebook
+from run_notebook import NOTHING_TO_SHOW, run_notebook
 
 CONFIG = yaml.safe_load((ROOT / "book/runs.yml").read_text(encoding="utf-8"))
 
@@ -193,6 +194,7 @@ def test_a_run_that_fails_is_kept_under_another_name(tmp_path):
     ("NothingToShowError", True, True), ("NothingToShowError", False, False), ("ValueError", True, False),
 ])  # fmt: skip
 def test_a_run_for_tables_may_have_nothing_to_show(error, for_tables, ends_well, tmp_path, capsys):
+    assert NOTHING_TO_SHOW == NothingToShowError.__name__
     template = tmp_path / "one.ipynb"
     code = f"class {error}(Exception):\n    pass\n\nraise {error}('no fact has neurons')"  # known by its name
     cells = [new_code_cell("n: int = 1", metadata={"tags": ["parameters"]}), new_code_cell(code)]
