@@ -10,7 +10,7 @@ from kn_utils.model.sentences import KINDS
 from kn_utils.stats.intervals import bootstrap_interval, with_interval
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
-BOTH = ["head_and_tail", "head_only"]
+BOTH = ["head_and_tail", "head_only"]  # the kinds of sentences that a fact must have to be compared
 SIGNS = ["activation", "aligned"]  # as it is, and with the signs of the neurons in the fact's own prompts
 
 
@@ -18,7 +18,7 @@ def fact_means(table: pd.DataFrame) -> pd.DataFrame:
     """Return every fact's mean activation over its sentences of a kind, for facts with head-and-tail and with head-only sentences.
 
     `table` is step 4's. One row per relation, fact and method, one column per kind; NaN where a fact has no sentence of a kind that is
-    not one of these two. Raises ValueError if there is no such fact.
+    not one of these two. Raises NothingToShowError if there is no such fact.
     """
     means = _with_both(table)
     if means.empty:
@@ -26,6 +26,11 @@ def fact_means(table: pd.DataFrame) -> pd.DataFrame:
             "no fact has both knowledge neurons and readable sentences with head and tail and with the head only"
         )
     return means
+
+
+def _with_both(table: pd.DataFrame) -> pd.DataFrame:
+    means = table.pivot_table(index=[*FACT_KEY, "method"], columns="kind", values="activation").reindex(columns=list(KINDS))
+    return means.dropna(subset=BOTH).rename_axis(columns=None).reset_index()
 
 
 def mean_activations(means: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -53,6 +58,30 @@ def differences(means: pd.DataFrame, seed: int) -> pd.DataFrame:
     return _over_facts(means, seed, "difference", {kind: means["head_and_tail"] - means[kind] for kind in KINDS[1:]})
 
 
+def _over_facts(means: pd.DataFrame, seed: int, name: str, values: dict[str, pd.Series]) -> pd.DataFrame:
+    """The mean of each column of values over the facts that have one, by method."""
+    rows = []
+    for method in METHODS:
+        for kind, column in values.items():
+            own = column[(means["method"] == method) & column.notna()].to_numpy(float)
+            relations = means.loc[(means["method"] == method) & column.notna(), "relation"]
+            if len(own):
+                interval = bootstrap_interval(lambda drawn, own=own: own[drawn].mean(), relations, seed)
+                rows.append((method, kind, *map(float, interval), len(own)))
+    return pd.DataFrame(rows, columns=["method", "kind", name, "low", "high", "facts"])
+
+
+def lost_without_tail(means: pd.DataFrame, seed: int) -> tuple[float, float, float]:
+    """Return which share (%) of the activation is gone in head-only sentences: (estimate, low, high); `means` are one method's."""
+    values = means[BOTH].to_numpy(float)
+
+    def lost(rows: np.ndarray) -> float:
+        both, head = values[rows].mean(axis=0)
+        return 100 * (1 - head / both)
+
+    return tuple(map(float, bootstrap_interval(lost, means["relation"], seed)))
+
+
 def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return by how much head-and-tail sentences activate a fact's neurons more than others: the mean over facts, with its 95 % interval.
 
@@ -61,10 +90,10 @@ def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
     """
     rows = []
     for model, own in measured.groupby("model", sort=False):
-        ways = [differences(fact_means(own.assign(method="attribution", activation=own[way])), seed) for way in SIGNS]
-        for plain, aligned in zip(*(way.itertuples() for way in ways), strict=True):
-            shown = [with_interval(one.difference, one.low, one.high) for one in (plain, aligned)]
-            rows.append((model, plain.kind, *shown, plain.facts))
+        signed = [differences(fact_means(own.assign(method="attribution", activation=own[name])), seed) for name in SIGNS]
+        for plain, aligned in zip(*(table.itertuples() for table in signed), strict=True):
+            texts = [with_interval(row.difference, row.low, row.high) for row in (plain, aligned)]
+            rows.append((model, plain.kind, *texts, plain.facts))
     return pd.DataFrame(rows, columns=["model", "kind", *SIGNS, "facts"])
 
 
@@ -75,18 +104,21 @@ def relation_means(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_facts(run: Run, relations: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
-    """Count facts by method: drawn, not asked, without neurons, without both sorts of sentences that can be read, and compared."""
+    """Count facts by method: drawn, not asked, without neurons, without both kinds of sentences that can be read, and compared.
+
+    `table` is step 4's.
+    """
     facts = run.read("facts", relations)
     asked = int((facts["prompts"] > 0).sum())
     neurons = run.read("knowledge_neurons", relations).drop_duplicates([*FACT_KEY, "method"])["method"].value_counts()
-    compared = _with_both(table)["method"].value_counts()
-    counts = pd.DataFrame({"neurons": neurons, "compared": compared}).reindex(METHODS).fillna(0).astype(int)
+    counts = {"with": neurons, "compared": _with_both(table)["method"].value_counts()}
+    counts = pd.DataFrame(counts).reindex(METHODS).fillna(0).astype(int)
     return pd.DataFrame(
         {
             "drawn": len(facts),
             "not asked": len(facts) - asked,
-            "without neurons": asked - counts["neurons"],
-            "without sentences": counts["neurons"] - counts["compared"],
+            "without neurons": asked - counts["with"],
+            "without sentences": counts["with"] - counts["compared"],
             "compared": counts["compared"],
         }
     )
@@ -100,24 +132,3 @@ def count_sentences(table: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame
     read = table.drop_duplicates([*FACT_KEY, "kind", "sentence"])["kind"].value_counts().rename("read")
     reasons = left_out.groupby(["kind", "reason"])["count"].sum().unstack()
     return read.reindex(KINDS).to_frame().join(reasons).fillna(0).astype(int).rename_axis(index="kind")
-
-
-def _with_both(table: pd.DataFrame) -> pd.DataFrame:
-    means = table.pivot_table(index=[*FACT_KEY, "method"], columns="kind", values="activation").reindex(columns=list(KINDS))
-    return means.dropna(subset=BOTH).rename_axis(columns=None).reset_index()
-
-
-def _over_facts(means: pd.DataFrame, seed: int, name: str, values: dict[str, pd.Series]) -> pd.DataFrame:
-    """The mean of each column of values over the facts that have one, by method."""
-    rows = []
-    for method in METHODS:
-        for kind, column in values.items():
-            own = column[(means["method"] == method) & column.notna()].astype(float)
-            if len(own):
-                rows.append((method, kind, *_interval(own, means.loc[own.index, "relation"], seed), len(own)))
-    return pd.DataFrame(rows, columns=["method", "kind", name, "low", "high", "facts"])
-
-
-def _interval(column: pd.Series, relation: pd.Series, seed: int) -> tuple[float, ...]:
-    values = column.to_numpy()
-    return tuple(map(float, bootstrap_interval(lambda rows: np.mean(values[rows]), relation, seed)))
