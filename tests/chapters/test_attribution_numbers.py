@@ -37,7 +37,7 @@ def plain_agreement(scores, seed):
     """The overlaps as the definition has them: every prompt against every other, which takes quadratic time."""
     generator = np.random.default_rng(seed)
     rows = []
-    for (method, _), table in scores.groupby(["method", "relation"]):
+    for at, table in scores.groupby(["method", "relation"]):
         kept = {place: set(zip(own["layer"], own["neuron"], strict=True)) for place, own in table.groupby(["fact", "prompt"])}
         for fact in table["fact"].unique():
             own = [prompt for other, prompt in kept if other == fact]
@@ -48,8 +48,8 @@ def plain_agreement(scores, seed):
                 if others:
                     other = kept[others[generator.integers(len(others))]]
                     different.append(len(kept[fact, prompt] & other) / len(kept[fact, prompt] | other))
-            rows += [(method, kind, np.mean(found)) for kind, found in zip(KINDS, (same, different), strict=True) if found]
-    return pd.DataFrame(rows, columns=["method", "kind", "overlap"])
+            rows += [(*at, kind, np.mean(found)) for kind, found in zip(KINDS, (same, different), strict=True) if found]
+    return pd.DataFrame(rows, columns=["method", "relation", "kind", "overlap"])
 
 
 KINDS = (summary.SAME_FACT, summary.SAME_TEMPLATE)

@@ -76,8 +76,8 @@ def test_where_the_rounds_ended():
     rows += [("P1", "activation", 1, 0.7, 2.0)]
     rounds = pd.DataFrame(rows, columns=["relation", "method", "round", "prompt_share", "mean_neurons"])
     ended = summary.last_rounds(rounds)
-    assert ended.loc["attribution"].to_dict() == {"relations": 2, "reached": 1, "rounds": 1.5, "p": pytest.approx(0.725)}
-    assert ended.loc["activation", "reached"] == 1  # both bounds count as reached
+    assert ended.loc["attribution"].to_dict() == {"relations": 2, "rounds": 1.5, "p": pytest.approx(0.725), "missed": "P2"}
+    assert ended.loc["activation", "missed"] == "none"  # 2 and 5 themselves count as reached
 
 
 def test_claims_and_tables_have_the_same_numbers():

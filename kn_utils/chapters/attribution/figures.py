@@ -8,8 +8,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from kn_utils.plots.intervals import plot_intervals
 from kn_utils.plots.panels import panels, write_numbers
-from kn_utils.plots.style import MARKERS, NAMES, PALETTE
+from kn_utils.plots.style import NAMES, PALETTE
 
 
 def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Figure:
@@ -29,14 +30,11 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
     return figure
 
 
-def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
-    """Show how much the kept neurons of two prompts overlap; `pairs` has the columns method, kind and overlap (Jaccard, 0 to 1)."""
-    methods = [method for method in PALETTE if method in set(pairs["method"])]
-    look = {"hue_order": [NAMES[method] for method in methods], "markers": [MARKERS[method] for method in methods]}
-    look |= {"palette": [PALETTE[method] for method in methods], "dodge": 0.3, "linestyle": "none"}
+def plot_agreement(agreement: pd.DataFrame, title: str) -> Figure:
+    """Show how much the kept neurons of two prompts overlap; `agreement` as of `mean_agreement`."""
     with panels(title, 2.8) as (figure, [axis]):
-        sns.pointplot(pairs, x="overlap", y="kind", hue=pairs["method"].map(NAMES), errorbar=("ci", 95), seed=0, **look, ax=axis)
-        axis.set(xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", ylabel="", xlim=(0, None))
+        plot_intervals(axis, agreement.rename(columns={"kind": "label", "mean": "value"}))
+        axis.set(xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", xlim=(0, None))
     return figure
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.model.neurons import METHODS
-from kn_utils.stats.intervals import bootstrap_interval
+from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import FACT_KEY
 
 PROMPT_KEY = [*FACT_KEY, "prompt"]
+UNCLEAR = "may be more or less selective, which these facts do not tell"
 SAME_FACT, SAME_TEMPLATE = "same fact,\ntwo templates", "same template,\ntwo facts"
 
 
@@ -56,14 +57,15 @@ def top_neurons(scores: pd.DataFrame, relation: str, fact: int, n: int = 10) -> 
 
 
 def prompt_agreement(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return how much the kept neurons of two prompts overlap (Jaccard index), averaged per fact; columns method, kind, overlap.
+    """Return how much the kept neurons of two prompts overlap (Jaccard index), averaged per fact.
 
-    Kinds: all pairs of prompts of one fact; and each prompt against the same template filled with another fact of the relation, drawn
-    with `seed`. Facts with a single prompt, and relations with a single fact, have no pairs of that kind.
+    Columns method, relation, kind, overlap. Kinds: all pairs of prompts of one fact; and each prompt against the same template filled
+    with another fact of the relation, drawn with `seed`. Facts with a single prompt, and relations with a single fact, have no pairs of
+    that kind.
     """
     generator = np.random.default_rng(seed)
     rows = []
-    for (method, _), table in scores.groupby(["method", "relation"]):
+    for place, table in scores.groupby(["method", "relation"]):
         kept = _kept_neurons(table)
         by_fact, by_prompt = _grouped(kept), _grouped((prompt, fact) for fact, prompt in kept)
         for fact in table["fact"].unique():
@@ -71,8 +73,8 @@ def prompt_agreement(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
             same = [_jaccard(kept[fact, a], kept[fact, b]) for a, b in combinations(prompts, 2)]
             others = [(prompt, _other(by_prompt[prompt], fact, generator)) for prompt in prompts]
             different = [_jaccard(kept[fact, prompt], kept[other, prompt]) for prompt, other in others if other is not None]
-            rows += [(method, kind, np.mean(found)) for kind, found in ((SAME_FACT, same), (SAME_TEMPLATE, different)) if found]
-    return pd.DataFrame(rows, columns=["method", "kind", "overlap"])
+            rows += [(*place, kind, np.mean(found)) for kind, found in ((SAME_FACT, same), (SAME_TEMPLATE, different)) if found]
+    return pd.DataFrame(rows, columns=["method", "relation", "kind", "overlap"])
 
 
 def _kept_neurons(table: pd.DataFrame) -> dict[tuple[int, int], set]:
@@ -98,6 +100,25 @@ def _other(facts: Sequence[int], fact: int, generator: np.random.Generator) -> i
 
 def _jaccard(a: set, b: set) -> float:
     return len(a & b) / len(a | b)
+
+
+def mean_agreement(agreement: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the mean of `prompt_agreement` over facts, with its interval; columns method, kind, mean, low, high, facts."""
+    return group_means(agreement, ["method", "kind"], "overlap", seed)
+
+
+def finding(kept: pd.DataFrame, agreement: pd.DataFrame, n_neurons: int) -> str:
+    """Return in two sentences how selective attribution is, from the tables of `kept_per_prompt` and `mean_agreement`."""
+    ours, baseline, difference = (with_interval(*row) for row in kept.itertuples(index=False))
+    _, low, high = kept.loc["difference"]
+    text = agreement[agreement["method"] == "attribution"].set_index("kind")[["mean", "low", "high"]]
+    overlaps = {kind: with_interval(*row) for kind, *row in text.itertuples()}
+    return (
+        f"Of the model's {n_neurons:,} neurons, {ours} per prompt reach a tenth of the largest attribution, and {baseline} a tenth of the "
+        f"largest activation: integrated gradients {in_words(low, high, 'are more selective', 'are less selective', UNCLEAR)} "
+        f"(difference {difference}). Two prompts of one fact have an overlap of {overlaps.get(SAME_FACT, '–')} in these neurons, the "
+        f"same template with two facts one of {overlaps.get(SAME_TEMPLATE, '–')} (1: the same neurons)."
+    )
 
 
 def gap_shares(completeness: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFrame:

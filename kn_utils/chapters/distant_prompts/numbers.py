@@ -7,10 +7,11 @@ import pandas as pd
 
 from kn_utils.model.neurons import METHODS
 from kn_utils.model.sentences import KINDS
-from kn_utils.stats.intervals import bootstrap_interval, with_interval
+from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 BOTH = ["head_and_tail", "head_only"]  # the kinds of sentences that a fact must have to be compared
+OTHERS = [kind for kind in KINDS if kind != "head_and_tail"]
 SIGNS = ["activation", "aligned"]  # as it is, and with the signs of the neurons in the fact's own prompts
 
 
@@ -38,7 +39,7 @@ def mean_activations(means: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     `means` is what `fact_means` returns. The intervals resample facts within relations.
     """
-    return _over_facts(means, seed, "mean", {kind: means[kind] for kind in KINDS})
+    return _over_facts(means, means[list(KINDS)], seed)
 
 
 def higher_shares(means: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -46,8 +47,9 @@ def higher_shares(means: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     The column `share` takes the place of the mean.
     """
-    higher = {kind: 100 * (means["head_and_tail"] > means[kind]).where(means[kind].notna()) for kind in KINDS[1:]}
-    return _over_facts(means, seed, "share", higher)
+    others = means[OTHERS]
+    higher = 100 * others.lt(means["head_and_tail"], axis="index").where(others.notna()).astype(float)
+    return _over_facts(means, higher, seed).rename(columns={"mean": "share"})
 
 
 def differences(means: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -55,20 +57,15 @@ def differences(means: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     The column `difference` takes the place of the mean.
     """
-    return _over_facts(means, seed, "difference", {kind: means["head_and_tail"] - means[kind] for kind in KINDS[1:]})
+    gains = -means[OTHERS].sub(means["head_and_tail"], axis="index")
+    return _over_facts(means, gains, seed).rename(columns={"mean": "difference"})
 
 
-def _over_facts(means: pd.DataFrame, seed: int, name: str, values: dict[str, pd.Series]) -> pd.DataFrame:
+def _over_facts(means: pd.DataFrame, values: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The mean of each column of values over the facts that have one, by method."""
-    rows = []
-    for method in METHODS:
-        for kind, column in values.items():
-            own = column[(means["method"] == method) & column.notna()].to_numpy(float)
-            relations = means.loc[(means["method"] == method) & column.notna(), "relation"]
-            if len(own):
-                interval = bootstrap_interval(lambda drawn, own=own: own[drawn].mean(), relations, seed)
-                rows.append((method, kind, *map(float, interval), len(own)))
-    return pd.DataFrame(rows, columns=["method", "kind", name, "low", "high", "facts"])
+    long = means[["relation", "method"]].join(values).melt(["relation", "method"], var_name="kind", value_name="value").dropna()
+    by_method = long.sort_values("method", key=lambda names: names.map(METHODS.index), kind="stable")
+    return group_means(by_method, ["method", "kind"], "value", seed)
 
 
 def lost_without_tail(means: pd.DataFrame, seed: int) -> tuple[float, float, float]:
@@ -80,6 +77,21 @@ def lost_without_tail(means: pd.DataFrame, seed: int) -> tuple[float, float, flo
         return 100 * (1 - head / both)
 
     return tuple(map(float, bootstrap_interval(lost, means["relation"], seed)))
+
+
+def finding(activations: pd.DataFrame, gains: pd.DataFrame) -> str:
+    """Return in two sentences where knowledge neurons are active, from the tables of `mean_activations` and `differences`."""
+    ours = activations[activations["method"] == "attribution"].set_index("kind")[["mean", "low", "high"]]
+    if ours.empty:
+        return "No fact has knowledge neurons and both kinds of sentences."
+    mean = {kind: with_interval(*row) for kind, *row in ours.itertuples()}
+    gain = gains[gains["method"] == "attribution"].set_index("kind").reindex(["head_only_comparable"]).iloc[0]
+    words = in_words(gain["low"], gain["high"], "less active", "more active", "not clearly more or less active")
+    return (
+        f"In web sentences with head and tail, a fact's knowledge neurons have a mean activation of {mean['head_and_tail']}, in those with "
+        f"the head only {mean['head_only']}, in random ones {mean.get('random', '–')}. Where the tail is masked they are {words} than at a "
+        f"comparable word of a head-only sentence (difference {with_interval(gain['difference'], gain['low'], gain['high'])})."
+    )
 
 
 def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.plots.changes import MEAN
-from kn_utils.stats.intervals import bootstrap_interval
+from kn_utils.stats.intervals import bootstrap_interval, with_interval
 from kn_utils.store.runs import FACT_KEY
 
 GROUP = ["operation", "target", "method"]
@@ -85,6 +85,21 @@ def count_facts(table: pd.DataFrame) -> pd.DataFrame:
     counts = facts.groupby("method", sort=False).agg(facts="size", without=lambda neurons: int((neurons == 0).sum()))
     prompts = pd.crosstab(once["method"], once["target"]).reindex(columns=["own", "other"], fill_value=0)
     return counts.join(prompts.add_suffix("_prompts"))
+
+
+def finding(changes: pd.DataFrame, flips: pd.DataFrame) -> str:
+    """Return in two sentences what the changes do to the right answers, from the tables of `probability_changes` and `flips`."""
+    means = changes[(changes["relation"] == MEAN) & (changes["target"] == "own")]
+    change = {(row.method, row.operation): with_interval(row.change, row.low, row.high) for row in means.itertuples()}
+    lost = flips.query(
+        "operation == 'suppress' and target == 'own' and method == 'attribution' and flip == 'right to wrong'"
+    ).iloc[0]
+    return (
+        f"Suppressing a fact's knowledge neurons changes the probability of the right answer by {change['attribution', 'suppress']} %, "
+        f"amplifying them by {change['attribution', 'amplify']} %; as many random neurons of the same layers change it by "
+        f"{change['random', 'suppress']} % and {change['random', 'amplify']} %. Of {lost['prompts']:,} right answers, "
+        f"{with_interval(lost['share'], lost['low'], lost['high'])} % become wrong when the knowledge neurons are suppressed."
+    )
 
 
 def lost_answers(table: pd.DataFrame, prompts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
