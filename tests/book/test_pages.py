@@ -1,6 +1,8 @@
 """The README and the written pages: what they link to and name is there, and the README can be skimmed."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,20 @@ def test_a_parameter_of_the_notebooks_is_on_the_page_on_running_them():
 
     running = text_of(ROOT / "book/running.md")
     assert [name for name in PARAMETERS if f"`{name}`" not in running] == []
+
+
+def test_every_module_of_the_package_gets_a_page(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx.ext.autosummary.generate",
+        "-o",
+        str(tmp_path),
+        "-t",
+        "book/_templates",
+        "book/api.md",
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "kn_utils").rglob("*.py")}
+    assert {page.stem for page in tmp_path.iterdir()} == {module.removesuffix(".__init__") for module in modules}
+    assert ".. automodule:: kn_utils.data.facts\n" in (tmp_path / "kn_utils.data.facts.rst").read_text(encoding="utf-8")
