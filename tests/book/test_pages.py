@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import kn_utils
+from kn_utils.parameters import PARAMETERS
 from kn_utils.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,8 +60,6 @@ def test_links_and_named_files_are_found_in_a_text():
 
 
 def test_a_parameter_of_the_notebooks_is_on_the_page_on_running_them():
-    from kn_utils.parameters import PARAMETERS
-
     running = text_of(ROOT / "book/running.md")
     assert [name for name in PARAMETERS if f"`{name}`" not in running] == []
 
@@ -79,3 +79,8 @@ def test_every_module_of_the_package_gets_a_page(tmp_path):
     modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "kn_utils").rglob("*.py")}
     assert {page.stem for page in tmp_path.iterdir()} == {module.removesuffix(".__init__") for module in modules}
     assert ".. automodule:: kn_utils.data.facts\n" in (tmp_path / "kn_utils.data.facts.rst").read_text(encoding="utf-8")
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["cff-version"]) == (kn_utils.__version__, "1.2.0")
