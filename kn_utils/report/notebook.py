@@ -11,7 +11,8 @@ from kn_utils.data.facts import load_dataset
 from kn_utils.paths import result_name
 from kn_utils.plots.style import NAMES, use_style
 from kn_utils.report import tables
-from kn_utils.report.side_by_side import beside_published, judge_runs
+from kn_utils.report.judge import judge_all
+from kn_utils.report.side_by_side import beside_published, judge_runs, with_enough_prompts
 from kn_utils.store.runs import Run
 
 
@@ -33,7 +34,8 @@ def show(table: pd.DataFrame, precision: int = 2) -> Styler:
     A plain row number is left out.
     """
     named = table.replace({"method": NAMES}) if "method" in table else table
-    shown = named.rename(index=NAMES).style.format(precision=precision, thousands=",", escape="html")
+    shown = named.rename(index=NAMES).style.format(precision=precision, thousands=",", na_rep="–", escape="html")
+    shown = shown.format_index(escape="html").format_index(escape="html", axis="columns")
     return shown.hide(axis="index") if isinstance(table.index, pd.RangeIndex) else shown
 
 
@@ -45,6 +47,12 @@ def show_list(lines: Iterable[str]) -> None:
 def show_source(*functions: object) -> Code:
     """Return the source of functions or classes, to be shown as the code that runs."""
     return Code("\n\n".join(inspect.getsource(function) for function in functions), language="python")
+
+
+def answer(run: Run, relations: Sequence[str], seed: int, section: str, *findings: str) -> Markdown:
+    """Return a chapter's answer: what was found, in sentences, and this run's verdicts on the claims of a section."""
+    counted = with_enough_prompts(run.read, relations) or relations
+    return Markdown(" ".join([*findings, tables.verdict_sentences(judge_all(run.read, counted, seed, section))]))
 
 
 def verdicts(run: Run, relations: Sequence[str], seed: int, section: str) -> Styler:

@@ -203,9 +203,6 @@ def test_costs_are_those_of_what_is_published():
     assert pd.isna(second["core_seconds_per_prompt"])
 
 
-def test_the_first_layer_s_share_is_of_integrated_gradients(one):
-    assert summary.in_first_layer(layer_shares(one.neurons, one.n_layers)) == pytest.approx(200 / 3)
-
 
 def test_the_published_prompts_are_of_both_models():
     measured, made = load_measured("decoder_prompts")
