@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kn_utils.data.facts import Dataset, Fact, load_dataset
-from kn_utils.model.forward import activations_of, probabilities, prompts_at_once
+from kn_utils.model.forward import activations_of, ask
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.prompts import Prompt, askable, group_by_length, stack
+from kn_utils.model.prompts import Prompt, askable
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.store.published import PublishedResults
 
@@ -83,12 +83,7 @@ def behind_space(lm: LanguageModel, prompt: Prompt) -> Prompt | None:
 
 def mean_probability(lm: LanguageModel, prompts: Sequence[Prompt]) -> float | None:
     """Return the mean probability of the prompts' targets; None without prompts."""
-    found = []
-    for group in group_by_length(prompts, prompts_at_once):
-        batch = stack([prompts[index] for index in group], lm.device)
-        every = probabilities(lm, batch.ids, batch.position)
-        found += every[torch.arange(len(batch)), batch.target].tolist()
-    return sum(found) / len(found) if found else None
+    return float(ask(lm, prompts, [[prompt.target] for prompt in prompts]).probability.mean()) if prompts else None
 
 
 def spaces(lm: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, float | None]:

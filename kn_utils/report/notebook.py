@@ -50,9 +50,11 @@ def show_source(*functions: object) -> Code:
 
 
 def answer(run: Run, relations: Sequence[str], seed: int, section: str, *findings: str) -> Markdown:
-    """Return a chapter's answer: what was found, in sentences, and this run's verdicts on the claims of a section."""
+    """Return a chapter's answer: what was found, in sentences, and this run's verdicts on the claims of a section about its relations."""
     counted = with_enough_prompts(run.read, relations) or relations
-    return Markdown(" ".join([*findings, tables.verdict_sentences(judge_all(run.read, counted, seed, section))]))
+    judged = judge_all(run.read, counted, seed, section)
+    about = [result for result in judged if not result.claim.relation or result.claim.relation in counted]
+    return Markdown(" ".join([*findings, tables.verdict_sentences(about)]))
 
 
 def verdicts(run: Run, relations: Sequence[str], seed: int, section: str) -> Styler:

@@ -25,9 +25,9 @@ def growth(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def ways(made: pd.DataFrame) -> pd.DataFrame:
-    """Count the tables by how they were made: versions, device, commit, python, machine, threads; `made` has a row per provenance."""
+    """Count the tables by how they were made: versions, device, Python, machine and threads; `made` has a row per provenance."""
     inputs = pd.json_normalize([inputs["versions"] | {"device": inputs.get("device")} for inputs in made["inputs"]])
-    return inputs.join(made[["commit", "python", "machine", "threads"]]).value_counts(dropna=False).rename("tables").reset_index()
+    return inputs.join(made[["python", "machine", "threads"]]).value_counts(dropna=False).rename("tables").reset_index()
 
 
 def finding(facts: pd.DataFrame, neurons: pd.DataFrame, made: pd.DataFrame) -> str:
