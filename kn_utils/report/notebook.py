@@ -1,7 +1,7 @@
-"""What the notebooks share: opening a run, and showing tables, lists, sources and verdicts."""
+"""What the notebooks share: opening a run, and showing tables, lists and sources."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 from IPython.display import Code, Markdown, display
@@ -10,9 +10,6 @@ from pandas.io.formats.style import Styler
 from kn_utils.data.facts import load_dataset
 from kn_utils.paths import result_name
 from kn_utils.plots.style import NAMES, use_style
-from kn_utils.report import tables
-from kn_utils.report.judge import judge_all
-from kn_utils.report.side_by_side import beside_published, judge_runs, with_enough_prompts
 from kn_utils.store.runs import Run
 
 
@@ -47,16 +44,3 @@ def show_list(lines: Iterable[str]) -> None:
 def show_source(*functions: object) -> Code:
     """Return the source of functions or classes, to be shown as the code that runs."""
     return Code("\n\n".join(inspect.getsource(function) for function in functions), language="python")
-
-
-def answer(run: Run, relations: Sequence[str], seed: int, section: str, *findings: str) -> Markdown:
-    """Return a chapter's answer: what was found, in sentences, and this run's verdicts on the claims of a section about its relations."""
-    counted = with_enough_prompts(run.read, relations) or relations
-    judged = judge_all(run.read, counted, seed, section)
-    about = [result for result in judged if not result.claim.relation or result.claim.relation in counted]
-    return Markdown(" ".join([*findings, tables.verdict_sentences(about)]))
-
-
-def verdicts(run: Run, relations: Sequence[str], seed: int, section: str) -> Styler:
-    """Return the verdicts on a section's claims, in this run and in our published results."""
-    return tables.styled(tables.by_run(judge_runs(beside_published(run, relations), seed, section)))
