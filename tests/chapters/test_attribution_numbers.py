@@ -93,7 +93,12 @@ def kept_table(low, high):
 
 @pytest.mark.parametrize(
     "low, high, words",
-    [(-11, -9, "are more selective"), (9, 11, "are less selective"), (-1, 1, "do not tell"), (np.nan, np.nan, "do not tell")],
+    [
+        (-11, -9, "are more selective"),
+        (9, 11, "are less selective"),
+        (-1, 1, "are neither clearly more nor clearly less selective"),
+        (np.nan, np.nan, "are neither clearly more nor clearly less selective"),
+    ],
 )
 def test_the_finding_follows_the_interval(low, high, words):
     agreement = pd.DataFrame(

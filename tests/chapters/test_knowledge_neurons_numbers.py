@@ -124,7 +124,7 @@ def test_the_finding_says_how_many_where_and_shared_by_whom():
     pairs = summary.shared_by_pairs(NEURONS, FACTS, seed=0)
     found = summary.finding(means, (75.0, 60.0, 90.0), pairs, 4)
     assert found.startswith("A fact has 1.00 [") and "75.0 [60.0, 90.0] % of them" in found
-    assert "two facts of one relation share 0.33" in found and "; two facts of different relations share 0.67" in found
+    assert "Two facts of one relation share 0.33" in found and ". Two facts of different relations share 0.67" in found
     alone = FACTS[FACTS["relation"] == "P1"]
     pairs = summary.shared_by_pairs(NEURONS[NEURONS["relation"] == "P1"], alone, seed=0)
     assert "different relations" not in summary.finding(means, (75.0, 60.0, 90.0), pairs, 4)

@@ -14,7 +14,7 @@ from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import FACT_KEY
 
 PROMPT_KEY = [*FACT_KEY, "prompt"]
-UNCLEAR = "may be more or less selective, which these facts do not tell"
+UNCLEAR = "are neither clearly more nor clearly less selective"
 SAME_FACT, SAME_TEMPLATE = "same fact,\ntwo templates", "same template,\ntwo facts"
 
 

@@ -83,13 +83,13 @@ def finding(means: pd.DataFrame, upper: tuple[float, float, float], pairs: pd.Da
         (row.method, row.kind): with_interval(row.mean, row.low, row.high) for row in pairs.dropna(subset="mean").itertuples()
     }
     shared = [
-        f"two facts of {kind} share {text['attribution', kind]} of them, and {text['activation', kind]} of the baseline's neurons"
+        f"Two facts of {kind} share {text['attribution', kind]} of them, and {text['activation', kind]} of the baseline's neurons."
         for kind in ("one relation", "different relations")
         if ("attribution", kind) in text
     ]
     return (
         f"A fact has {per_fact} knowledge neurons on average, and {with_interval(*upper)} % of them lie in the upper third of the layers. "
-        f"On average, {'; '.join(shared) or 'no two facts can be compared'}."
+        f"{' '.join(shared) or 'There are no two facts to compare.'}"
     )
 
 
