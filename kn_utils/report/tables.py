@@ -77,6 +77,8 @@ def counted_verdicts(judged: Sequence[Judged]) -> str:
     """Return how many of the claims that can be tested have which verdict, as a part of a sentence."""
     counts = Counter(result.verdict for result in judged)
     tested = sum(counts.values()) - counts[UNTESTED]
+    if not tested:
+        return "none of the claims can be tested"
     return f"of {tested} claims that can be tested, {counts[REPLICATED]} replicated, {counts[PARTLY]} partly, {counts[NOT_REPLICATED]} not"
 
 

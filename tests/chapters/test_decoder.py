@@ -55,11 +55,9 @@ def one(tables):
 
 
 def test_facts_are_counted_with_what_became_of_them(one, tables):
-    other = {
-        "prompts": pd.concat([tables["prompts"], tables["prompts"].assign(prompt=9), tables["prompts"].assign(relation="P2")])
-    }
-    masked = ModelResults(SimpleNamespace(model="masked", read=lambda table, relations: other[table]), ["P1", "P2"])
-    counts = summary.asked(masked, one)
+    more = pd.concat([tables["prompts"], tables["prompts"].assign(prompt=9), tables["prompts"].assign(relation="P2")])
+    masked = SimpleNamespace(read=lambda table, relations: {"prompts": more}[table])
+    counts = summary.asked(masked, one.results, ["P1", "P2"])
     assert counts.loc["P1"].to_dict() == {
         "templates, masked": 3, "templates, decoder": 2, "facts drawn": 3, "asked": 2, NOT_OBJECT_FINAL: 0, NOT_ONE_TOKEN: 1,
     }  # fmt: skip
@@ -107,6 +105,25 @@ def test_the_upper_third_begins_behind_two_thirds_rounded_up(layers, share):
     if layers >= 6:
         neurons.loc[2] = ["attribution", layers - 1, 25.0]
     assert upper_third(neurons, layers) == share
+
+
+def test_the_finding_says_how_many_prompts_are_answered_right_and_neurons_negative(one):
+    assert summary.finding(one, one, summary.signs(pd.DataFrame(MEASURED[:1]))) == (
+        "tiny, 2 facts, 25.0% of 4 prompts answered right; tiny, 2 facts, 25.0% of 4 prompts answered right. "
+        "Of the knowledge neurons 75.0 % of those of tiny are negative."
+    )
+    none = summary.signs(pd.DataFrame(MEASURED[:0], columns=MEASURED[0]))
+    assert summary.finding(one, one, none).endswith("answered right.")
+
+
+def test_tuning_is_summed_over_relations(one):
+    found = summary.tuning(ModelResults(one.results, ["P1"]))
+    assert list(found.values()) == [1, 0, 1, 0.75, 9, 4]
+
+
+def test_without_relations_that_can_have_neurons_there_is_nothing_to_compare(one):
+    with pytest.raises(ValueError, match="none can have knowledge neurons"):
+        ModelResults(one.results, [])
 
 
 def test_rounds_are_those_of_integrated_gradients(one):
@@ -203,7 +220,6 @@ def test_costs_are_those_of_what_is_published():
     assert pd.isna(second["core_seconds_per_prompt"])
 
 
-
 def test_the_published_prompts_are_of_both_models():
     measured, made = load_measured("decoder_prompts")
     assert made["dataset"] == "pararel" and made["facts"] >= 10
@@ -240,7 +256,8 @@ def test_the_chapter_compares_what_is_published(tmp_path):
     shown = [out["data"] for cell in nbformat.read(output, 4).cells for out in cell.get("outputs", []) if "data" in out]
     assert sum("image/png" in data for data in shown) == 5
     facts = len(pd.read_parquet(RESULTS / "starter/starter/facts.parquet").query("relation in ['P36', 'P101']"))
-    assert f"another, {facts} facts" in shown[-1]["text/markdown"] and f"starter, {facts} facts" in shown[-1]["text/markdown"]
+    answer = shown[0]["text/markdown"]
+    assert f"another, {facts} facts" in answer and f"starter, {facts} facts" in answer and "**Nowhere:**" in answer
 
 
 @pytest.mark.slow
