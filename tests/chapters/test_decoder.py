@@ -116,7 +116,7 @@ def test_the_finding_says_how_many_prompts_are_answered_right_and_neurons_negati
     assert summary.finding(one, one, none).endswith("answered right.")
 
 
-def test_tuning_is_summed_over_relations(one):
+def test_tuning_is_that_of_integrated_gradients(one):
     found = summary.tuning(ModelResults(one.results, ["P1"]))
     assert list(found.values()) == [1, 0, 1, 0.75, 9, 4]
 
@@ -124,11 +124,6 @@ def test_tuning_is_summed_over_relations(one):
 def test_without_relations_that_can_have_neurons_there_is_nothing_to_compare(one):
     with pytest.raises(ValueError, match="none can have knowledge neurons"):
         ModelResults(one.results, [])
-
-
-def test_rounds_are_those_of_integrated_gradients(one):
-    of_one = ModelResults(one.results, ["P1"])
-    assert summary.rounds(of_one).loc["P1"].to_dict() == {"before": 9, "after": 4, "rounds": 2, "p": 0.75}
 
 
 def test_nodes_are_shares_of_the_prompts_of_a_layer(one):

@@ -258,18 +258,13 @@ def test_the_tables_show_every_verdict_with_its_numbers():
     results = [HOLDS, Condition("less than 1", 2.0, 1.5, 2.5, 10, "edits", below=1, paper=Reported(3.0, False))]
     part = judge(Claim("9", "it is so", conditions=lambda tables, seed: results), lambda *_: None, ["P1"], seed=0)
     untested = judge(Claim("9", "it takes a second", remark="other hardware"), lambda *_: None, [], seed=0)
-    shown = tables.verdict_table([part, untested])
-    assert shown["claim"].tolist() == ["9: it is so\n→ more", "9: it takes a second"]
-    assert shown["verdict"].tolist() == ["◐ partly", UNTESTED] and shown.loc[0, ["controls", "size"]].tolist() == [
-        "0 of 1 hold",
-        "–",
-    ]
     assert tables.reasons_table([part, untested])["because"].tolist() == [
         "less than 1: 2.00 [1.50, 2.50], must be below 1.00",
         "other hardware",
     ]
     assert tables.condition_table([part])["paper"].tolist() == ["–", "3.00 *"]
-    compared = tables.by_run({"ours": [part], "theirs": [untested]})
+    compared = tables.by_run({"ours": [part, untested], "theirs": [untested, untested]})
+    assert compared["claim"].tolist() == ["9: it is so\n→ more", "9: it takes a second"]
     assert compared.loc[0, ["paper", "ours", "theirs"]].tolist() == ["–", "◐ partly\n2.00 [1.00, 3.00]\n10 facts", UNTESTED]
 
 
