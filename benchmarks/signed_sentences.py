@@ -1,8 +1,8 @@
 """Whether web sentences activate a fact's knowledge neurons more once the neurons' signs are counted (section 4.4).
 
 In the gated layers of many decoders a neuron's activation is a product of either sign, and a neuron can speak for the answer by a negative
-one. So each activation is taken twice: as it is, and times the sign of the neuron's mean activation over its fact's prompts. Facts are those
-of `decoder_prompts.py`, sentences those of notebook 04.
+activation. So each activation is taken twice: as it is, and times the sign of the neuron's mean activation over its fact's prompts. Facts
+are those of `decoder_prompts.py`, sentences those of notebook 04.
 
 `python benchmarks/signed_sentences.py --output data/published/signed_sentences.json`
 """

@@ -249,7 +249,7 @@ def test_the_chapter_compares_what_is_published(tmp_path):
     output = tmp_path / "10.ipynb"
     papermill.execute_notebook(ROOT / "notebooks/10_decoder.ipynb", output, parameters, kernel_name="python3", progress_bar=False)
     shown = [out["data"] for cell in nbformat.read(output, 4).cells for out in cell.get("outputs", []) if "data" in out]
-    assert sum("image/png" in data for data in shown) == 5
+    assert sum("image/png" in data for data in shown) == 4  # errors were measured on facts of another data set
     facts = len(pd.read_parquet(RESULTS / "starter/starter/facts.parquet").query("relation in ['P36', 'P101']"))
     answer = shown[0]["text/markdown"]
     assert f"another, {facts} facts" in answer and f"starter, {facts} facts" in answer and "**Nowhere:**" in answer
