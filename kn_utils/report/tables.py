@@ -23,21 +23,6 @@ INPUTS = {
 }
 
 
-def verdict_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per claim: its verdict, the contrast that is the claim itself, in the paper and here, and how many controls hold.
-
-    The contrast stands below the claim, on a line of its own.
-    """
-    rows = []
-    for result in judged:
-        row = {"claim": _with_contrast(result), "verdict": SIGNS[result.verdict]}
-        if result.conditions:
-            first, *others = result.conditions
-            row |= _values(first) | {"controls": _held(others, is_size=False), "size": _held(others, is_size=True)}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
     """Return a row per condition: what is measured, in the paper and here, the range it must lie in, and whether it does."""
     rows = [
@@ -77,6 +62,8 @@ def counted_verdicts(judged: Sequence[Judged]) -> str:
     """Return how many of the claims that can be tested have which verdict, as a part of a sentence."""
     counts = Counter(result.verdict for result in judged)
     tested = sum(counts.values()) - counts[UNTESTED]
+    if not tested:
+        return "none of the claims can be tested"
     return f"of {tested} claims that can be tested, {counts[REPLICATED]} replicated, {counts[PARTLY]} partly, {counts[NOT_REPLICATED]} not"
 
 
@@ -132,17 +119,6 @@ def _cell(result: Judged) -> str:
     note = f" ({untested} of {len(result.conditions) - 1} controls untested)" if untested else ""
     first = _values(result.conditions[0])
     return f"{SIGNS[result.verdict]}{note}\n{first[OURS]}\n{first['n']}"
-
-
-def _held(conditions: Sequence[Condition], is_size: bool) -> str:
-    """How many of the controls, or of the conditions on size, hold, of those that could be tested."""
-    wanted = [condition for condition in conditions if condition.is_size == is_size]
-    tested = [condition for condition in wanted if condition.tested]
-    if not wanted:
-        return "–"
-    untested = f"{len(wanted) - len(tested)} untested" if len(tested) < len(wanted) else ""
-    held = f"{sum(condition.holds for condition in tested)} of {len(tested)} hold" if tested else ""
-    return ", ".join(filter(None, (held, untested)))
 
 
 def _values(condition: Condition) -> dict[str, str]:

@@ -287,7 +287,7 @@ def test_one_command_runs_what_is_published_and_publishes_it(name, run, tmp_path
 def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of, tmp_path):
     data = run.dataset.locate("pairs").parent
     parameters = {
-        "relation": "P36,P101",
+        "relation": "all",  # P30 was not run
         "model": str(folder_of("bert")),
         "dataset": str(data),
         "results_dir": str(run.results_dir),
@@ -305,3 +305,4 @@ def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of, tm
     assert "there is no table edit_facts of these relations" in pages and "P19 is not among the relations" in pages
     assert any("image/png" in data for data in shown) and "cannot be tested here" in pages
     assert "claims that can be tested" in shown[0]["text/markdown"]
+    assert any(re.match("Left out of this run, .*: P30", data.get("text/markdown", "")) for data in shown)

@@ -92,25 +92,17 @@ def wrong_answers(model: ModelResults, n: int = 12) -> pd.DataFrame:
     return (100 * answers.value_counts(normalize=True)).head(n).rename("share").rename_axis("answer").reset_index()
 
 
-def rounds(model: ModelResults) -> pd.DataFrame:
-    """Return, by relation, how tuning p ended: neurons per fact `before` and `after`, `rounds` and p (`prompt_share`) of the last one."""
-    table = model.read("refinement").query("method == 'attribution'").groupby("relation")
-    first, last = table.first(), table.last()
-    return pd.DataFrame(
-        {"before": first["mean_neurons"], "after": last["mean_neurons"], "rounds": last["round"], "p": last["prompt_share"]}
-    ).loc[list(model.relations)]
-
-
 def tuning(model: ModelResults) -> dict[str, float]:
-    """Return how tuning p ended, over relations."""
-    table = rounds(model)
+    """Return how tuning p ended: numbers of relations, and means over them."""
+    rounds = model.read("refinement").query("method == 'attribution'").groupby("relation")
+    first, last = rounds.first(), rounds.last()
     return {
-        "relations": len(table),
-        "in the range at once": (table["rounds"] == 1).sum(),
-        "in the range at the end": table["after"].between(MIN_NEURONS, MAX_NEURONS).sum(),
-        "mean p at the end": table["p"].mean(),
-        "neurons per fact, before": table["before"].mean(),
-        "neurons per fact, after": table["after"].mean(),
+        "relations": len(last),
+        "in the range at once": (last["round"] == 1).sum(),
+        "in the range at the end": last["mean_neurons"].between(MIN_NEURONS, MAX_NEURONS).sum(),
+        "mean p at the end": last["prompt_share"].mean(),
+        "neurons per fact, before": first["mean_neurons"].mean(),
+        "neurons per fact, after": last["mean_neurons"].mean(),
     }
 
 
