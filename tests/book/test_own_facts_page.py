@@ -46,20 +46,31 @@ def test_the_page_shows_a_data_set_that_all_steps_can_use(folder):
     assert len(data.facts["capital"]) >= 20 and len(data.templates["capital"]) >= 4
 
 
-@pytest.mark.slow
-def test_the_commands_run_as_they_are_shown_and_the_edit_does_what_the_page_says(folder):
-    assert len(COMMANDS) == 4
+def run_commands(folder, **few):
+    """Run the page's commands with some parameters more, those of a notebook under its number, and return the results folder."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     results = folder / "results"  # not into this repository
+    assert len(COMMANDS) == 4
     for command in COMMANDS:
-        aside = ["--kernel", "python3", "-p", "results_dir", str(results)]
+        more = {"results_dir": str(results)} | few.get("all", {}) | few.get(re.search(r"own_(\d+)", command)[1], {})
+        aside = ["--kernel", "python3", *(word for name, value in more.items() for word in ("-p", name, str(value)))]
         done = subprocess.run([*command.split(), *aside], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+    return results
+
+
+@pytest.mark.slow
+def test_the_commands_run_on_few_of_the_facts(folder):
+    run_commands(folder, **{"all": {"n_facts": 6, "seed": 9}, "06": {"common_share": 0.5}})  # among them Portugal
+    assert "**Portugal**, capital: Lisbon → **Rome**" in markdown_of(folder / "own_06.ipynb")
+
+
+@pytest.mark.long
+def test_the_commands_run_as_they_are_shown_and_the_edit_does_what_the_page_says(folder):
+    results = run_commands(folder)
     assert "**Portugal**, capital: Lisbon → **Rome**" in markdown_of(folder / "own_06.ipynb")
     code = PYTHON.replace('"results"', repr(str(results)))
-    shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    ).stdout
+    shown = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout
     assert re.search(r"capital +9 +attribution", shown)
 
     lm, run = load_model("starter", "cpu"), Run("starter", load_dataset(folder / "my_capitals"), results_dir=results)
