@@ -38,7 +38,7 @@ MINUTES = {"01_attribution": 240}  # 60 for all others
 
 RUN = (
     'for table in {output:q}; do rm -f ".snakemake/backups/$table"; done; '
-    "{sys.executable:q} book/run_notebook.py {input[0]:q} {output.notebook:q} {params.parameters:q} {params.option} > {log:q} 2>&1"
+    "{sys.executable:q} book/run_notebook.py {input[0]:q} {output.notebook:q} {params.parameters:q} > {log:q} 2>&1"
 )
 
 if workflow.is_main_process and RUNS.notes:
@@ -57,6 +57,12 @@ def executed(notebook):
 
 def of_all_relations(step, paths):
     return sorted({path.format(relation=relation) for path in paths for relation in RUNS.relations(step.notebook)})
+
+
+def sources(step):
+    """The code behind one run of a step; a run for one relation that has no page is for its tables alone, whatever figures it draws."""
+    shown = lambda relation: not RUNS.each(step.notebook) or relation in RUNS.pages(step.notebook)
+    return lambda wildcards: notebook_sources(step.notebook) if shown(wildcards.get("relation")) else table_sources(step)
 
 
 def parameters(notebook):
@@ -91,15 +97,12 @@ rule published:
         "{sys.executable:q} -m kn_utils.store.published {params.run:q}"
 
 
-# A step that runs once for each relation is run for its tables: a change of its figures or claims does not run it again.
 for step in STEPS:
-    each = RUNS.each(step.notebook)
-
     rule:
         name:
             step.name
         input:
-            table_sources(step) if each else notebook_sources(step.notebook),
+            sources(step),
             tables(step, step.needs),
         output:
             [update(table) for table in tables(step, step.tables)],
@@ -108,8 +111,7 @@ for step in STEPS:
             executed(step.notebook).replace(".ipynb", ".log"),
         params:
             parameters=parameters(step.notebook),
-            option="--for-tables" if each else "",
-        threads: workflow.cores if step.name == "attribution" and not each else 1
+        threads: workflow.cores if step.name == "attribution" and not RUNS.each(step.notebook) else 1
         resources:
             mem_mb=MEMORY.get(step.notebook, 3000),
             runtime=MINUTES.get(step.notebook, 60),
@@ -130,7 +132,6 @@ rule chapter:
         f"{RUNS.results}/notebooks/{{chapter}}.log",
     params:
         parameters=lambda wildcards: parameters(wildcards.chapter)({}),
-        option="",
     resources:
         mem_mb=lambda wildcards: MEMORY.get(wildcards.chapter, 3000),
         runtime=lambda wildcards: MINUTES.get(wildcards.chapter, 60),
@@ -151,7 +152,6 @@ use rule chapter as relation_page with:
         f"{RUNS.results}/notebooks/{{chapter}}/{{relation}}.log",
     params:
         parameters=lambda wildcards: parameters(wildcards.chapter)(wildcards),
-        option="",
     wildcard_constraints:
         chapter="|".join(step.notebook for step in STEPS if not RUNS.each(step.notebook)) or "(?!)",
 
@@ -176,6 +176,5 @@ rule html:
         "book/_build/html/index.html",
     params:
         repository=os.environ.get("REPOSITORY", ""),  # makes the launch buttons; read by book/_ext/repository.py
-        command=f"{sys.prefix}/bin/jupyter-book",
     shell:
-        "{params.command:q} build book --all -W -n --keep-going && touch {output:q}"
+        "{sys.prefix:q}/bin/jupyter-book build book --all -W -n --keep-going && touch {output:q}"

@@ -32,7 +32,7 @@ def title_of(relation: str, dataset: Dataset) -> str:
 
 
 def errors(notebook: NotebookNode) -> list[str]:
-    """Return the errors in an executed notebook; a run for its tables alone may hold one, see `run_notebook`."""
+    """Return the errors in an executed notebook: that it has nothing to show is one, see `run_notebook`."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
 

@@ -1,8 +1,8 @@
-"""Runs one notebook by papermill: `python book/run_notebook.py TEMPLATE OUTPUT '{"relation": "P101"}' [--for-tables]`.
+"""Runs one notebook by papermill: `python book/run_notebook.py TEMPLATE OUTPUT '{"relation": "P101"}'`.
 
 Papermill only warns about a parameter the notebook does not have; here that is an error. The output appears when the run has succeeded;
-a run that failed leaves what it did beside it, under a name that ends in .failed.ipynb. A run `--for-tables` has succeeded, too, when its
-tables are made but hold nothing to show, as those of a relation whose facts have no knowledge neurons.
+a run that failed leaves what it did beside it, under a name that ends in .failed.ipynb. A run has succeeded, too, when its tables are made
+but hold nothing to show, as those of a relation whose facts have no knowledge neurons; `pages.py` publishes no such notebook.
 """
 
 import json
@@ -22,11 +22,11 @@ def declared_parameters(template: Path, parameters: dict) -> dict:
     return declared
 
 
-def run_notebook(template: Path, output: Path, parameters: dict, for_tables: bool = False) -> None:
+def run_notebook(template: Path, output: Path, parameters: dict) -> None:
     """Execute `template` with `parameters` and write it to `output`.
 
     Raises ValueError for a parameter the notebook does not declare, papermill.PapermillExecutionError if a cell fails, but not with
-    NothingToShowError if the run is for its tables, and OSError, with what to do, if the notebook cannot be written.
+    NothingToShowError, and OSError, with what to do, if the notebook cannot be written.
     """
     declared_parameters(template, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def run_notebook(template: Path, output: Path, parameters: dict, for_tables: boo
     try:
         papermill.execute_notebook(template, unfinished, parameters, kernel_name="python3", progress_bar=False)
     except papermill.PapermillExecutionError as error:
-        if not for_tables or error.ename != NOTHING_TO_SHOW:
+        if error.ename != NOTHING_TO_SHOW:
             raise
         print(f"the notebook ends early: {error.evalue}")
     except OSError as reason:  # said in a few lines, for the log may lie on a disk that is full
@@ -46,4 +46,4 @@ def run_notebook(template: Path, output: Path, parameters: dict, for_tables: boo
 
 
 if __name__ == "__main__":
-    run_notebook(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), "--for-tables" in sys.argv[4:])
+    run_notebook(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))

@@ -23,7 +23,7 @@ MODEL_INPUTS = ("weights", "settings", "dtype", "device")
 class NothingToShowError(ValueError):
     """Raised when a step's tables are valid but hold nothing to show; the message says why.
 
-    `book/run_notebook.py --for-tables` counts it as success.
+    `book/run_notebook.py` counts it as success, and no page is made of it.
     """
 
 

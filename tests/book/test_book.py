@@ -122,7 +122,7 @@ def ran(*sources):
 
 
 def test_a_notebook_that_ended_early_is_not_published(tmp_path, monkeypatch):
-    """A run for its tables alone may end so, where a relation has nothing to show."""
+    """So ends a run that has made its tables but has nothing to show."""
     runs = of(
         relations="P36", results_dir=str(tmp_path / "results"), notebooks={"01_attribution": {"jobs": "each", "pages": "P36"}}
     )
@@ -190,17 +190,15 @@ def test_a_run_that_fails_is_kept_under_another_name(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("error, for_tables, ends_well", [
-    ("NothingToShowError", True, True), ("NothingToShowError", False, False), ("ValueError", True, False),
-])  # fmt: skip
-def test_a_run_for_tables_may_have_nothing_to_show(error, for_tables, ends_well, tmp_path, capsys):
+@pytest.mark.parametrize("error, ends_well", [("NothingToShowError", True), ("ValueError", False)])
+def test_a_run_may_have_nothing_to_show(error, ends_well, tmp_path, capsys):
     assert NothingToShowError.__name__ == NOTHING_TO_SHOW
     template = tmp_path / "one.ipynb"
     code = f"class {error}(Exception):\n    pass\n\nraise {error}('no fact has neurons')"  # known by its name
     cells = [new_code_cell("n: int = 1", metadata={"tags": ["parameters"]}), new_code_cell(code)]
     nbformat.write(new_notebook(cells=cells, metadata=KERNEL), template)
     with nullcontext() if ends_well else pytest.raises(papermill.PapermillExecutionError, match="no fact has neurons"):
-        run_notebook(template, tmp_path / "out.ipynb", {}, for_tables)
+        run_notebook(template, tmp_path / "out.ipynb", {})
     assert ("the notebook ends early: no fact has neurons\n" in capsys.readouterr().out) == ends_well
     assert (tmp_path / "out.ipynb").exists() == ends_well
 
