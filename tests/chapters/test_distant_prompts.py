@@ -148,14 +148,14 @@ def test_facts_without_neurons_by_one_method(loaded, web_data, tmp_path, monkeyp
     counts = summary.count_facts(run, ["P36"], table)
     assert counts.loc["attribution"].to_dict() == {
         "drawn": 6,
-        "not asked": 2,
+        "without prompts": 2,
         "without neurons": 3,
         "without sentences": 0,
         "compared": 1,
     }
     assert counts.loc["activation"].to_dict() == {
         "drawn": 6,
-        "not asked": 2,
+        "without prompts": 2,
         "without neurons": 3,
         "without sentences": 0,
         "compared": 1,

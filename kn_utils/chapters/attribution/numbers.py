@@ -81,7 +81,7 @@ def prompt_agreement(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
 def _kept_neurons(table: pd.DataFrame) -> dict[tuple[int, int], set]:
     """The kept neurons of each prompt, by fact and prompt, in the order of both."""
     neurons = pd.Series(list(zip(table["layer"], table["neuron"], strict=True)))
-    return {place: set(own) for place, own in neurons.groupby([table["fact"].to_numpy(), table["prompt"].to_numpy()])}
+    return {place: set(group) for place, group in neurons.groupby([table["fact"].to_numpy(), table["prompt"].to_numpy()])}
 
 
 def _grouped(pairs: Iterable[tuple[int, int]]) -> dict[int, list[int]]:

@@ -1,4 +1,4 @@
-"""Step 1 as tables: attribute the prompts of a relation's facts and keep what later steps and readers need."""
+"""Step 1 as tables: the prompts of a relation's facts are attributed, and what later steps and readers need is kept."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,8 +20,8 @@ def attribute_relation(lm: LanguageModel, run: Run, relation: str, quadrature: Q
     """Make the tables `attribution`, `facts`, `prompts` and `completeness` of a relation and return the first one's path.
 
     `attribution` holds, per prompt, the neurons whose integrated gradient ("attribution") or activation ("activation", the paper's
-    baseline) is at least a tenth of the prompt's largest; `facts` which facts were asked or left out, and why; `prompts` what the
-    model answered; `completeness` the quadrature's size, gap and error per layer.
+    baseline) is at least a tenth of the prompt's largest; `facts` the number of prompts of each fact, and why others were left out;
+    `prompts` what the model answered; `completeness` the quadrature's nodes, gap and error per layer.
     """
     keep_freed_memory()
     facts, drawn = run.facts(relation, lm), run.dataset.draw(relation, run.n_facts, run.seed)
@@ -47,10 +47,10 @@ def attributed(lm: LanguageModel, dataset: Dataset, quadrature: Quadrature, fact
 def _fact_rows(facts: Sequence[Fact], encoded: list[Prompt | LeftOut]) -> pd.DataFrame:
     rows = []
     for fact in facts:
-        own = [item for item in encoded if item.fact == fact]
-        asked = sum(isinstance(item, Prompt) for item in own)
-        reason = "" if asked else next(item.reason for item in own)
-        rows.append((fact.relation, fact.index, fact.subject, fact.object, asked, len(own) - asked, reason))
+        of_fact = [item for item in encoded if item.fact == fact]
+        prompts = sum(isinstance(item, Prompt) for item in of_fact)
+        reason = "" if prompts else next(item.reason for item in of_fact)
+        rows.append((fact.relation, fact.index, fact.subject, fact.object, prompts, len(of_fact) - prompts, reason))
     return _frame(rows, _FACT_COLUMNS)
 
 

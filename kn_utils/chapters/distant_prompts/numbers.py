@@ -101,8 +101,9 @@ def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
     of the neurons in the fact's own prompts. A row per model and kind; columns activation and aligned, as text, and facts.
     """
     rows = []
-    for model, own in measured.groupby("model", sort=False):
-        signed = [differences(fact_means(own.assign(method="attribution", activation=own[name])), seed) for name in SIGNS]
+    for model, rows_of_model in measured.groupby("model", sort=False):
+        tables = [rows_of_model.assign(method="attribution", activation=rows_of_model[name]) for name in SIGNS]
+        signed = [differences(fact_means(table), seed) for table in tables]
         for plain, aligned in zip(*(table.itertuples() for table in signed), strict=True):
             texts = [with_interval(row.difference, row.low, row.high) for row in (plain, aligned)]
             rows.append((model, plain.kind, *texts, plain.facts))
@@ -116,20 +117,20 @@ def relation_means(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_facts(run: Run, relations: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
-    """Count facts by method: drawn, not asked, without neurons, without both kinds of sentences that can be read, and compared.
+    """Count facts by method: drawn, without prompts, without neurons, without both kinds of sentences, and compared.
 
     `table` is step 4's.
     """
     facts = run.read("facts", relations)
-    asked = int((facts["prompts"] > 0).sum())
+    prompted = int((facts["prompts"] > 0).sum())
     neurons = run.read("knowledge_neurons", relations).drop_duplicates([*FACT_KEY, "method"])["method"].value_counts()
     counts = {"with": neurons, "compared": _with_both(table)["method"].value_counts()}
     counts = pd.DataFrame(counts).reindex(METHODS).fillna(0).astype(int)
     return pd.DataFrame(
         {
             "drawn": len(facts),
-            "not asked": len(facts) - asked,
-            "without neurons": asked - counts["with"],
+            "without prompts": len(facts) - prompted,
+            "without neurons": prompted - counts["with"],
             "without sentences": counts["with"] - counts["compared"],
             "compared": counts["compared"],
         }

@@ -42,8 +42,8 @@ def read_sentences(lm: LanguageModel, run: Run, relation: str, corpus: Corpus) -
 def _neurons(run: Run, relation: str) -> dict[int, dict[str, torch.Tensor]]:
     """Per fact and method that has any, its neurons as [2, neurons]: layers and indexes."""
     found: dict[int, dict[str, torch.Tensor]] = {}
-    for (fact, method), own in run.read("knowledge_neurons", [relation]).groupby(["fact", "method"]):
-        found.setdefault(fact, {})[method] = torch.tensor(own[["layer", "neuron"]].to_numpy().T, dtype=torch.long)
+    for (fact, method), rows in run.read("knowledge_neurons", [relation]).groupby(["fact", "method"]):
+        found.setdefault(fact, {})[method] = torch.tensor(rows[["layer", "neuron"]].to_numpy().T, dtype=torch.long)
     return found
 
 
@@ -52,8 +52,8 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     found = [item for fact in facts if fact.index in neurons for item in find_slots(corpus, fact, seed, lm.masked)]
     slots = [item for item in found if not isinstance(item, LeftOut)]
-    read = iter(encode_slots(lm, slots))
-    encoded = [item if isinstance(item, LeftOut) else next(read) for item in found]
+    tokenised = iter(encode_slots(lm, slots))
+    encoded = [item if isinstance(item, LeftOut) else next(tokenised) for item in found]
     prompts = [item for item in encoded if isinstance(item, SlotPrompt)]
     left_out = Counter(
         (item.fact.relation, item.fact.index, item.kind, item.reason) for item in encoded if isinstance(item, LeftOut)
@@ -69,8 +69,8 @@ def _rows(lm: LanguageModel, prompts: Sequence[SlotPrompt], neurons: dict[int, d
     rows: list[list[tuple]] = [[] for _ in prompts]
     for index, values in activations_of(lm, prompts):
         slot = prompts[index].slot
-        own = neurons[slot.fact.index]
-        rows[index] = [_row(slot, method, values[tuple(own[method])]) for method in METHODS if method in own]
+        by_method = neurons[slot.fact.index]
+        rows[index] = [_row(slot, method, values[tuple(by_method[method])]) for method in METHODS if method in by_method]
     return [row for of_prompt in rows for row in of_prompt]
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from kn_utils.model.neurons import neuron_list
+
 KINDS = (
     "one relation",
     "one relation, same object",
@@ -75,9 +77,7 @@ def sampled_mean(facts: pd.DataFrame, neurons: pd.DataFrame, seed: int, draws: i
 
     Arguments as of `SharedNeurons`. Raises ValueError if there is only one relation.
     """
-    own = {
-        place: set(zip(table["layer"], table["neuron"], strict=True)) for place, table in neurons.groupby(["relation", "fact"])
-    }
+    neurons_of = {fact: set(neuron_list(table)) for fact, table in neurons.groupby(["relation", "fact"])}
     by_relation = {relation: table["fact"].tolist() for relation, table in facts.groupby("relation")}
     if len(by_relation) < 2:
         raise ValueError("facts of other relations are needed: take at least two relations")
@@ -86,8 +86,8 @@ def sampled_mean(facts: pd.DataFrame, neurons: pd.DataFrame, seed: int, draws: i
     for relation, members in by_relation.items():
         others = [other for other in by_relation if other != relation]
         for fact in members:
-            neurons_here = own.get((relation, fact), set())
-            found += [len(neurons_here & own.get(_random_fact(draw, others, by_relation), set())) for _ in range(draws)]
+            here = neurons_of.get((relation, fact), set())
+            found += [len(here & neurons_of.get(_random_fact(draw, others, by_relation), set())) for _ in range(draws)]
     return float(np.mean(found))
 
 

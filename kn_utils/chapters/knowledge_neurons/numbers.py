@@ -99,14 +99,13 @@ def threshold_grid(scores: pd.DataFrame, facts: pd.DataFrame, score_shares: Sequ
     `scores` is step 1's table of one method. p goes from `prompt_share` up and down by up to four of the rounds' steps, two at a time.
     Columns t, p, neurons (per fact), one_relation and different_relations (neurons shared by two facts).
     """
-    prompts = {relation: own.set_index("fact")["prompts"] for relation, own in facts.groupby("relation")}
-    by_relation = dict(list(scores.groupby("relation")))
+    prompts = {relation: table.set_index("fact")["prompts"] for relation, table in facts.groupby("relation")}
     shares = [p for p in (moved_share(prompt_share, steps) for steps in (-4, -2, 0, 2, 4)) if 0 <= round(p, 2) <= 1]
     rows = []
     for t in score_shares:
-        candidates = {relation: strong(own, t) for relation, own in by_relation.items()}
+        candidates = {relation: strong(table, t) for relation, table in scores.groupby("relation")}
         for p in shares:
-            found = [shared(own, prompts[relation], p).assign(relation=relation) for relation, own in candidates.items()]
+            found = [shared(table, prompts[relation], p).assign(relation=relation) for relation, table in candidates.items()]
             neurons = pd.concat(found, ignore_index=True)
             means = dict(zip(KINDS, SharedNeurons(facts, neurons).means(), strict=True))
             rows.append((t, round(p, 2), len(neurons) / len(facts), means["one relation"], means["different relations"]))
@@ -120,9 +119,10 @@ def widest_neurons(neurons: pd.DataFrame, facts: pd.DataFrame, n: int = 10) -> p
     """
     joined = neurons.merge(facts, on=FACT_KEY)
     rows = []
-    for (layer, neuron), own in joined.groupby(["layer", "neuron"]):
-        objects = ", ".join(f"{name} ({count})" for name, count in own["object"].value_counts().head(4).items())
-        rows.append((neuron_name(layer, neuron), len(own), 100 * len(own) / len(facts), own["relation"].nunique(), objects))
+    for neuron, having in joined.groupby(["layer", "neuron"]):
+        objects = ", ".join(f"{name} ({count})" for name, count in having["object"].value_counts().head(4).items())
+        share = 100 * len(having) / len(facts)
+        rows.append((neuron_name(*neuron), len(having), share, having["relation"].nunique(), objects))
     table = pd.DataFrame(rows, columns=["neuron", "facts", "share", "relations", "objects"])
     return table.sort_values(["facts", "neuron"], ascending=[False, True], ignore_index=True).head(n)
 

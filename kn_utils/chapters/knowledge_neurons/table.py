@@ -44,8 +44,7 @@ def _tables(run: Run, relation: str, thresholds: Thresholds) -> dict[str, pd.Dat
     prompts = facts[facts["prompts"] > 0].set_index("fact")["prompts"]
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in _COLUMNS}
     for method in METHODS:
-        own = scores[scores["method"] == method]
-        refined = refine(own, prompts, getattr(thresholds, method), thresholds.prompt_share)
+        refined = refine(scores[scores["method"] == method], prompts, getattr(thresholds, method), thresholds.prompt_share)
         for name, table in (("knowledge_neurons", refined.neurons), ("refinement", refined.rounds)):
             typed = table.astype(_COLUMNS[name]).assign(relation=relation, method=method)
             order = ["relation", "fact", "method"] if name == "knowledge_neurons" else ["relation", "method"]

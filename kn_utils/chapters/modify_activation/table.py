@@ -24,8 +24,7 @@ CANDIDATES = 100  # random facts of other relations to try before giving up
 _COLUMNS = {"relation": str, "fact": "int32", "prompt": "int32", "method": str, "operation": str, "target": str}
 _COLUMNS |= {"neurons": "int32", "probability_before": "float64", "probability_after": "float64"}
 _COLUMNS |= {"answer_before": str, "answer_after": str, "correct_before": bool, "correct_after": bool}
-_COLUMNS |= {"answer_changed": bool}
-_COLUMNS |= {"other_relation": str, "other_fact": "int32"}
+_COLUMNS |= {"answer_changed": bool, "other_relation": str, "other_fact": "int32"}
 
 FactNeurons = dict[tuple[str, int], list[Neuron]]  # by method and fact
 
@@ -79,21 +78,21 @@ def modified_answers(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact],
     changed = {method: [neurons.get((method, case.fact.index), []) for case in cases] for method in WITH_RANDOM}
     answers = _ask(lm, cases, changed)
     rows = [
-        _row(lm, case, *change, len(own), found[None], found[change if own else None])
+        _row(lm, case, *change, len(scaled), found[None], found[change if scaled else None])
         for change in CHANGES
-        for case, own, found in zip(cases, changed[change[0]], answers, strict=True)
+        for case, scaled, found in zip(cases, changed[change[0]], answers, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
 def _cases(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Case]:
-    """The fact's own prompts and those of a random fact of another relation; none if the fact itself cannot be asked."""
-    own = [Case(fact, prompt, "own") for prompt in askable(lm, dataset, fact)]
-    return own + [Case(fact, prompt, "other") for prompt in _other_prompts(lm, dataset, fact, seed)] if own else []
+    """The fact's own prompts and those of a random fact of another relation; none if the fact itself has no prompt."""
+    cases = [Case(fact, prompt, "own") for prompt in askable(lm, dataset, fact)]
+    return cases + [Case(fact, prompt, "other") for prompt in _other_prompts(lm, dataset, fact, seed)] if cases else []
 
 
 def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Prompt]:
-    """The prompts of the first fact that can be asked among random ones of random other relations."""
+    """The prompts of the first fact that has any, among random facts of random other relations."""
     draw = random.Random(f"{seed}-other-{fact.relation}-{fact.index}")
     relations = [relation for relation in dataset.relations if relation != fact.relation]
     for _ in range(CANDIDATES if relations else 0):
@@ -109,10 +108,10 @@ def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: dict[str, list[list[
     for group in group_by_length(prompts, prompts_at_once):
         suffix = prompt_suffix(lm, stack([prompts[index] for index in group], lm.device))
         for change in (None, *CHANGES):
-            own = [neurons[change[0]][index] if change else [] for index in group]
-            if change and not any(own):
+            scaled = [neurons[change[0]][index] if change else [] for index in group]
+            if change and not any(scaled):
                 continue
-            with scaled_neurons(lm, suffix.position, own, change[1]) if change else nullcontext():
+            with scaled_neurons(lm, suffix.position, scaled, change[1]) if change else nullcontext():
                 shares = probabilities(lm, suffix)
             targets = shares.gather(1, suffix.target[:, None])[:, 0].tolist()
             for index, probability, top in zip(group, targets, shares.argmax(1).tolist(), strict=True):

@@ -32,16 +32,16 @@ def rank_sentences(run: Run, relation: str, n: int = 3) -> Path:
     return run.make("trigger_examples", relation, facts, work, {"n_examples": n}, per_part=len(facts))
 
 
-def rank(read: pd.DataFrame, sentences: list[WebSentences], n: int) -> pd.DataFrame:
-    """Return the highest and lowest `n` head-and-tail sentences of every fact and method of step 4's table `read`, highest first.
+def rank(activations: pd.DataFrame, sentences: list[WebSentences], n: int) -> pd.DataFrame:
+    """Return the highest and lowest `n` head-and-tail sentences of every fact and method, highest first.
 
-    Equal scores keep the sentences' order. `sentences` are the relation's.
+    `activations` is step 4's table, `sentences` are the relation's. Sentences of equal score keep their order.
     """
-    table = read.query("kind == 'head_and_tail'").copy()
+    table = activations.query("kind == 'head_and_tail'").copy()
     table["score"] = table["activation"] * table["neurons"]
     table = table.sort_values(["fact", "method", "score", "sentence"], ascending=[True, True, False, True])
-    own = table.groupby(["fact", "method"])
-    table["rank"], table["of"] = own.cumcount() + 1, own["sentence"].transform("size")
+    ranked = table.groupby(["fact", "method"])
+    table["rank"], table["of"] = ranked.cumcount() + 1, ranked["sentence"].transform("size")
     kept = table[(table["rank"] <= n) | (table["rank"] > table["of"] - n)]
     texts = [sentences[fact].head_and_tail[index] for fact, index in zip(kept["fact"], kept["sentence"], strict=True)]
     return kept.assign(text=texts)[list(_COLUMNS)].astype(_COLUMNS).reset_index(drop=True)
