@@ -1,4 +1,4 @@
-"""What the notebooks share: opening a run, and showing tables, lists and sources."""
+"""What the notebooks share: opening a run, and showing tables and sources."""
 
 import inspect
 
