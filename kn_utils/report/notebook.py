@@ -1,10 +1,9 @@
-"""What the notebooks share: opening a run, and showing tables, lists and sources."""
+"""What the notebooks share: opening a run, and showing tables and sources."""
 
 import inspect
-from collections.abc import Iterable
 
 import pandas as pd
-from IPython.display import Code, Markdown, display
+from IPython.display import Code
 from pandas.io.formats.style import Styler
 
 from kn_utils.data.facts import load_dataset
@@ -34,11 +33,6 @@ def show(table: pd.DataFrame, precision: int = 2) -> Styler:
     shown = named.rename(index=NAMES).style.format(precision=precision, thousands=",", na_rep="–", escape="html")
     shown = shown.format_index(escape="html").format_index(escape="html", axis="columns")
     return shown.hide(axis="index") if isinstance(table.index, pd.RangeIndex) else shown
-
-
-def show_list(lines: Iterable[str]) -> None:
-    """Show lines of Markdown as a list."""
-    display(Markdown("\n".join(f"* {line}" for line in lines)))
 
 
 def show_source(*functions: object) -> Code:

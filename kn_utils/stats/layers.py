@@ -53,9 +53,3 @@ def _resampled_shares(neurons: pd.DataFrame, n_layers: int) -> tuple[Callable[[n
 def first_upper_layer(n_layers: int) -> int:
     """Return the first layer, from 0, of the upper third, which begins behind the first two thirds of the layers, rounded up."""
     return ceil(2 * n_layers / 3)
-
-
-def upper_third(shares: pd.DataFrame, n_layers: int) -> float:
-    """Return which share (%) of the neurons of integrated gradients lies in the upper third; `shares` as of `layer_shares`."""
-    ours = shares[shares["method"] == "attribution"]
-    return ours.loc[ours["layer"] > first_upper_layer(n_layers), "share"].sum()

@@ -15,7 +15,7 @@ from kn_utils.chapters.decoder.numbers import REACHES, ModelResults
 from kn_utils.chapters.distant_prompts.numbers import sentence_contrasts
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
 from kn_utils.paths import ROOT
-from kn_utils.stats.layers import layer_shares, upper_third
+from kn_utils.stats.layers import first_upper_layer
 from kn_utils.store.measured import load_measured
 from kn_utils.store.published import RESULTS
 
@@ -90,7 +90,6 @@ def test_a_model_without_neurons_has_none_that_reach(one, tables):
     tables["knowledge_neurons"] = TABLES["knowledge_neurons"].query("method == 'activation'")
     without = ModelResults(one.results, ["P1"])
     assert summary.reach(without).loc["P1"].tolist() == [0, 0, 0]
-    assert upper_third(layer_shares(without.neurons, without.n_layers), without.n_layers) == 0
 
 
 def test_facts_of_which_none_was_asked_are_an_error(one, tables):
@@ -99,12 +98,9 @@ def test_facts_of_which_none_was_asked_are_an_error(one, tables):
         _ = ModelResults(one.results, ["P1"]).facts
 
 
-@pytest.mark.parametrize("layers, share", [(3, 25), (4, 25), (6, 50), (8, 50)])
-def test_the_upper_third_begins_behind_two_thirds_rounded_up(layers, share):
-    neurons = pd.DataFrame({"method": "attribution", "layer": [1, layers, layers, 1], "share": [25.0, 25.0, 0.0, 50.0]})
-    if layers >= 6:
-        neurons.loc[2] = ["attribution", layers - 1, 25.0]
-    assert upper_third(neurons, layers) == share
+@pytest.mark.parametrize("layers, first", [(3, 2), (4, 3), (6, 4), (8, 6)])
+def test_the_upper_third_begins_behind_two_thirds_rounded_up(layers, first):
+    assert first_upper_layer(layers) == first
 
 
 def test_the_finding_says_how_many_prompts_are_answered_right_and_neurons_negative(one):

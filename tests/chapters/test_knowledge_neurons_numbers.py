@@ -6,7 +6,7 @@ import pytest
 
 from kn_utils.chapters.knowledge_neurons import claims
 from kn_utils.chapters.knowledge_neurons import numbers as summary
-from kn_utils.stats.layers import layer_shares, upper_third
+from kn_utils.stats.layers import layer_shares, upper_third_interval
 from kn_utils.store.paper import beside_paper, paper_values
 
 FACTS = pd.DataFrame(
@@ -89,7 +89,7 @@ def test_claims_and_tables_have_the_same_numbers():
     number, _ = claims.number_of_neurons(tables, seed=5)
     assert (number.value, number.low, number.high, number.n) == (means["mean"], means["low"], means["high"], 4)
     against_chance, _ = claims.upper_layers(tables, seed=5)
-    assert against_chance.value == upper_third(layer_shares(NEURONS, 3), 3) == 75
+    assert against_chance.value == upper_third_interval(NEURONS, 3, 0)[0] == 75
     pairs = summary.shared_by_pairs(NEURONS, FACTS, seed=5).set_index(["method", "kind"])["mean"]
     within, *_ = claims.shared_within(tables, seed=5)
     assert within.value == pairs["attribution", "one relation"] - pairs["attribution", "different relations"]
