@@ -117,7 +117,7 @@ def circumstances(seconds: float) -> dict:
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "kn_utils": kn_utils.__version__,
-        "threads": torch.get_num_threads(),
+        "threads": 1,  # of each worker; `seconds` are the sum over workers
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
