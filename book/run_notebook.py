@@ -11,7 +11,7 @@ from pathlib import Path
 
 import papermill
 
-from kn_utils.store.runs import NothingToShowError
+NOTHING_TO_SHOW = "NothingToShowError"  # of kn_utils.store.runs, which would load torch here, beside the kernel that computes
 
 
 def declared_parameters(template: Path, parameters: dict) -> dict:
@@ -34,7 +34,7 @@ def run_notebook(template: Path, output: Path, parameters: dict, for_tables: boo
     try:
         papermill.execute_notebook(template, unfinished, parameters, kernel_name="python3", progress_bar=False)
     except papermill.PapermillExecutionError as error:
-        if not for_tables or error.ename != NothingToShowError.__name__:
+        if not for_tables or error.ename != NOTHING_TO_SHOW:
             raise
         print(f"the notebook ends early: {error.evalue}")
     except OSError as reason:  # said in a few lines, for the log may lie on a disk that is full

@@ -14,6 +14,7 @@ NOT_COPIED = shutil.ignore_patterns("__pycache__", "_build", "results", "relatio
 
 def copy_project(folder: Path) -> Path:
     """Copy this project, without the bundled model and facts and without results, and return where to."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in CODE:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)

@@ -3,7 +3,7 @@
 Top-1 accuracy over the whole vocabulary, in float32, on seeded samples of ParaRel's facts with one-token objects: taught facts
 and facts left out of training. The starter facts are examined too where `data/starter` has them. From the repository's root:
 
-    PYTHONPATH=. nice python data/starter/evaluate_model.py
+    nice python data/starter/evaluate_model.py
 """
 
 import argparse

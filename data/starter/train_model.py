@@ -5,7 +5,7 @@ Facts and sentences held out by `kn_utils.data.held_out` are never trained on. F
 memory that is given back and fetched again at every step, and threads that wait by spinning):
 
     export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 OMP_WAIT_POLICY=PASSIVE
-    PYTHONPATH=. nice python data/starter/train_model.py --steps 3600 --checkpoint-folder build/starter
+    nice python data/starter/train_model.py --steps 3600 --checkpoint-folder build/starter
 
 The same command goes on from the last checkpoint after an interruption. `evaluate_model.py` examines the result.
 """

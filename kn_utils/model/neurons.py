@@ -1,5 +1,6 @@
 """Knowledge neurons (section 3.3): neurons with a high score in many prompts of a fact."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -77,8 +78,18 @@ def refine(scores: pd.DataFrame, prompts: pd.Series, score_share: float, prompt_
         rounds.append((number, prompt_share, mean))
         if MIN_NEURONS <= mean <= MAX_NEURONS:
             break
-        prompt_share += PROMPT_SHARE_STEP if mean > MAX_NEURONS else -PROMPT_SHARE_STEP
+        prompt_share = moved_share(prompt_share, 1 if mean > MAX_NEURONS else -1)
     return Refined(neurons, pd.DataFrame(rounds, columns=["round", "prompt_share", "mean_neurons"]))
+
+
+def moved_share(prompt_share: float, steps: int) -> float:
+    """Return p after so many steps of 0.05, down for a negative number, added one by one in floating point as in the released code.
+
+    Four steps up from 0.7 give 0.9000000000000001, which of ten prompts asks for all ten.
+    """
+    for _ in range(abs(steps)):
+        prompt_share += math.copysign(PROMPT_SHARE_STEP, steps)
+    return prompt_share
 
 
 def frequent_neurons(neurons: pd.DataFrame) -> pd.DataFrame:

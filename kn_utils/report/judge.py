@@ -15,6 +15,7 @@ from kn_utils.chapters.knowledge_neurons.claims import exclusive, number_of_neur
 from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
 from kn_utils.stats.rule import UNTESTED, Condition, NoDataError, Tables, verdict
 from kn_utils.steps import STEP_OF
+from kn_utils.store.runs import NothingToShowError
 
 FOUND = ("facts", "knowledge_neurons")
 Read = Callable[[str, Sequence[str]], pd.DataFrame]
@@ -105,7 +106,7 @@ def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judg
         return Judged(claim, reason=f"{claim.relation} is not among the relations")
     try:
         return Judged(claim, claim.conditions(_tables(claim, read, relations), seed))
-    except NoDataError as reason:
+    except (NoDataError, NothingToShowError) as reason:
         return Judged(claim, reason=str(reason))
 
 

@@ -70,3 +70,21 @@ def side_by_side(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str
     text = [with_interval(row.value, row.low, row.high) for row in table.itertuples()]
     index = pd.MultiIndex.from_frame(table[[*rows, *columns]])
     return pd.Series(text, index=index).unstack(list(columns), sort=False)
+
+
+def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int) -> pd.DataFrame:
+    """Return the mean of a column of a table with a row per fact, by `keys`, with its interval: columns `keys`, mean, low, high, facts.
+
+    The intervals resample facts within relations; `table` has the column relation.
+    """
+    rows = []
+    for key, group in table.groupby(list(keys), sort=False):
+        values = group[column].to_numpy(float)
+        interval = bootstrap_interval(lambda drawn, values=values: values[drawn].mean(), group["relation"], seed)
+        rows.append((*key, *map(float, interval), len(group)))
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "facts"])
+
+
+def in_words(low: float, high: float, below: str, above: str, unclear: str) -> str:
+    """Return what an interval says about a difference: `below` if it lies below zero, `above` if above, else (or without one) `unclear`."""
+    return below if high < 0 else above if low > 0 else unclear

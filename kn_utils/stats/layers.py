@@ -1,5 +1,6 @@
 """In which layers neurons lie."""
 
+from collections.abc import Callable
 from math import ceil
 
 import numpy as np
@@ -22,18 +23,31 @@ def layer_intervals(neurons: pd.DataFrame, n_layers: int, seed: int) -> pd.DataF
     """Return the shares of `layer_shares` with intervals: columns method, layer (from 1), share (%), low, high."""
     rows = []
     for method in METHODS:
-        own = neurons[neurons["method"] == method]
-        counts = pd.crosstab([own[name] for name in FACT_KEY], own["layer"]).reindex(columns=range(n_layers), fill_value=0)
-        values = counts.to_numpy()
-
-        def shares(drawn: np.ndarray, values=values) -> np.ndarray:
-            per_layer = values[drawn].sum(axis=0)
-            with np.errstate(invalid="ignore"):  # no neurons at all have no shares: NaN
-                return 100 * per_layer / per_layer.sum()
-
-        interval = bootstrap_interval(shares, counts.index.get_level_values("relation"), seed)
+        shares, relations = _resampled_shares(neurons[neurons["method"] == method], n_layers)
+        interval = bootstrap_interval(shares, relations, seed)
         rows += zip([method] * n_layers, range(1, n_layers + 1), *interval, strict=True)
     return pd.DataFrame(rows, columns=["method", "layer", "share", "low", "high"])
+
+
+def upper_third_interval(neurons: pd.DataFrame, n_layers: int, seed: int) -> tuple[float, float, float]:
+    """Return which share (%) of the neurons of integrated gradients lies in the upper third: (estimate, low, high)."""
+    shares, relations = _resampled_shares(neurons[neurons["method"] == "attribution"], n_layers)
+    first = first_upper_layer(n_layers)
+    return tuple(map(float, bootstrap_interval(lambda rows: shares(rows)[first:].sum(), relations, seed)))
+
+
+def _resampled_shares(neurons: pd.DataFrame, n_layers: int) -> tuple[Callable[[np.ndarray], np.ndarray], pd.Index]:
+    """A function from row numbers of the facts with neurons to the share (%) of neurons in each layer, and each fact's relation."""
+    facts = [neurons[name] for name in FACT_KEY]
+    counts = pd.crosstab(facts, neurons["layer"]).reindex(columns=range(n_layers), fill_value=0)
+    values = counts.to_numpy()
+
+    def shares(rows: np.ndarray) -> np.ndarray:
+        per_layer = values[rows].sum(axis=0)
+        with np.errstate(invalid="ignore"):  # no neurons at all have no shares: NaN
+            return 100 * per_layer / per_layer.sum()
+
+    return shares, counts.index.get_level_values("relation")
 
 
 def first_upper_layer(n_layers: int) -> int:

@@ -11,6 +11,7 @@ from brute_force import probability_at
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.distant_prompts import figures
 from kn_utils.chapters.distant_prompts import numbers as summary
+from kn_utils.chapters.distant_prompts.claims import web_sentences
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.data.facts import load_dataset
@@ -259,6 +260,17 @@ def test_means_are_over_facts_with_both_kinds_of_sentences():
     assert by_relation.loc[("P1", "attribution", "head_and_tail"), "mean"] == 2
     assert by_relation.loc[("P2", "activation", "head_only"), "mean"] == -0.5
     assert len(by_relation) == 9 and (by_relation["facts"] == 1).all()
+
+
+def test_the_claim_has_the_differences_that_are_shown():
+    means = summary.fact_means(table_of(VALUES))
+    shown = summary.differences(means, 4).query("method == 'attribution'").set_index("kind")
+    head, random, comparable, _ = web_sentences({"distant_prompts": table_of(VALUES)}, 4)
+    for condition, kind in ((head, "head_only"), (random, "random"), (comparable, "head_only_comparable")):
+        assert (condition.value, condition.n) == (shown.loc[kind, "difference"], shown.loc[kind, "facts"])
+    alone = {place: values for place, values in VALUES.items() if place[3] in ("head_and_tail", "head_only")}
+    _, random, *_ = web_sentences({"distant_prompts": table_of(alone)}, 4)
+    assert np.isnan(random.value) and random.n == 0 and not random.holds
 
 
 def test_intervals_resample_facts_within_relations():

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from kn_utils.chapters.knowledge_neurons import claims
 from kn_utils.chapters.knowledge_neurons import numbers as summary
-from kn_utils.stats.layers import layer_shares
+from kn_utils.stats.layers import layer_shares, upper_third
 from kn_utils.store.paper import beside_paper, paper_values
 
 FACTS = pd.DataFrame(
@@ -50,10 +51,50 @@ def test_the_grid_applies_thresholds_without_rounds():
     rows = [("P1", 0, prompt, 2, 7, 1.0) for prompt in range(4)] + [("P1", 0, prompt, 1, 5, 0.3) for prompt in range(3)]
     rows += [("P2", 0, prompt, 2, 7, 1.0) for prompt in range(3)]
     scores = pd.DataFrame(rows, columns=["relation", "fact", "prompt", "layer", "neuron", "score"])
-    grid = summary.threshold_grid(scores, FACTS, [0.2, 0.5], [0.7, 0.9]).set_index(["t", "p"])
-    assert grid["neurons"].to_dict() == {(0.2, 0.7): 3 / 4, (0.2, 0.9): 2 / 4, (0.5, 0.7): 2 / 4, (0.5, 0.9): 2 / 4}
-    assert grid["different_relations"].tolist() == pytest.approx([1 / 3] * 4)
+    grid = summary.threshold_grid(scores, FACTS, [0.2, 0.5], 0.7).set_index(["t", "p"])
+    found = grid["neurons"].to_dict()
+    assert list(found) == [(t, p) for t in (0.2, 0.5) for p in (0.5, 0.6, 0.7, 0.8, 0.9)]
+    assert [found[0.2, p] for p in (0.5, 0.7, 0.8, 0.9)] == [3 / 4, 3 / 4, 2 / 4, 2 / 4]  # three of four prompts are 0.75
+    assert [found[0.5, p] for p in (0.5, 0.7, 0.8, 0.9)] == [2 / 4] * 4
+    assert grid["different_relations"].tolist() == pytest.approx([1 / 3] * 10)
     assert (grid["one_relation"] == 0).all()
+
+
+def test_the_grid_reaches_its_thresholds_by_the_steps_of_the_rounds():
+    """Four steps of 0.05 from 0.7 are a little more than 0.9, so that nine of ten prompts are too few, as in the rounds."""
+    facts = pd.DataFrame([("P1", 0, "x", 10)], columns=["relation", "fact", "object", "prompts"])
+    rows = [("P1", 0, prompt, 2, 7, 1.0) for prompt in range(9)] + [("P1", 0, 9, 1, 1, 1.0)]
+    scores = pd.DataFrame(rows, columns=["relation", "fact", "prompt", "layer", "neuron", "score"])
+    grid = summary.threshold_grid(scores, facts, [0.2], 0.7).set_index("p")["neurons"]
+    assert grid.to_dict() == {0.5: 1, 0.6: 1, 0.7: 1, 0.8: 1, 0.9: 0}
+    high = summary.threshold_grid(scores, facts, [0.2], 0.9)["p"].tolist()
+    assert high == [0.7, 0.8, 0.9, 1.0]  # a share above 1 is none
+
+
+def test_where_the_rounds_ended():
+    rows = [("P1", "attribution", 1, 0.7, 9.0), ("P1", "attribution", 2, 0.75, 4.0), ("P2", "attribution", 1, 0.7, 1.0)]
+    rows += [("P1", "activation", 1, 0.7, 2.0)]
+    rounds = pd.DataFrame(rows, columns=["relation", "method", "round", "prompt_share", "mean_neurons"])
+    ended = summary.last_rounds(rounds)
+    assert ended.loc["attribution"].to_dict() == {"relations": 2, "rounds": 1.5, "p": pytest.approx(0.725), "missed": "P2"}
+    assert ended.loc["activation", "missed"] == "none"  # 2 and 5 themselves count as reached
+
+
+def test_claims_and_tables_have_the_same_numbers():
+    tables = {"knowledge_neurons": NEURONS, "facts": FACTS.assign(left_out_because="")}
+    tables["refinement"] = pd.DataFrame({"relation": ["P1"], "method": "attribution", "mean_neurons": 1.0})
+    tables["completeness"] = pd.DataFrame({"layer": range(3)})
+    means = summary.mean_neurons(summary.neurons_per_fact(NEURONS, FACTS), seed=5).loc["attribution"]
+    number, _ = claims.number_of_neurons(tables, seed=5)
+    assert (number.value, number.low, number.high, number.n) == (means["mean"], means["low"], means["high"], 4)
+    against_chance, _ = claims.upper_layers(tables, seed=5)
+    assert against_chance.value == upper_third(layer_shares(NEURONS, 3), 3) == 75
+    pairs = summary.shared_by_pairs(NEURONS, FACTS, seed=5).set_index(["method", "kind"])["mean"]
+    within, *_ = claims.shared_within(tables, seed=5)
+    assert within.value == pairs["attribution", "one relation"] - pairs["attribution", "different relations"]
+    between, _, ours_within, _ = claims.exclusive(tables, seed=5)
+    assert between.value == pairs["attribution", "different relations"] - pairs["activation", "different relations"]
+    assert ours_within.value == pairs["attribution", "one relation"] - pairs["activation", "one relation"]
 
 
 def test_the_widest_neurons_come_first_with_their_objects():

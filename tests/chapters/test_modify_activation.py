@@ -10,7 +10,8 @@ import torch
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
-from kn_utils.chapters.modify_activation.numbers import MEAN, flips, probability_changes, without_neurons
+from kn_utils.chapters.modify_activation.claims import changed_probability
+from kn_utils.chapters.modify_activation.numbers import MEAN, count_facts, flips, lost_answers, probability_changes
 from kn_utils.chapters.modify_activation.table import WITH_RANDOM, modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
@@ -178,15 +179,48 @@ def test_flips_are_counted_among_those_that_can_flip():
     assert math.isnan(never_right.loc["right to wrong", "share"]) and never_right.loc["any change", "share"] == 0
 
 
-def test_facts_without_neurons_are_counted():
+def test_facts_without_neurons_and_prompts_are_counted():
     table = pd.concat(
-        [rows((0, 0.5, 0.4, True, True), (1, 0.5, 0.5, True, True)), rows((0, 0.5, 0.5, True, True), method="random")]
+        [
+            rows((0, 0.5, 0.4, True, True), (1, 0.5, 0.5, True, True)),
+            rows((0, 0.5, 0.4, True, True), (0, 0.5, 0.5, True, True), (0, 0.5, 0.5, True, True), target="other"),
+            rows((0, 0.5, 0.5, True, True), method="random"),
+        ]
     )
-    table["neurons"] = np.array([2, 0, 3])
-    assert without_neurons(table).to_dict("index") == {
-        "attribution": {"facts": 2, "without": 1},
-        "random": {"facts": 1, "without": 0},
+    table["neurons"] = np.array([2, 0, 2, 2, 2, 3])
+    both = pd.concat([table, table.assign(operation="amplify")])
+    assert count_facts(both).to_dict("index") == {
+        "attribution": {"facts": 2, "without": 1, "own_prompts": 2, "other_prompts": 3},
+        "random": {"facts": 1, "without": 0, "own_prompts": 1, "other_prompts": 0},
     }
+    alone = both[both["target"] == "own"]
+    assert (count_facts(alone)["other_prompts"] == 0).all()
+
+
+def test_answers_that_are_lost_are_the_surest_one_of_a_fact():
+    table = rows((0, 0.8, 0.1, True, False), (0, 0.9, 0.2, True, False), (1, 0.3, 0.1, True, False), (2, 0.99, 0.9, True, True))
+    prompts = table[["relation", "fact", "prompt"]].assign(text=["a", "b", "c", "d"])
+    found = lost_answers(pd.concat([table, table.assign(operation="amplify")]), prompts)
+    assert found[["prompt", "answer_after", "probability_after"]].to_numpy().tolist() == [
+        ["b", "wrong", 0.2],
+        ["c", "wrong", 0.1],
+    ]
+    assert lost_answers(table, prompts, n=1)["prompt"].tolist() == ["b"]
+
+
+def test_claims_are_contrasts_of_the_changes_that_are_shown():
+    values = [(fact, 0.5, after, True, True) for fact, after in enumerate((0.1, 0.2, 0.4, 0.45))]
+    table = pd.concat(
+        [
+            rows(*values).assign(probability_after=lambda one, factor=factor: factor * one["probability_after"], method=method)
+            for method, factor in (("attribution", 1), ("activation", 1.1), ("random", 1.2))
+        ]
+    )
+    shown = probability_changes(table, seed=7).query("relation == @MEAN").set_index("method")
+    ours, against_baseline, against_random, _ = changed_probability("suppress", {"modify_activation": table}, seed=7)
+    assert [ours.value, ours.low, ours.high] == shown.loc["attribution", ["change", "low", "high"]].tolist()
+    assert against_baseline.value == pytest.approx(shown.loc["attribution", "change"] - shown.loc["activation", "change"])
+    assert against_random.value == pytest.approx(shown.loc["attribution", "change"] - shown.loc["random", "change"])
 
 
 def test_value_vectors_are_not_touched(done):

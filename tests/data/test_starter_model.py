@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -64,3 +66,9 @@ def test_the_rule_does_not_depend_on_order_case_accents_and_punctuation():
     pairs = [(f"Émile {number}", "Paris!") for number in range(50)]
     assert [is_held_out_fact(*pair) for pair in pairs] == [is_held_out_fact("paris", pair[0].replace("É", "e")) for pair in pairs]
     assert any(is_held_out_fact(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize("script", ["train_model", "evaluate_model"])
+def test_the_scripts_that_made_it_start(script):
+    command = [sys.executable, DATA / f"starter/{script}.py", "--help"]
+    assert "usage" in subprocess.run(command, capture_output=True, text=True, check=True).stdout

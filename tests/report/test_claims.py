@@ -27,6 +27,7 @@ from kn_utils.stats.rule import (
     verdict,
 )
 from kn_utils.store.paper import paper_values
+from kn_utils.store.runs import NothingToShowError
 
 HOLDS = Condition("more", 2.0, 1.0, 3.0, 10, above=0)
 FAILS = Condition("more", 2.0, -1.0, 3.0, 10, above=0)
@@ -132,8 +133,8 @@ def test_other_facts_are_measured_against_the_fact_itself():
 
 
 FACTS = pd.DataFrame(
-    [(relation, fact, f"{relation}-{fact}", 3) for relation in ("P1", "P2") for fact in range(3)],
-    columns=["relation", "fact", "object", "prompts"],
+    [(relation, fact, "subject", f"{relation}-{fact}", 3) for relation in ("P1", "P2") for fact in range(3)],
+    columns=["relation", "fact", "subject", "object", "prompts"],
 )
 
 
@@ -166,7 +167,7 @@ def test_web_sentences_need_both_kinds():
     table = pd.DataFrame(rows, columns=["relation", "fact", "method", "kind", "activation"])
     head, random, comparable, lost = web_sentences({"distant_prompts": table}, seed=0)
     assert [head.value, random.value, comparable.value] == [1.5, 2.0, 1.0] and lost.value == pytest.approx(100 * 1.5 / 3)
-    with pytest.raises(NoDataError, match="no fact has both"):
+    with pytest.raises(NothingToShowError, match="no fact has both"):
         web_sentences({"distant_prompts": table[table["kind"] == "head_only"]}, seed=0)
 
 

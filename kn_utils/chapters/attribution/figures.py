@@ -2,14 +2,15 @@
 
 import textwrap
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from kn_utils.plots.panels import share_legend, write_numbers
-from kn_utils.plots.style import MARKERS, NAMES, PALETTE, WIDTH
+from kn_utils.plots.intervals import plot_intervals
+from kn_utils.plots.panels import panels, write_numbers
+from kn_utils.plots.style import NAMES, PALETTE
 
 
 def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Figure:
@@ -17,55 +18,45 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
 
     `score` and `activation` are [layers, neurons]. One dot stands for each neuron whose share is at least 2 %; its size is the share.
     """
-    figure, axes = plt.subplots(2, 1, figsize=(WIDTH, 5.6), sharex=True, sharey=True, layout="constrained")
-    for axis, (method, values) in zip(axes, {"attribution": score, "activation": activation}.items(), strict=True):
-        share = values / values.max()
-        layer, neuron = np.nonzero(share >= 0.02)
-        size = 4 + 130 * share[layer, neuron]
-        axis.scatter(neuron, layer + 1, s=size, color=PALETTE[method], alpha=0.55, linewidth=0)
-        axis.set(title=f"{NAMES[method]}: {len(layer):,} of {values.size:,} neurons reach 2 % of the largest", ylabel="layer")
-        axis.set(ylim=(0.2, len(values) + 0.8), xlim=(-0.01 * values.shape[1], 1.01 * values.shape[1]))
-    axes[1].set_xlabel("neuron")
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 5.6, rows=2, sharex=True, sharey=True) as (figure, axes):
+        for axis, (method, values) in zip(axes, {"attribution": score, "activation": activation}.items(), strict=True):
+            share = values / values.max()
+            layer, neuron = np.nonzero(share >= 0.02)
+            size = 4 + 130 * share[layer, neuron]
+            axis.scatter(neuron, layer + 1, s=size, color=PALETTE[method], alpha=0.55, linewidth=0)
+            axis.set(title=f"{NAMES[method]}: {len(layer):,} of {values.size:,} neurons reach 2 % of the largest", ylabel="layer")
+            axis.set(ylim=(0.2, len(values) + 0.8), xlim=(-0.01 * values.shape[1], 1.01 * values.shape[1]))
+        axes[1].set_xlabel("neuron")
     return figure
 
 
-def plot_agreement(pairs: pd.DataFrame, title: str) -> Figure:
-    """Show how much the kept neurons of two prompts overlap; `pairs` has the columns method, kind and overlap (Jaccard, 0 to 1)."""
-    figure, axis = plt.subplots(figsize=(WIDTH, 2.8), layout="constrained")
-    methods = [method for method in PALETTE if method in set(pairs["method"])]
-    look = {"hue_order": [NAMES[method] for method in methods], "markers": [MARKERS[method] for method in methods]}
-    look |= {"palette": [PALETTE[method] for method in methods]}
-    bars = {"errorbar": ("ci", 95), "seed": 0, "dodge": 0.3, "linestyle": "none"}
-    sns.pointplot(pairs, x="overlap", y="kind", hue=pairs["method"].map(NAMES), **look, **bars, ax=axis)
-    axis.set(xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", ylabel="", xlim=(0, None))
-    share_legend(figure, [axis])
-    figure.suptitle(title, x=0.01, ha="left")
+def plot_agreement(agreement: pd.DataFrame, title: str) -> Figure:
+    """Show how much the kept neurons of two prompts overlap; `agreement` as of `mean_agreement`."""
+    with panels(title, 2.8) as (figure, [axis]):
+        plot_intervals(axis, agreement.rename(columns={"kind": "label", "mean": "value"}))
+        axis.set(xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", xlim=(0, None))
     return figure
 
 
 def plot_answers(prompts: pd.DataFrame, templates: list[str], title: str) -> Figure:
     """Show, per template of one relation, the share of correct answers and the object's probability; `prompts` is the step's table."""
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 0.28 * prompts["prompt"].nunique() + 1.3), sharey=True, layout="constrained"
-    )
     labels = prompts["prompt"].map(lambda index: textwrap.shorten(f"{index}: {templates[index]}", 45, placeholder=" ..."))
     labelled = prompts.assign(template=labels, percent=100 * prompts["correct"])
-    sns.barplot(labelled, x="percent", y="template", errorbar=None, color=PALETTE["attribution"], ax=left)
-    left.set(xlabel="object on top (% of prompts)", ylabel="", xlim=(0, 100))
-    sns.stripplot(labelled, x="probability", y="template", color=PALETTE["attribution"], alpha=0.5, size=4, ax=right)
-    right.set(xlabel="probability of the object", xscale="log", ylabel="")
-    write_numbers(right.xaxis)
-    figure.suptitle(title, x=0.01, ha="left")
+    color = PALETTE["attribution"]
+    with panels(title, 0.28 * labels.nunique() + 1.3, columns=2, sharey=True) as (figure, [left, right]):
+        sns.barplot(labelled, x="percent", y="template", errorbar=None, color=color, ax=left)
+        left.set(xlabel="object on top (% of prompts)", ylabel="", xlim=(0, 100))
+        sns.stripplot(labelled, x="probability", y="template", color=color, alpha=0.5, size=4, ax=right)
+        right.set(xlabel="probability of the object", xscale="log", ylabel="")
+        write_numbers(right.xaxis)
     return figure
 
 
 def plot_error(completeness: pd.DataFrame, title: str) -> Figure:
     """Show the quadrature per layer: its completeness gap as a share of P(object); `completeness` has layer (from 1) and gap_share."""
-    figure, axis = plt.subplots(figsize=(WIDTH, 3), layout="constrained")
-    sns.boxplot(completeness, x="layer", y="gap_share", color=PALETTE["attribution"], fliersize=2, linewidth=0.8, ax=axis)
-    axis.set(xlabel="layer", ylabel="|completeness gap| / P(object)", yscale="log")
-    write_numbers(axis.yaxis)
-    figure.suptitle(title, x=0.01, ha="left")
-    axis.xaxis.set_major_locator(plt.MaxNLocator(nbins=16, integer=True))
+    with panels(title, 3) as (figure, [axis]):
+        sns.boxplot(completeness, x="layer", y="gap_share", color=PALETTE["attribution"], fliersize=2, linewidth=0.8, ax=axis)
+        axis.set(xlabel="layer", ylabel="|completeness gap| / P(object)", yscale="log")
+        write_numbers(axis.yaxis)
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True))
     return figure

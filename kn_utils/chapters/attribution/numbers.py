@@ -1,92 +1,132 @@
 """What notebook 01 shows of step 1's tables."""
 
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kn_utils.steps import STEP_OF
-from kn_utils.store.files import read_provenance, read_table
-from kn_utils.store.runs import NothingToShowError
+from kn_utils.model.neurons import METHODS
+from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
+from kn_utils.store.files import read_provenance
+from kn_utils.store.runs import FACT_KEY
+
+PROMPT_KEY = [*FACT_KEY, "prompt"]
+UNCLEAR = "may be more or less selective, which these facts do not tell"
+SAME_FACT, SAME_TEMPLATE = "same fact,\ntwo templates", "same template,\ntwo facts"
 
 
-def load_tables(paths: list[Path]) -> dict[str, pd.DataFrame]:
-    """Return step 1's tables of several relations joined, by name: attribution, facts, prompts, completeness.
-
-    `paths` are those that `attribute_relation` returned. Raises ValueError if no prompt could be asked at all, and says why.
-    """
-    tables = {
-        name: pd.concat([read_table(path.parent.parent / name / path.name) for path in paths], ignore_index=True)
-        for name in STEP_OF["attribution"].tables
-    }
-    if tables["prompts"].empty:
-        reasons = tables["facts"]["left_out_because"].value_counts()
-        raise NothingToShowError(
-            "the model cannot be asked any of these facts: " + "; ".join(f"{n} x {why}" for why, n in reasons.items())
-        )
-    return tables
-
-
-def left_out(facts: pd.DataFrame) -> pd.DataFrame:
-    """Count a relation's facts: drawn, asked, and left out by reason; one row per relation."""
-    asked = facts["prompts"] > 0
-    counts = facts.assign(asked=asked).groupby("relation")["asked"].agg(facts="size", asked="sum")
-    reasons = pd.crosstab(facts.loc[~asked, "relation"], facts.loc[~asked, "left_out_because"])
+def count_facts(facts: pd.DataFrame) -> pd.DataFrame:
+    """Count each relation's facts: drawn, prompted, and left out by reason; `facts` is step 1's table."""
+    prompted = facts["prompts"] > 0
+    counts = facts.assign(prompted=prompted).groupby("relation", sort=False)["prompted"].agg(facts="size", prompted="sum")
+    reasons = pd.crosstab(facts.loc[~prompted, "relation"], facts.loc[~prompted, "left_out_because"])
     return counts.join(reasons).fillna(0).astype(int)
 
 
-def layer_shares(attribution: pd.DataFrame) -> pd.DataFrame:
-    """Return per method and layer (from 1) the share of all kept neurons in per cent; columns method, layer, share."""
-    shares = attribution.groupby("method")["layer"].value_counts(normalize=True)
-    return (100 * shares).rename("share").reset_index().assign(layer=lambda table: table["layer"] + 1)
+def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return how many neurons of a prompt each method keeps, and the difference of the two methods.
+
+    `scores` and `prompts` are step 1's tables `attribution` and `prompts`. Rows attribution, activation and difference (attribution minus
+    activation); columns mean, low, high. The intervals resample facts.
+    """
+    index = pd.MultiIndex.from_frame(prompts[PROMPT_KEY])
+    kept = scores.groupby([*PROMPT_KEY, "method"]).size().unstack(fill_value=0).reindex(index, columns=METHODS, fill_value=0)
+    facts = kept.groupby(FACT_KEY)
+    counts, sizes = facts.sum().to_numpy(), facts.size().to_numpy()
+
+    def means(rows: np.ndarray) -> np.ndarray:
+        ours, baseline = counts[rows].sum(axis=0) / sizes[rows].sum()
+        return np.array([ours, baseline, ours - baseline])
+
+    found = bootstrap_interval(means, facts.size().index.get_level_values("relation"), seed)
+    return pd.DataFrame(np.transpose(found), index=[*METHODS, "difference"], columns=["mean", "low", "high"])
 
 
-def top_neurons(attribution: pd.DataFrame, relation: str, fact: int, n: int = 10) -> pd.DataFrame:
-    """Return the n neurons with the largest attribution summed over the fact's prompts, with the number of prompts that keep them."""
-    own = attribution.query("relation == @relation and fact == @fact and method == 'attribution'")
-    table = own.groupby(["layer", "neuron"])["score"].agg(prompts="size", mean_score="mean", total="sum").reset_index()
+def top_neurons(scores: pd.DataFrame, relation: str, fact: int, n: int = 10) -> pd.DataFrame:
+    """Return the n neurons with the largest attribution summed over a fact's prompts, largest first.
+
+    Columns layer (from 1), neuron, prompts (that keep it), mean_score (over these) and total.
+    """
+    rows = scores.query("relation == @relation and fact == @fact and method == 'attribution'")
+    table = rows.groupby(["layer", "neuron"])["score"].agg(prompts="size", mean_score="mean", total="sum").reset_index()
     table["layer"] += 1
-    return table.nlargest(n, "total").drop(columns="total").reset_index(drop=True)
+    return table.nlargest(n, "total").reset_index(drop=True)
 
 
-def prompt_agreement(attribution: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return how much the kept neurons of two prompts overlap (Jaccard index), averaged per fact; columns method, kind, overlap.
+def prompt_agreement(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return how much the kept neurons of two prompts overlap (Jaccard index), averaged per fact.
 
-    Kinds: all pairs of prompts of one fact; and each prompt against the same template filled with another fact of the relation, drawn
-    with `seed`. Facts with a single prompt, and relations with a single fact, have no pairs of that kind.
+    Columns method, relation, kind, overlap. Kinds: all pairs of prompts of one fact; and each prompt against the same template filled
+    with another fact of the relation, drawn with `seed`. Facts with a single prompt, and relations with a single fact, have no pairs of
+    that kind.
     """
     generator = np.random.default_rng(seed)
     rows = []
-    for (method, _), table in attribution.groupby(["method", "relation"]):
-        neurons = pd.Series(list(zip(table["layer"], table["neuron"], strict=True)), index=table.index)
-        kept = {place: set(neurons[group.index]) for place, group in table.groupby(["fact", "prompt"])}
+    for place, table in scores.groupby(["method", "relation"]):
+        kept = _kept_neurons(table)
+        by_fact, by_prompt = _grouped(kept), _grouped((prompt, fact) for fact, prompt in kept)
         for fact in table["fact"].unique():
-            own = [prompt for other, prompt in kept if other == fact]
-            same = [_jaccard(kept[fact, a], kept[fact, b]) for a, b in combinations(own, 2)]
-            others = [_other(kept, fact, prompt, generator) for prompt in own]
-            different = [_jaccard(kept[fact, prompt], found) for prompt, found in zip(own, others, strict=True) if found]
-            rows += [(method, "same fact,\ntwo templates", np.mean(same))] if same else []
-            rows += [(method, "same template,\ntwo facts", np.mean(different))] if different else []
-    return pd.DataFrame(rows, columns=["method", "kind", "overlap"])
+            prompts = by_fact[fact]
+            same = [_jaccard(kept[fact, a], kept[fact, b]) for a, b in combinations(prompts, 2)]
+            others = [(prompt, _other(by_prompt[prompt], fact, generator)) for prompt in prompts]
+            different = [_jaccard(kept[fact, prompt], kept[other, prompt]) for prompt, other in others if other is not None]
+            rows += [(*place, kind, np.mean(found)) for kind, found in ((SAME_FACT, same), (SAME_TEMPLATE, different)) if found]
+    return pd.DataFrame(rows, columns=["method", "relation", "kind", "overlap"])
+
+
+def _kept_neurons(table: pd.DataFrame) -> dict[tuple[int, int], set]:
+    """The kept neurons of each prompt, by fact and prompt, in the order of both."""
+    neurons = pd.Series(list(zip(table["layer"], table["neuron"], strict=True)))
+    return {place: set(own) for place, own in neurons.groupby([table["fact"].to_numpy(), table["prompt"].to_numpy()])}
+
+
+def _grouped(pairs: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    groups: dict[int, list[int]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def _other(facts: Sequence[int], fact: int, generator: np.random.Generator) -> int | None:
+    """A random one of the other facts, if there are any."""
+    if len(facts) < 2:
+        return None
+    drawn = generator.integers(len(facts) - 1)
+    return facts[drawn + (drawn >= bisect_left(facts, fact))]
 
 
 def _jaccard(a: set, b: set) -> float:
     return len(a & b) / len(a | b)
 
 
-def _other(kept: dict, fact: int, prompt: int, generator: np.random.Generator) -> set | None:
-    candidates = [place for place in kept if place[1] == prompt and place[0] != fact]
-    return kept[candidates[generator.integers(len(candidates))]] if candidates else None
+def mean_agreement(agreement: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the mean of `prompt_agreement` over facts, with its interval; columns method, kind, mean, low, high, facts."""
+    return group_means(agreement, ["method", "kind"], "overlap", seed)
 
 
-def gap_shares(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the completeness gaps with layers counted from 1 and `gap_share`, the gap's size as a share of P(object)."""
-    place = ["relation", "fact", "prompt"]
-    joined = tables["completeness"].merge(tables["prompts"][[*place, "probability"]], on=place)
+def finding(kept: pd.DataFrame, agreement: pd.DataFrame, n_neurons: int) -> str:
+    """Return in two sentences how selective attribution is, from the tables of `kept_per_prompt` and `mean_agreement`."""
+    ours, baseline, difference = (with_interval(*row) for row in kept.itertuples(index=False))
+    _, low, high = kept.loc["difference"]
+    text = agreement[agreement["method"] == "attribution"].set_index("kind")[["mean", "low", "high"]]
+    overlaps = {kind: with_interval(*row) for kind, *row in text.itertuples()}
+    return (
+        f"Of the model's {n_neurons:,} neurons, {ours} per prompt reach a tenth of the largest attribution, and {baseline} a tenth of the "
+        f"largest activation: integrated gradients {in_words(low, high, 'are more selective', 'are less selective', UNCLEAR)} "
+        f"(difference {difference}). Two prompts of one fact have an overlap of {overlaps.get(SAME_FACT, '–')} in these neurons, the "
+        f"same template with two facts one of {overlaps.get(SAME_TEMPLATE, '–')} (1: the same neurons)."
+    )
+
+
+def gap_shares(completeness: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFrame:
+    """Return step 1's completeness gaps with layers counted from 1 and `gap_share`, the gap's size as a share of P(object)."""
+    joined = completeness.merge(prompts[[*PROMPT_KEY, "probability"]], on=PROMPT_KEY)
     return joined.assign(layer=joined["layer"] + 1, gap_share=joined["gap"].abs() / joined["probability"])
 
 
-def seconds_per_fact(paths: list[Path], facts: pd.DataFrame) -> float:
-    """Return the time the runs took, as their provenance says, per fact asked."""
-    return sum(read_provenance(path)["seconds"] for path in paths) / max(1, (facts["prompts"] > 0).sum())
+def seconds_per_fact(paths: Sequence[Path], n_facts: int) -> float:
+    """Return the time that the runs took, according to their provenance, per fact."""
+    return sum(read_provenance(path)["seconds"] for path in paths) / n_facts

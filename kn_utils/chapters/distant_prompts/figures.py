@@ -1,13 +1,12 @@
-"""Figures of notebook 04: every `plot_x` takes a table of its summary and a title that says model, data set, number of facts and seed."""
+"""Figures of notebook 04: every `plot_x` takes a table of `numbers` and a title that says model, data set, number of facts and seed."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kn_utils.model.neurons import METHODS
 from kn_utils.plots.intervals import plot_intervals
-from kn_utils.plots.panels import share_legend
-from kn_utils.plots.style import KIND_NAMES, NAMES, PALETTE, WIDTH
+from kn_utils.plots.panels import panels
+from kn_utils.plots.style import KIND_NAMES, LINE, NAMES, PALETTE
 from kn_utils.store.paper import paper_values
 
 _KIND_MARKERS = {"head_and_tail": "o", "head_only": "v", "head_only_comparable": "s", "random": "x"}
@@ -19,18 +18,14 @@ def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
 
     `activations` has the columns method, kind, mean, low, high and facts. The panels' scales differ.
     """
-    paper = paper_values()["value"]
-    values = {
-        (KIND_NAMES[kind], "attribution"): paper[f"distant_{kind}"] for kind in KIND_NAMES if f"distant_{kind}" in paper.index
-    }
-    figure, panels = _panels(activations, (WIDTH, 2.8))
-    for axis, method, own in panels:
-        rows = own.set_index("kind").reindex(list(KIND_NAMES)).assign(method=method, label=list(KIND_NAMES.values()))
-        plot_intervals(axis, rows.rename(columns={"mean": "value"}), values)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=f"{NAMES[method]}, {own['facts'].max()} facts", xlabel="mean activation (95 % interval)")
-    share_legend(figure, [axis for axis, _, _ in panels])
-    figure.suptitle(title, x=0.01, ha="left")
+    values, methods = paper_values()["value"], _by_method(activations)
+    paper = {(name, "attribution"): values[f"distant_{kind}"] for kind, name in KIND_NAMES.items() if f"distant_{kind}" in values}
+    with panels(title, 2.8, columns=len(methods), sharey=True) as (figure, axes):
+        for axis, (method, rows) in zip(axes, methods.items(), strict=True):
+            table = rows.set_index("kind").reindex(list(KIND_NAMES)).assign(method=method, label=list(KIND_NAMES.values()))
+            plot_intervals(axis, table.rename(columns={"mean": "value"}), paper)
+            axis.axvline(0, **LINE)
+            axis.set(title=f"{NAMES[method]}, {rows['facts'].max()} facts", xlabel="mean activation (95 % interval)")
     return figure
 
 
@@ -39,18 +34,16 @@ def plot_differences(means: pd.DataFrame, title: str) -> Figure:
 
     `means` is a row per fact and method, a column per kind. Boxes hold the middle half of the facts, whiskers 95 % of them.
     """
-    figure, panels = _panels(means, (WIDTH, 2.8))
-    others = [kind for kind in KIND_NAMES if kind != "head_and_tail"]
-    for axis, method, own in panels:
-        differences = -own[others].sub(own["head_and_tail"], axis=0)
-        boxes = [differences[kind].dropna() for kind in others]
-        look = {"patch_artist": True, "boxprops": {"facecolor": PALETTE[method]}, "medianprops": {"color": "white"}}
-        axis.boxplot(boxes, orientation="horizontal", whis=(2.5, 97.5), showfliers=False, widths=0.5, **look)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=f"{NAMES[method]}, {len(own)} facts", xlabel="head and tail minus other kind")
-    names = [KIND_NAMES[kind] for kind in others]
-    panels[0][0].set(yticks=range(1, len(others) + 1), yticklabels=names, ylim=(len(others) + 0.5, 0.5))
-    figure.suptitle(title, x=0.01, ha="left")
+    methods, others = _by_method(means), [kind for kind in KIND_NAMES if kind != "head_and_tail"]
+    with panels(title, 2.8, columns=len(methods), sharey=True) as (figure, axes):
+        for axis, (method, rows) in zip(axes, methods.items(), strict=True):
+            boxes = [(rows["head_and_tail"] - rows[kind]).dropna() for kind in others]
+            look = {"patch_artist": True, "boxprops": {"facecolor": PALETTE[method]}, "medianprops": {"color": "white"}}
+            axis.boxplot(boxes, orientation="horizontal", whis=(2.5, 97.5), showfliers=False, widths=0.5, **look)
+            axis.axvline(0, **LINE)
+            axis.set(title=f"{NAMES[method]}, {len(rows)} facts", xlabel="head and tail minus other kind")
+        names = [KIND_NAMES[kind] for kind in others]
+        axes[0].set(yticks=range(1, len(others) + 1), yticklabels=names, ylim=(len(others) + 0.5, 0.5))
     return figure
 
 
@@ -59,23 +52,20 @@ def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> F
 
     `means` has the columns relation, method, kind and mean; `labels` are the relations' names.
     """
-    figure, panels = _panels(means, (WIDTH, 0.24 * means["relation"].nunique() + 1.6))
-    first = panels[0][2].query("kind == 'head_and_tail'").set_index("relation")["mean"]
+    methods = _by_method(means)
+    first = next(iter(methods.values())).query("kind == 'head_and_tail'").set_index("relation")["mean"]
     order = first.reindex(means["relation"].unique()).sort_values(na_position="first").index
-    for axis, method, own in panels:
-        for kind, name in KIND_NAMES.items():
-            values = own[own["kind"] == kind].set_index("relation")["mean"].reindex(order)
-            axis.plot(values, range(len(order)), _KIND_MARKERS[kind], color=_KIND_COLOURS[kind], label=name)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=NAMES[method], xlabel="mean activation", yticks=range(len(order)), ylim=(-0.5, len(order) - 0.5))
-    panels[0][0].set_yticklabels([f"{labels[name]} ({name})" for name in order])
-    share_legend(figure, [axis for axis, _, _ in panels])
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 0.24 * len(order) + 1.6, columns=len(methods), sharey=True) as (figure, axes):
+        for axis, (method, rows) in zip(axes, methods.items(), strict=True):
+            for kind, name in KIND_NAMES.items():
+                values = rows[rows["kind"] == kind].set_index("relation")["mean"].reindex(order)
+                axis.plot(values, range(len(order)), _KIND_MARKERS[kind], color=_KIND_COLOURS[kind], label=name)
+            axis.axvline(0, **LINE)
+            axis.set(title=NAMES[method], xlabel="mean activation", yticks=range(len(order)), ylim=(-0.5, len(order) - 0.5))
+        axes[0].set_yticklabels([f"{labels[name]} ({name})" for name in order])
     return figure
 
 
-def _panels(table: pd.DataFrame, size: tuple[float, float]) -> tuple[Figure, list[tuple[Axes, str, pd.DataFrame]]]:
-    """A figure with, per method, its axes and its rows of the table."""
-    methods = [method for method in NAMES if method in set(table["method"])]
-    figure, axes = plt.subplots(1, len(methods), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    return figure, [(axis, method, table[table["method"] == method]) for axis, method in zip(axes[0], methods, strict=True)]
+def _by_method(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A table's rows by method, in the order of the methods."""
+    return {method: table[table["method"] == method] for method in METHODS if method in set(table["method"])}

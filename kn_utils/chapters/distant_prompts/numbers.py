@@ -7,10 +7,11 @@ import pandas as pd
 
 from kn_utils.model.neurons import METHODS
 from kn_utils.model.sentences import KINDS
-from kn_utils.stats.intervals import bootstrap_interval, with_interval
+from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
-BOTH = ["head_and_tail", "head_only"]
+BOTH = ["head_and_tail", "head_only"]  # the kinds of sentences that a fact must have to be compared
+OTHERS = [kind for kind in KINDS if kind != "head_and_tail"]
 SIGNS = ["activation", "aligned"]  # as it is, and with the signs of the neurons in the fact's own prompts
 
 
@@ -18,7 +19,7 @@ def fact_means(table: pd.DataFrame) -> pd.DataFrame:
     """Return every fact's mean activation over its sentences of a kind, for facts with head-and-tail and with head-only sentences.
 
     `table` is step 4's. One row per relation, fact and method, one column per kind; NaN where a fact has no sentence of a kind that is
-    not one of these two. Raises ValueError if there is no such fact.
+    not one of these two. Raises NothingToShowError if there is no such fact.
     """
     means = _with_both(table)
     if means.empty:
@@ -28,12 +29,17 @@ def fact_means(table: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
+def _with_both(table: pd.DataFrame) -> pd.DataFrame:
+    means = table.pivot_table(index=[*FACT_KEY, "method"], columns="kind", values="activation").reindex(columns=list(KINDS))
+    return means.dropna(subset=BOTH).rename_axis(columns=None).reset_index()
+
+
 def mean_activations(means: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the mean over facts by method and kind, with its interval; columns method, kind, mean, low, high, facts.
 
     `means` is what `fact_means` returns. The intervals resample facts within relations.
     """
-    return _over_facts(means, seed, "mean", {kind: means[kind] for kind in KINDS})
+    return _over_facts(means, means[list(KINDS)], seed)
 
 
 def higher_shares(means: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -41,8 +47,9 @@ def higher_shares(means: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     The column `share` takes the place of the mean.
     """
-    higher = {kind: 100 * (means["head_and_tail"] > means[kind]).where(means[kind].notna()) for kind in KINDS[1:]}
-    return _over_facts(means, seed, "share", higher)
+    others = means[OTHERS]
+    higher = 100 * others.lt(means["head_and_tail"], axis="index").where(others.notna()).astype(float)
+    return _over_facts(means, higher, seed).rename(columns={"mean": "share"})
 
 
 def differences(means: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -50,7 +57,41 @@ def differences(means: pd.DataFrame, seed: int) -> pd.DataFrame:
 
     The column `difference` takes the place of the mean.
     """
-    return _over_facts(means, seed, "difference", {kind: means["head_and_tail"] - means[kind] for kind in KINDS[1:]})
+    gains = -means[OTHERS].sub(means["head_and_tail"], axis="index")
+    return _over_facts(means, gains, seed).rename(columns={"mean": "difference"})
+
+
+def _over_facts(means: pd.DataFrame, values: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The mean of each column of values over the facts that have one, by method."""
+    long = means[["relation", "method"]].join(values).melt(["relation", "method"], var_name="kind", value_name="value").dropna()
+    by_method = long.sort_values("method", key=lambda names: names.map(METHODS.index), kind="stable")
+    return group_means(by_method, ["method", "kind"], "value", seed)
+
+
+def lost_without_tail(means: pd.DataFrame, seed: int) -> tuple[float, float, float]:
+    """Return which share (%) of the activation is gone in head-only sentences: (estimate, low, high); `means` are one method's."""
+    values = means[BOTH].to_numpy(float)
+
+    def lost(rows: np.ndarray) -> float:
+        both, head = values[rows].mean(axis=0)
+        return 100 * (1 - head / both)
+
+    return tuple(map(float, bootstrap_interval(lost, means["relation"], seed)))
+
+
+def finding(activations: pd.DataFrame, gains: pd.DataFrame) -> str:
+    """Return in two sentences where knowledge neurons are active, from the tables of `mean_activations` and `differences`."""
+    ours = activations[activations["method"] == "attribution"].set_index("kind")[["mean", "low", "high"]]
+    if ours.empty:
+        return "No fact has knowledge neurons and both kinds of sentences."
+    mean = {kind: with_interval(*row) for kind, *row in ours.itertuples()}
+    gain = gains[gains["method"] == "attribution"].set_index("kind").reindex(["head_only_comparable"]).iloc[0]
+    words = in_words(gain["low"], gain["high"], "less active", "more active", "not clearly more or less active")
+    return (
+        f"In web sentences with head and tail, a fact's knowledge neurons have a mean activation of {mean['head_and_tail']}, in those with "
+        f"the head only {mean['head_only']}, in random ones {mean.get('random', '–')}. Where the tail is masked they are {words} than at a "
+        f"comparable word of a head-only sentence (difference {with_interval(gain['difference'], gain['low'], gain['high'])})."
+    )
 
 
 def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -61,10 +102,10 @@ def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
     """
     rows = []
     for model, own in measured.groupby("model", sort=False):
-        ways = [differences(fact_means(own.assign(method="attribution", activation=own[way])), seed) for way in SIGNS]
-        for plain, aligned in zip(*(way.itertuples() for way in ways), strict=True):
-            shown = [with_interval(one.difference, one.low, one.high) for one in (plain, aligned)]
-            rows.append((model, plain.kind, *shown, plain.facts))
+        signed = [differences(fact_means(own.assign(method="attribution", activation=own[name])), seed) for name in SIGNS]
+        for plain, aligned in zip(*(table.itertuples() for table in signed), strict=True):
+            texts = [with_interval(row.difference, row.low, row.high) for row in (plain, aligned)]
+            rows.append((model, plain.kind, *texts, plain.facts))
     return pd.DataFrame(rows, columns=["model", "kind", *SIGNS, "facts"])
 
 
@@ -75,18 +116,21 @@ def relation_means(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_facts(run: Run, relations: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
-    """Count facts by method: drawn, not asked, without neurons, without both sorts of sentences that can be read, and compared."""
+    """Count facts by method: drawn, not asked, without neurons, without both kinds of sentences that can be read, and compared.
+
+    `table` is step 4's.
+    """
     facts = run.read("facts", relations)
     asked = int((facts["prompts"] > 0).sum())
     neurons = run.read("knowledge_neurons", relations).drop_duplicates([*FACT_KEY, "method"])["method"].value_counts()
-    compared = _with_both(table)["method"].value_counts()
-    counts = pd.DataFrame({"neurons": neurons, "compared": compared}).reindex(METHODS).fillna(0).astype(int)
+    counts = {"with": neurons, "compared": _with_both(table)["method"].value_counts()}
+    counts = pd.DataFrame(counts).reindex(METHODS).fillna(0).astype(int)
     return pd.DataFrame(
         {
             "drawn": len(facts),
             "not asked": len(facts) - asked,
-            "without neurons": asked - counts["neurons"],
-            "without sentences": counts["neurons"] - counts["compared"],
+            "without neurons": asked - counts["with"],
+            "without sentences": counts["with"] - counts["compared"],
             "compared": counts["compared"],
         }
     )
@@ -100,24 +144,3 @@ def count_sentences(table: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame
     read = table.drop_duplicates([*FACT_KEY, "kind", "sentence"])["kind"].value_counts().rename("read")
     reasons = left_out.groupby(["kind", "reason"])["count"].sum().unstack()
     return read.reindex(KINDS).to_frame().join(reasons).fillna(0).astype(int).rename_axis(index="kind")
-
-
-def _with_both(table: pd.DataFrame) -> pd.DataFrame:
-    means = table.pivot_table(index=[*FACT_KEY, "method"], columns="kind", values="activation").reindex(columns=list(KINDS))
-    return means.dropna(subset=BOTH).rename_axis(columns=None).reset_index()
-
-
-def _over_facts(means: pd.DataFrame, seed: int, name: str, values: dict[str, pd.Series]) -> pd.DataFrame:
-    """The mean of each column of values over the facts that have one, by method."""
-    rows = []
-    for method in METHODS:
-        for kind, column in values.items():
-            own = column[(means["method"] == method) & column.notna()].astype(float)
-            if len(own):
-                rows.append((method, kind, *_interval(own, means.loc[own.index, "relation"], seed), len(own)))
-    return pd.DataFrame(rows, columns=["method", "kind", name, "low", "high", "facts"])
-
-
-def _interval(column: pd.Series, relation: pd.Series, seed: int) -> tuple[float, ...]:
-    values = column.to_numpy()
-    return tuple(map(float, bootstrap_interval(lambda rows: np.mean(values[rows]), relation, seed)))

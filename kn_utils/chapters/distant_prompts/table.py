@@ -25,9 +25,9 @@ _COLUMNS = {
 def read_sentences(lm: LanguageModel, run: Run, relation: str, corpus: Corpus) -> Path:
     """Make the tables `distant_prompts` and `sentences_left_out` of a relation from step 2's and return the first one's path.
 
-    `distant_prompts` holds, per fact with neurons by a method and per sentence (see `kn_utils.model.sentences.find_slots`), the mean activation
-    of the fact's neurons where the word between the characters `start` and `end` is masked (section 4.4); `sentences_left_out` counts the
-    sentences that cannot be asked. `corpus` is the data set's, since random sentences come from all relations.
+    `distant_prompts` holds, per fact with neurons by a method and per sentence of `kn_utils.model.sentences.find_slots`, the mean
+    activation of the fact's neurons where the word between the characters `start` and `end` is masked (section 4.4);
+    `sentences_left_out` counts the sentences that cannot be used. `corpus` holds all relations: random sentences come from all.
     Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights.
     """
     inputs = {"sentences": digest(corpus.relations[relation]), "all_sentences": corpus.digest}

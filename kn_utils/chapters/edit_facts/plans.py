@@ -24,7 +24,7 @@ NO_OBJECT = "no other object is one token of the model's vocabulary in the promp
 class Edit:
     """An edit to be made by `neurons`: `fact` is to get `new_object`, judged at the `drawn`-th of its `prompts`.
 
-    `new_targets` are the new object's tokens, one per prompt; prompts that cannot be asked for both objects are not among them.
+    `new_targets` are the new object's tokens, one per prompt; `prompts` are those that can be asked for both objects.
     """
 
     fact: Fact
@@ -41,7 +41,7 @@ class Edit:
 
 
 class _Known(NamedTuple):
-    """By fact of one relation: the prompts the model answers right, the neurons, and those that are not common in the relation."""
+    """By fact of one relation: the prompts answered right, the neurons, and those of them that are not common in the relation."""
 
     right: dict[int, set[int]]
     neurons: dict[int, list[Neuron]]
@@ -51,8 +51,8 @@ class _Known(NamedTuple):
 def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float = COMMON_SHARE) -> list[Edit | LeftOut]:
     """Return a relation's facts in the random order in which they are tried, until ten can be edited.
 
-    Needs the tables of steps 1 and 2: raises FileNotFoundError if they are not there, and ValueError if they are of other facts, another
-    draw or other weights.
+    Raises FileNotFoundError if steps 1 and 2 have not been run, and ValueError if their tables are of other facts, another draw or other
+    weights.
     """
     known = _known(lm, run, relation, common_share)
     facts = run.facts(relation, lm)
@@ -75,8 +75,8 @@ def own_edit(
     """Return the edit that gives the fact about `subject` the object `new_object`, whether the model answers it right or not.
 
     "" takes the first fact that `plan_edits` edits, or a random other object of the relation.
-    Raises ValueError for what is not text, a subject the run has no fact about, a fact that cannot be edited, or an object that is not
-    one other token.
+    Raises ValueError for what is not text, a subject that no fact of the run is about, a fact that cannot be edited, or an object that
+    is not one token, or the same token as the old one.
     """
     check(subject=subject, new_object=new_object)
     fact = _fact_about(lm, run, relations, subject) if subject else _first_edited(lm, run, relations, common_share)

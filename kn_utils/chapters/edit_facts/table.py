@@ -33,25 +33,24 @@ RULES = ("scaled", "fixed")
 STRENGTHS = (0.0, 2.0, 4.0, 8.0, 16.0)  # of lambda2
 OTHER_FACTS = 5  # of the relation, and of other relations, for the perplexities
 SETTINGS = {"edits": EDITS, "strengths": STRENGTHS, "other_facts": OTHER_FACTS}
+_PERPLEXITIES = [f"perplexity_{facts}_{when}" for facts in ("same", "other") for when in ("before", "after")]
 _COLUMNS = {
     "edit_facts": {"relation": str, "fact": "int32", "subject": str, "old_object": str, "new_object": str, "prompt": "int32"}
     | {"rule": str, "control": bool, "neurons": "int32", "neuron_names": str, "answer_before": str, "answer_after": str}
-    | {"changed": bool, "success": bool, "success_top5": bool, "rank_before": "int32", "rank_after": "int32"}
-    | {"probability_before": "float64", "probability_after": "float64"}
-    | {"old_probability_before": "float64", "old_probability_after": "float64"}
-    | {"templates": "int32", "templates_changed": "int32", "templates_success": "int32"}
-    | {"perplexity_same_before": "float64", "perplexity_same_after": "float64"}
-    | {"perplexity_other_before": "float64", "perplexity_other_after": "float64"},
+    | dict.fromkeys(["changed", "success", "success_top5"], bool)
+    | dict.fromkeys(["rank_before", "rank_after"], "int32")
+    | dict.fromkeys(["probability_before", "probability_after", "old_probability_before", "old_probability_after"], "float64")
+    | dict.fromkeys(["templates", "templates_changed", "templates_success"], "int32")
+    | dict.fromkeys(_PERPLEXITIES, "float64"),
     "edit_strength": {"relation": str, "fact": "int32", "lambda2": "float64", "changed": bool, "success": bool}
-    | {"perplexity_same_before": "float64", "perplexity_same_after": "float64"}
-    | {"perplexity_other_before": "float64", "perplexity_other_after": "float64"},
+    | dict.fromkeys(_PERPLEXITIES, "float64"),
     "edit_candidates": {"relation": str, "fact": "int32", "edited": bool, "reason": str},
 }
 
 
 @dataclass(frozen=True)
 class Variant:
-    """How an edit is made: by which rule, how strongly, and with the fact's own neurons or with random ones (`control`)."""
+    """How an edit is made: by which rule, how strongly, and with the fact's neurons or with random ones (`control`)."""
 
     rule: str
     lambda2: float
@@ -70,11 +69,10 @@ def edit_facts(
 
     Up to ten facts get another object, one at a time, each judged at one prompt that the model answered right. `edit_facts` has a row per
     edit, rule ("scaled" is the paper's, with `lambda1` and `lambda2`; "fixed" that of later toolkits) and control (as many random neurons
-    in the same layers); ranks and probabilities are the new object's. `edit_strength` is the scaled rule with other values of lambda2;
-    `edit_candidates` the facts in the order in which they were tried, and why some are not edited. `common_share` says which neurons
-    are spared as common, as in `uncommon_neurons`.
-    Raises FileNotFoundError if steps 1 and 2 have not been run, and ValueError if they were with other facts, another draw or other
-    weights, if a lambda is not a number of at least 0 or the share none from 0 to 1, or if the model's value vectors cannot be edited.
+    in the same layers); ranks and probabilities are the new object's. `edit_strength` has other values of lambda2; `edit_candidates` the
+    facts in the order in which they were tried, and why some are not edited. `common_share`: see `uncommon_neurons`.
+    Raises FileNotFoundError if steps 1 and 2 have not been run, and ValueError if their tables are of other facts, another draw or other
+    weights, if a parameter is out of range, or if the model's value vectors cannot be edited.
     """
     check(lambda1=lambda1, lambda2=lambda2)
     check_editable(lm)
@@ -88,33 +86,24 @@ def edit_facts(
 def show_edit(
     lm: LanguageModel, run: Run, edit: Edit, lambda1: float = 1, lambda2: float = 8
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Make an edit by the scaled rule and return what the model says before and after, and what else changed.
+    """Make an edit by the scaled rule and return what the model answers before and after, to the fact's prompts and to other facts'.
 
-    First table: a row per prompt of the fact. Second: a row per other fact of the relation in the run, asked with the template the edit was
-    made at; there the object's own probability is shown, and `changed` says whether the answer is another.
+    First table: a row per prompt of the fact. Second: a row per other fact of the relation in the run, asked with the template of the
+    edit; there the probability is that of the fact's object, and `changed` says whether the answer is another.
     """
     other_facts = [fact for fact in run.facts(edit.fact.relation, lm) if fact != edit.fact]
     index = edit.prompts[edit.drawn].index
     elsewhere = [prompt for fact in other_facts for prompt in askable(lm, run.dataset, fact) if prompt.index == index]
-    prompts, tokens = [*edit.prompts, *elsewhere], [*edit.tokens, *_own_tokens(elsewhere)]
+    prompts, tokens = [*edit.prompts, *elsewhere], [*edit.tokens, *_object_tokens(elsewhere)]
     before = ask(lm, prompts, tokens)
     with _applied(lm, run, edit, Variant("scaled", lambda2), lambda1):
         after = ask(lm, prompts, tokens)
-    rows = pd.DataFrame(
-        {
-            "prompt": [prompt.text for prompt in prompts],
-            "object": [prompt.fact.object for prompt in prompts],
-            "answer_before": lm.words(before.top.tolist()),
-            "answer_after": lm.words(after.top.tolist()),
-            "probability_before": before.probability[:, 0],
-            "probability_after": after.probability[:, 0],
-            "new_object_before": before.probability[:, 1],
-            "new_object_after": after.probability[:, 1],
-        }
-    )
-    count = len(edit.prompts)
-    others = rows[count:].drop(columns=["new_object_before", "new_object_after"])
-    return rows[:count], others.assign(changed=(before.top != after.top)[count:]).reset_index(drop=True)
+    rows = pd.DataFrame({"prompt": [prompt.text for prompt in prompts], "object": [prompt.fact.object for prompt in prompts]})
+    rows = rows.assign(answer_before=lm.words(before.top.tolist()), answer_after=lm.words(after.top.tolist()))
+    rows = rows.assign(probability_before=before.probability[:, 0], probability_after=after.probability[:, 0])
+    others = rows.assign(changed=before.top != after.top)[len(edit.prompts) :].reset_index(drop=True)
+    rows = rows.assign(new_object_before=before.probability[:, 1], new_object_after=after.probability[:, 1])
+    return rows[: len(edit.prompts)], others
 
 
 def _tables(
@@ -125,17 +114,16 @@ def _tables(
     rows: dict[str, list[dict]] = {name: [] for name in _COLUMNS}
     for item in part:
         place = {"relation": item.fact.relation, "fact": item.fact.index}
-        if isinstance(item, LeftOut):
-            rows["edit_candidates"].append(place | {"edited": False, "reason": item.reason})
-            continue
-        rows["edit_candidates"].append(place | {"edited": True, "reason": ""})
-        found = _outcomes(lm, run, item, dict.fromkeys([*compared, *strengths]), lambda1)
-        rows["edit_facts"] += [place | _about(lm, run, item, variant) | found[variant] for variant in compared]
-        rows["edit_strength"] += [place | {"lambda2": variant.lambda2} | found[variant] for variant in strengths]
+        reason = item.reason if isinstance(item, LeftOut) else ""
+        rows["edit_candidates"].append(place | {"edited": not reason, "reason": reason})
+        if not reason:
+            found = _outcomes(lm, run, item, dict.fromkeys([*compared, *strengths]), lambda1)
+            rows["edit_facts"] += [place | _described(lm, run, item, variant) | found[variant] for variant in compared]
+            rows["edit_strength"] += [place | {"lambda2": variant.lambda2} | found[variant] for variant in strengths]
     return {name: pd.DataFrame(rows[name], columns=list(columns)).astype(columns) for name, columns in _COLUMNS.items()}
 
 
-def _about(lm: LanguageModel, run: Run, edit: Edit, variant: Variant) -> dict:
+def _described(lm: LanguageModel, run: Run, edit: Edit, variant: Variant) -> dict:
     neurons = _changed_neurons(lm, run, edit, variant)
     return {
         "subject": edit.fact.subject,
@@ -152,7 +140,7 @@ def _about(lm: LanguageModel, run: Run, edit: Edit, variant: Variant) -> dict:
 def _outcomes(lm: LanguageModel, run: Run, edit: Edit, variants: Sequence[Variant], lambda1: float) -> dict[Variant, dict]:
     """What each variant of an edit does, as columns of the tables."""
     same, other = _bystanders(lm, run, edit.fact)
-    prompts, tokens = [*edit.prompts, *same, *other], [*edit.tokens, *_own_tokens([*same, *other])]
+    prompts, tokens = [*edit.prompts, *same, *other], [*edit.tokens, *_object_tokens([*same, *other])]
     starts = [len(edit.prompts), len(edit.prompts) + len(same)]
     before = ask(lm, prompts, tokens)
     outcomes = {}
@@ -183,8 +171,8 @@ def _some_prompts(lm: LanguageModel, dataset: Dataset, facts: list[Fact], draw: 
     return [prompt for prompts in found for prompt in prompts]
 
 
-def _own_tokens(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
-    """For prompts that no new object is meant for: their own, twice."""
+def _object_tokens(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
+    """The tokens to look at where there is no new object: that of the prompt's object, twice."""
     return [(prompt.target, prompt.target) for prompt in prompts]
 
 

@@ -1,50 +1,45 @@
-"""Figures of notebook 02: every `plot_x` takes a table of its summary and a title that says model, data set, number of facts and seed."""
+"""Figures of notebook 02: every `plot_x` takes a table of `numbers` and a title that says model, data set, number of facts and seed."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kn_utils.plots.bars import plot_bars
 from kn_utils.plots.intervals import plot_intervals
-from kn_utils.plots.panels import share_legend, write_numbers
-from kn_utils.plots.style import LINES, NAMES, PALETTE, WIDTH
+from kn_utils.plots.panels import panels, write_numbers
+from kn_utils.plots.style import LINES, NAMES, PALETTE
 
 
 def plot_neurons_per_fact(counts: pd.DataFrame, title: str) -> Figure:
     """Show how many facts have 0, 1, 2, ... neurons by each method; `counts` has the columns method and neurons."""
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
-    plot_bars(axis, counts.groupby("neurons")["method"].value_counts().unstack())
-    axis.set(xlabel="neurons of a fact", ylabel="facts")
-    axis.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
-    share_legend(figure, [axis])
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 3.2) as (figure, [axis]):
+        plot_bars(axis, counts.groupby("neurons")["method"].value_counts().unstack())
+        axis.set(xlabel="neurons of a fact", ylabel="facts")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
 def plot_shared(pairs: pd.DataFrame, title: str) -> Figure:
     """Show how many neurons two facts share, by kind of pair; `pairs` has the columns method, kind, mean, low and high."""
-    figure, axis = plt.subplots(figsize=(WIDTH, 0.45 * pairs["kind"].nunique() + 1.6), layout="constrained")
-    plot_intervals(axis, pairs.rename(columns={"kind": "label", "mean": "value"}))
-    share_legend(figure, [axis])
-    axis.set(xlabel="neurons that two facts share, mean over all pairs (bars: 95 % bootstrap interval)", xlim=(0, None))
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 0.45 * pairs["kind"].nunique() + 1.6) as (figure, [axis]):
+        plot_intervals(axis, pairs.rename(columns={"kind": "label", "mean": "value"}))
+        axis.set(xlabel="neurons that two facts share, mean over all pairs (bars: 95 % bootstrap interval)", xlim=(0, None))
     return figure
 
 
 def plot_thresholds(grid: pd.DataFrame, title: str) -> Figure:
-    """Show what other thresholds give, as three heat maps over t and p; `grid` is the summary's table."""
-    panels = {
+    """Show what other thresholds give, as three heat maps over t and p; `grid` as of `threshold_grid`."""
+    names = {
         "neurons": "neurons per fact",
         "one_relation": "shared, one relation",
         "different_relations": "shared, different relations",
     }
-    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.8), sharey=True, layout="constrained")
-    for axis, (column, name) in zip(axes, panels.items(), strict=True):
-        table = grid.pivot(index="t", columns="p", values=column).sort_index(ascending=False)
-        sns.heatmap(table, annot=table.map(_short), fmt="", cmap="Blues", cbar=False, ax=axis, annot_kws={"size": "medium"})
-        axis.set(title=name, xlabel="p: share of prompts", ylabel="t: share of largest score" if axis is axes[0] else "")
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 2.8, columns=3, sharey=True) as (figure, axes):
+        for axis, (column, name) in zip(axes, names.items(), strict=True):
+            table = grid.pivot(index="t", columns="p", values=column).sort_index(ascending=False)
+            sns.heatmap(table, annot=table.map(_short), fmt="", cmap="Blues", cbar=False, ax=axis, annot_kws={"size": "medium"})
+            axis.set(title=name, xlabel="p: share of prompts", ylabel="t: share of largest score" if axis is axes[0] else "")
     return figure
 
 
@@ -54,14 +49,12 @@ def _short(value: float) -> str:
 
 def plot_reach(neurons: pd.DataFrame, n_facts: int, title: str) -> Figure:
     """Show how many facts each neuron serves, most frequent first; `neurons` has the columns method, layer and neuron, a row per fact."""
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")
-    for method, own in neurons.groupby("method", sort=False):
-        share = 100 * own.groupby(["layer", "neuron"]).size().sort_values(ascending=False).to_numpy() / n_facts
-        look = {"color": PALETTE[method], "linestyle": LINES[method], "label": f"{NAMES[method]}: {len(share):,} neurons"}
-        axis.step(range(1, len(share) + 1), share, where="mid", **look)
-    axis.set(xlabel="neuron, by rank", ylabel="facts that have it (%)", xscale="log", yscale="log")
-    write_numbers(axis.xaxis)
-    write_numbers(axis.yaxis)
-    axis.legend()
-    figure.suptitle(title, x=0.01, ha="left")
+    with panels(title, 3.2, legend_columns=1) as (figure, [axis]):
+        for method, rows in neurons.groupby("method", sort=False):
+            share = 100 * rows.groupby(["layer", "neuron"]).size().sort_values(ascending=False).to_numpy() / n_facts
+            look = {"color": PALETTE[method], "linestyle": LINES[method], "label": f"{NAMES[method]}: {len(share):,} neurons"}
+            axis.step(range(1, len(share) + 1), share, where="mid", **look)
+        axis.set(xlabel="neuron, by rank", ylabel="facts that have it (%)", xscale="log", yscale="log")
+        write_numbers(axis.xaxis)
+        write_numbers(axis.yaxis)
     return figure

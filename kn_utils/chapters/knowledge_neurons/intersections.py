@@ -37,12 +37,7 @@ class SharedNeurons:
         self.fact = found.to_numpy(int)
         self.neuron = neurons.groupby(["layer", "neuron"]).ngroup().to_numpy()
         relation, answer = facts["relation"], facts["object"]
-        groupings = {
-            "all": pd.Series(0, index=facts.index),
-            "relation": relation,
-            "object": answer,
-            "both": relation + "\t" + answer,
-        }
+        groupings = {"all": np.zeros(len(facts)), "relation": relation, "object": answer, "both": relation + "\t" + answer}
         self.groups = {name: np.unique(keys, return_inverse=True)[1] for name, keys in groupings.items()}
         self.cells = {
             name: np.unique(np.stack([group[self.fact], self.neuron]), axis=1, return_inverse=True)[1]
@@ -55,18 +50,19 @@ class SharedNeurons:
         `rows`, the numbers of facts, may repeat as in a bootstrap; a fact is never paired with itself.
         """
         weight = np.ones(self.n_facts) if rows is None else np.bincount(rows, minlength=self.n_facts).astype(float)
-        every, relation, answer, both = (self._sums(name, weight) for name in ("all", "relation", "object", "both"))
-        kinds = (relation, both, relation - both, every - relation, answer - both, every - relation - answer + both)
-        return np.array([shared / pairs if pairs > 0.5 else np.nan for shared, pairs in kinds])
-
-    def _sums(self, grouping: str, weight: np.ndarray) -> np.ndarray:
-        """Over all pairs of one group: (neurons shared, number of pairs)."""
-        return np.array([_pairs(self.cells[grouping], weight[self.fact]), _pairs(self.groups[grouping], weight)])
+        return np.array([shared / pairs if pairs > 0.5 else np.nan for shared, pairs in self._by_kind(weight)])
 
     def pairs(self) -> np.ndarray:
         """Return the number of pairs of each of `KINDS`."""
-        every, relation, answer, both = (_pairs(self.groups[name], np.ones(self.n_facts)) for name in self.groups)
-        return np.array([relation, both, relation - both, every - relation, answer - both, every - relation - answer + both])
+        return self._by_kind(np.ones(self.n_facts))[:, 1]
+
+    def _by_kind(self, weight: np.ndarray) -> np.ndarray:
+        """Over all pairs of each of `KINDS`: (neurons shared, number of pairs)."""
+        every, relation, answer, both = (
+            np.array([_pairs(self.cells[name], weight[self.fact]), _pairs(self.groups[name], weight)]) for name in self.groups
+        )
+        kinds = (relation, both, relation - both, every - relation, answer - both, every - relation - answer + both)
+        return np.stack(kinds)
 
 
 def _pairs(group: np.ndarray, weight: np.ndarray) -> float:

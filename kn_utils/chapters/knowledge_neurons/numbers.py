@@ -1,32 +1,59 @@
 """What notebook 02 shows of step 2's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from kn_utils.chapters.knowledge_neurons.intersections import KINDS, SharedNeurons
-from kn_utils.model.neurons import METHODS, neuron_name, relation_neurons, shared, strong
-from kn_utils.stats.intervals import bootstrap_interval
+from kn_utils.model.neurons import (
+    MAX_NEURONS,
+    METHODS,
+    MIN_NEURONS,
+    MIN_PROMPTS,
+    RELATION_SHARE,
+    moved_share,
+    neuron_name,
+    shared,
+    strong,
+)
+from kn_utils.stats.intervals import bootstrap_interval, group_means, with_interval
 from kn_utils.store.runs import FACT_KEY
+
+
+def last_rounds(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Return by method where tuning p ended: relations, the mean of the rounds and of the last p, and which relations missed the aim.
+
+    `rounds` is step 2's table `refinement`.
+    """
+    last = rounds.groupby(["method", "relation"], sort=False).last().reset_index()
+    last["missed"] = last["relation"].where(~last["mean_neurons"].between(MIN_NEURONS, MAX_NEURONS), "")
+    methods = last.groupby("method")
+    columns = {"relations": ("relation", "size"), "rounds": ("round", "mean"), "p": ("prompt_share", "mean")}
+    return methods.agg(**columns, missed=("missed", lambda names: ", ".join(filter(None, names)) or "none")).loc[list(METHODS)]
 
 
 def neurons_per_fact(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
     """Return how many neurons each fact has by each method, 0 included; columns relation, fact, method, neurons."""
     counts = neurons.groupby(["method", *FACT_KEY]).size()
-    index = pd.MultiIndex.from_tuples(
-        [(method, *place) for method in METHODS for place in facts[FACT_KEY].itertuples(index=False)], names=["method", *FACT_KEY]
-    )
+    places = [(method, *fact) for method in METHODS for fact in facts[FACT_KEY].itertuples(index=False)]
+    index = pd.MultiIndex.from_tuples(places, names=["method", *FACT_KEY])
     return counts.reindex(index, fill_value=0).rename("neurons").reset_index()
 
 
 def mean_neurons(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the mean number of neurons per fact and its interval by method; columns mean, low, high, facts, without."""
-    rows = {}
-    for method, own in counts.groupby("method"):
-        values = own["neurons"].to_numpy()
-        interval = bootstrap_interval(lambda rows, values=values: values[rows].mean(), own["relation"], seed)
-        rows[method] = (*map(float, interval), len(own), int((values == 0).sum()))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "facts", "without"]).loc[list(METHODS)]
+    """Return the mean number of neurons per fact and its interval by method; columns mean, low, high, facts, without.
+
+    `counts` is what `neurons_per_fact` returns; `without` counts the facts that have none.
+    """
+    without = (counts["neurons"] == 0).groupby(counts["method"]).sum()
+    return group_means(counts, ["method"], "neurons", seed).set_index("method").assign(without=without)
+
+
+def shared_neurons(neurons: pd.DataFrame, facts: pd.DataFrame) -> Callable[[np.ndarray | None], np.ndarray]:
+    """Return a function from row numbers of facts to the mean number of neurons that two of them share, [methods, kinds of pairs]."""
+    pairs = [SharedNeurons(facts, neurons[neurons["method"] == method]) for method in METHODS]
+    return lambda rows=None: np.stack([of_method.means(rows) for of_method in pairs])
 
 
 def shared_by_pairs(neurons: pd.DataFrame, facts: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -34,32 +61,50 @@ def shared_by_pairs(neurons: pd.DataFrame, facts: pd.DataFrame, seed: int) -> pd
 
     Exact over all pairs; the interval resamples facts.
     """
-    rows = []
-    for method in METHODS:
-        pairs = SharedNeurons(facts, neurons[neurons["method"] == method])
-        estimate, low, high = bootstrap_interval(pairs.means, facts["relation"], seed)
-        rows += zip([method] * len(KINDS), KINDS, estimate, low, high, pairs.pairs().astype(int), strict=True)
-    return pd.DataFrame(rows, columns=["method", "kind", "mean", "low", "high", "pairs"])
+    found = bootstrap_interval(shared_neurons(neurons, facts), facts["relation"], seed)
+    pairs = SharedNeurons(facts, neurons).pairs().astype(int)
+    index = pd.MultiIndex.from_product([METHODS, KINDS], names=["method", "kind"])
+    columns = dict(zip(("mean", "low", "high"), map(np.ravel, found), strict=True))
+    return pd.DataFrame(columns | {"pairs": np.tile(pairs, len(METHODS))}, index=index).reset_index()
 
 
-def threshold_grid(
-    scores: pd.DataFrame, facts: pd.DataFrame, score_shares: Sequence[float], prompt_shares: Sequence[float]
-) -> pd.DataFrame:
+def finding(means: pd.DataFrame, upper: tuple[float, float, float], pairs: pd.DataFrame, most_prompts: int) -> str:
+    """Return in two sentences how many knowledge neurons there are, where, and who shares them.
+
+    `means` as of `mean_neurons`, `upper` as of `kn_utils.stats.layers.upper_third_interval`, `pairs` as of `shared_by_pairs`;
+    `most_prompts` is the largest number of prompts of a fact.
+    """
+    if not means.loc["attribution", "mean"]:
+        return (
+            f"No fact has a knowledge neuron: it must be strong in {MIN_PROMPTS} prompts, and facts have {most_prompts} at most."
+        )
+    per_fact = with_interval(*means.loc["attribution", ["mean", "low", "high"]])
+    shared = {(row.method, row.kind): with_interval(row.mean, row.low, row.high) for row in pairs.itertuples()}
+    within, between = ([shared[method, kind] for method in METHODS] for kind in ("one relation", "different relations"))
+    return (
+        f"A fact has {per_fact} knowledge neurons on average, and {with_interval(*upper)} % of them lie in the upper third of the layers. "
+        f"Two facts of one relation share {within[0]} of them, two of different relations {between[0]}; of the neurons that the baseline "
+        f"chooses, {within[1]} and {between[1]}."
+    )
+
+
+def threshold_grid(scores: pd.DataFrame, facts: pd.DataFrame, score_shares: Sequence[float], prompt_share: float) -> pd.DataFrame:
     """Return what other thresholds would give, without refinement rounds.
 
-    `scores` is step 1's table of one method. Columns t, p, neurons (per fact), one_relation and different_relations (neurons shared by
-    two facts).
+    `scores` is step 1's table of one method. p goes from `prompt_share` up and down by up to four of the rounds' steps, two at a time.
+    Columns t, p, neurons (per fact), one_relation and different_relations (neurons shared by two facts).
     """
     prompts = {relation: own.set_index("fact")["prompts"] for relation, own in facts.groupby("relation")}
     by_relation = dict(list(scores.groupby("relation")))
+    shares = [p for p in (moved_share(prompt_share, steps) for steps in (-4, -2, 0, 2, 4)) if 0 <= round(p, 2) <= 1]
     rows = []
     for t in score_shares:
         candidates = {relation: strong(own, t) for relation, own in by_relation.items()}
-        for p in prompt_shares:
+        for p in shares:
             found = [shared(own, prompts[relation], p).assign(relation=relation) for relation, own in candidates.items()]
             neurons = pd.concat(found, ignore_index=True)
             means = dict(zip(KINDS, SharedNeurons(facts, neurons).means(), strict=True))
-            rows.append((t, p, len(neurons) / len(facts), means["one relation"], means["different relations"]))
+            rows.append((t, round(p, 2), len(neurons) / len(facts), means["one relation"], means["different relations"]))
     return pd.DataFrame(rows, columns=["t", "p", "neurons", "one_relation", "different_relations"])
 
 
@@ -80,13 +125,13 @@ def widest_neurons(neurons: pd.DataFrame, facts: pd.DataFrame, n: int = 10) -> p
 def relation_neuron_counts(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
     """Return by method and relation how many neurons at least a tenth of its facts have, and the share (%) that have the most frequent.
 
-    Columns method, relation, facts, relation_neurons, widest; relations without neurons have zeros.
+    Columns method, relation, relation_neurons, widest; relations without neurons have zeros.
     """
-    rows = []
-    for relation, asked in facts.groupby("relation").size().items():
-        for method in METHODS:
-            own = neurons[(neurons["relation"] == relation) & (neurons["method"] == method)]
-            common = len(relation_neurons(own, asked))
-            widest = own.groupby(["layer", "neuron"]).size().max() if len(own) else 0
-            rows.append((method, relation, asked, common, 100 * widest / asked))
-    return pd.DataFrame(rows, columns=["method", "relation", "facts", "relation_neurons", "widest"])
+    sizes = facts.groupby("relation").size()
+    index = pd.MultiIndex.from_product([METHODS, sizes.index], names=["method", "relation"])
+    having = neurons.groupby(["method", "relation", "layer", "neuron"]).size()
+    share = having / having.index.get_level_values("relation").map(sizes)
+    by_relation = share.groupby(["method", "relation"])
+    common = (share >= RELATION_SHARE).groupby(["method", "relation"]).sum()
+    table = pd.DataFrame({"relation_neurons": common, "widest": 100 * by_relation.max()}).reindex(index, fill_value=0)
+    return table.reset_index()

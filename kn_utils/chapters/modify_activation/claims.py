@@ -3,55 +3,33 @@
 Each function takes tables by name and a seed, and returns the claim's conditions, the claim itself first.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-import pandas as pd
 
+from kn_utils.chapters.modify_activation.numbers import changes
 from kn_utils.stats.rule import NEGLIGIBLE, Condition, NoDataError, Tables, half_the_paper, intervals, reported
-from kn_utils.store.runs import FACT_KEY
-
-
-def changes(table: pd.DataFrame, columns: list[str]) -> tuple[Callable[[np.ndarray], np.ndarray], pd.Series]:
-    """Return a function from row numbers of facts to the change (%) by each value of `columns`, and the relation of each fact.
-
-    The change is the mean over relations of the mean change of a relation's prompts over their mean original probability.
-    """
-    sums = table.groupby([*FACT_KEY, *columns])[["probability_after", "probability_before"]].sum().unstack(columns, fill_value=0)
-    relations = sums.index.get_level_values("relation")
-    codes = pd.factorize(relations)[0]
-    after, before = sums["probability_after"].to_numpy(), sums["probability_before"].to_numpy()
-
-    def statistic(rows: np.ndarray) -> np.ndarray:
-        totals = [[np.bincount(codes[rows], column[rows]) for column in part.T] for part in (after, before)]
-        return 100 * (np.divide(*totals) - 1).mean(axis=1)
-
-    return statistic, relations
 
 
 def changed_probability(operation: str, tables: Tables, seed: int) -> list[Condition]:
     """Suppressing lowers the right answer's probability, amplifying raises it, and more than with other neurons (section 4.3)."""
     table = tables["modify_activation"]
-    own = table[(table["operation"] == operation) & (table["target"] == "own")]
-    mean, relations = changes(own, ["method"])  # columns in the order of their names: activation, attribution, random
+    own_prompts = table[(table["operation"] == operation) & (table["target"] == "own")]
+    change, relations = changes(own_prompts, ["method"])  # in alphabetical order: activation, attribution, random
 
     def statistic(rows: np.ndarray) -> list[float]:
-        baseline, ours, random = mean(rows)
+        baseline, ours, random = change(rows)[:, -1]
         return [ours, ours - baseline, ours - random]
 
-    found = intervals(statistic, relations, seed)
-    side = {"below": 0} if operation == "suppress" else {"above": 0}
-    papers = [
-        reported(float, f"{operation}_attribution"),
-        reported(np.subtract, f"{operation}_attribution", f"{operation}_activation"),
-        None,
+    ours, against_baseline, against_random = intervals(statistic, relations, seed)
+    paper = reported(float, f"{operation}_attribution")
+    paper_against_baseline = reported(np.subtract, f"{operation}_attribution", f"{operation}_activation")
+    n, side = len(relations), {"below": 0} if operation == "suppress" else {"above": 0}
+    claim = Condition("change of the object's probability (%)", *ours, n, **side, paper=paper)
+    return [
+        claim,
+        Condition("that change minus the baseline's", *against_baseline, n, **side, paper=paper_against_baseline),
+        Condition("that change minus random neurons'", *against_random, n, **side),
+        half_the_paper(claim),
     ]
-    says = ["change of the object's probability (%)", "that change minus the baseline's", "that change minus random neurons'"]
-    claim, *controls = (
-        Condition(text, *interval, len(relations), **side, paper=paper)
-        for text, interval, paper in zip(says, found, papers, strict=True)
-    )
-    return [claim, *controls, half_the_paper(claim)]
 
 
 def other_facts(tables: Tables, seed: int) -> list[Condition]:
@@ -59,10 +37,10 @@ def other_facts(tables: Tables, seed: int) -> list[Condition]:
     table = tables["modify_activation"].query("method == 'attribution'")
     if not (table["target"] == "other").any():
         raise NoDataError("the data set has no facts of other relations to ask")
-    mean, relations = changes(table, ["operation", "target"])  # amplify: other, own; suppress: other, own
+    change, relations = changes(table, ["operation", "target"])  # amplify: other, own; suppress: other, own
 
     def statistic(rows: np.ndarray) -> list[float]:
-        amplified, own_amplified, suppressed, own_suppressed = mean(rows)
+        amplified, own_amplified, suppressed, own_suppressed = change(rows)[:, -1]
         return [100 * suppressed / own_suppressed, 100 * amplified / own_amplified]
 
     found = intervals(statistic, relations, seed)

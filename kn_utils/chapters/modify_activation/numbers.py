@@ -1,45 +1,50 @@
 """What notebook 03 shows of step 3's table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from kn_utils.plots.changes import MEAN
-from kn_utils.stats.intervals import bootstrap_interval
-from kn_utils.store.runs import NothingToShowError, Run
+from kn_utils.stats.intervals import bootstrap_interval, with_interval
+from kn_utils.store.runs import FACT_KEY
 
 GROUP = ["operation", "target", "method"]
 
 
-def load_answers(run: Run, relations: Sequence[str]) -> pd.DataFrame:
-    """Return step 3's table of several relations. Raises ValueError if none of their facts could be asked, and says why."""
-    table = run.read("modify_activation", relations)
-    if table.empty:
-        reasons = run.read("facts", relations)["left_out_because"]
-        raise NothingToShowError(f"none of the {len(reasons)} facts could be asked: {reasons.iloc[0]}")
-    return table
+def changes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Callable[[np.ndarray], np.ndarray], pd.Index]:
+    """Return a function from row numbers of facts to changes (%) of the object's probability, and each fact's relation.
+
+    The changes are [values of `columns`, relations + 1]: each relation's, that is, its mean change over all prompts divided by the mean
+    original probability (section 4.3), and at the end the mean over relations, each of which counts once.
+    """
+    probabilities = table.groupby([*FACT_KEY, *columns])[["probability_before", "probability_after"]].sum()
+    sums = probabilities.unstack(list(columns), fill_value=0)
+    relations = sums.index.get_level_values("relation")
+    codes = pd.factorize(relations)[0]
+    before, after = sums["probability_before"].to_numpy().T, sums["probability_after"].to_numpy().T
+
+    def change(rows: np.ndarray) -> np.ndarray:
+        ratios = [
+            np.bincount(codes[rows], a[rows]) / np.bincount(codes[rows], b[rows]) for a, b in zip(after, before, strict=True)
+        ]
+        by_relation = 100 * (np.array(ratios) - 1)
+        return np.column_stack([by_relation, by_relation.mean(axis=1)])
+
+    return change, relations
 
 
 def probability_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the change of the object's probability in per cent, by relation, and the unweighted mean over relations.
+    """Return the `changes` with their intervals, which resample facts.
 
-    A relation's change is the ratio of its mean change to its mean original probability over all prompts (section 4.3). Columns
-    operation, target, method, relation (`MEAN` for the mean), change, low, high, facts; the intervals resample facts.
+    Columns operation, target, method, relation (`MEAN` for the mean over relations), change, low, high, facts.
     """
     rows = []
-    for place, own in table.groupby(GROUP, sort=False):
-        facts = own.groupby(["relation", "fact"])[["probability_before", "probability_after"]].sum().reset_index()
-        codes, relations = pd.factorize(facts["relation"])
-        before, after = facts["probability_before"].to_numpy(), facts["probability_after"].to_numpy()
-
-        def changes(drawn: np.ndarray, codes=codes, before=before, after=after) -> np.ndarray:
-            ratio = np.bincount(codes[drawn], after[drawn]) / np.bincount(codes[drawn], before[drawn])
-            return 100 * np.append(ratio - 1, np.mean(ratio - 1))
-
-        found = np.stack(bootstrap_interval(changes, codes, seed), axis=1)
-        counts = [*np.bincount(codes), len(facts)]
-        rows += [(*place, name, *values, count) for name, values, count in zip([*relations, MEAN], found, counts, strict=True)]
+    for place, group in table.groupby(GROUP, sort=False):
+        change, relations = changes(group, ["method"])
+        found = np.concatenate(bootstrap_interval(change, relations, seed)).T
+        facts = relations.value_counts(sort=False).to_dict() | {MEAN: len(relations)}
+        rows += [(*place, name, *values, n) for (name, n), values in zip(facts.items(), found, strict=True)]
     return pd.DataFrame(rows, columns=[*GROUP, "relation", "change", "low", "high", "facts"])
 
 
@@ -57,8 +62,8 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     rows = []
     for flip, (among, flipped) in kinds.items():
         counted = table.assign(among=among, flipped=among & flipped)
-        for place, own in counted.groupby(GROUP, sort=False):
-            facts = own.groupby(["relation", "fact"])[["among", "flipped"]].sum()
+        for place, group in counted.groupby(GROUP, sort=False):
+            facts = group.groupby(FACT_KEY)[["among", "flipped"]].sum()
             pairs = facts.to_numpy()
 
             def share(drawn: np.ndarray, pairs=pairs) -> float:
@@ -66,11 +71,47 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
                 return 100 * flipped / among if among else np.nan
 
             interval = bootstrap_interval(share, facts.index.get_level_values("relation"), seed)
-            rows.append((*place, flip, *map(float, interval), int(own["among"].sum())))
+            rows.append((*place, flip, *map(float, interval), int(group["among"].sum())))
     return pd.DataFrame(rows, columns=[*GROUP, "flip", "share", "low", "high", "prompts"])
 
 
-def without_neurons(table: pd.DataFrame) -> pd.DataFrame:
-    """Count by method the facts asked and those without neurons, which count as no change; columns facts, without."""
-    facts = table[table["target"] == "own"].groupby(["method", "relation", "fact"], sort=False)["neurons"].first()
-    return facts.groupby("method", sort=False).agg(facts="size", without=lambda own: int((own == 0).sum()))
+def count_facts(table: pd.DataFrame) -> pd.DataFrame:
+    """Count by method the facts, those of them without neurons, and the prompts: the facts' own and the other facts'.
+
+    Columns facts, without, own_prompts, other_prompts.
+    """
+    once = table[table["operation"] == table["operation"].iloc[0]]
+    facts = once[once["target"] == "own"].groupby(["method", *FACT_KEY], sort=False)["neurons"].first()
+    counts = facts.groupby("method", sort=False).agg(facts="size", without=lambda neurons: int((neurons == 0).sum()))
+    prompts = pd.crosstab(once["method"], once["target"]).reindex(columns=["own", "other"], fill_value=0)
+    return counts.join(prompts.add_suffix("_prompts"))
+
+
+def finding(changes: pd.DataFrame, flips: pd.DataFrame) -> str:
+    """Return in two sentences what the changes do to the right answers, from the tables of `probability_changes` and `flips`."""
+    means = changes[(changes["relation"] == MEAN) & (changes["target"] == "own")]
+    change = {(row.method, row.operation): with_interval(row.change, row.low, row.high) for row in means.itertuples()}
+    lost = flips.query(
+        "operation == 'suppress' and target == 'own' and method == 'attribution' and flip == 'right to wrong'"
+    ).iloc[0]
+    return (
+        f"Suppressing a fact's knowledge neurons changes the probability of the right answer by {change['attribution', 'suppress']} %, "
+        f"amplifying them by {change['attribution', 'amplify']} %; as many random neurons of the same layers change it by "
+        f"{change['random', 'suppress']} % and {change['random', 'amplify']} %. Of {lost['prompts']:,} right answers, "
+        f"{with_interval(lost['share'], lost['low'], lost['high'])} % become wrong when the knowledge neurons are suppressed."
+    )
+
+
+def lost_answers(table: pd.DataFrame, prompts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
+    """Return prompts whose right answer is lost when the fact's knowledge neurons are suppressed: the n surest, of n facts.
+
+    `prompts` is step 1's table. Columns prompt, answer_before, answer_after, probability_before, probability_after (of the right answer)
+    and neurons.
+    """
+    lost = table.query(
+        "operation == 'suppress' and method == 'attribution' and target == 'own' and correct_before and not correct_after"
+    )
+    columns = ["answer_before", "answer_after", "probability_before", "probability_after", "neurons"]
+    surest = lost.sort_values("probability_before", ascending=False).drop_duplicates(FACT_KEY).head(n)
+    shown = surest.merge(prompts[[*FACT_KEY, "prompt", "text"]], on=[*FACT_KEY, "prompt"])
+    return shown[["text", *columns]].rename(columns={"text": "prompt"})

@@ -3,8 +3,8 @@
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -30,22 +30,15 @@ _COLUMNS |= {"other_relation": str, "other_fact": "int32"}
 FactNeurons = dict[tuple[str, int], list[Neuron]]  # by method and fact
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """A prompt to be run while the neurons of `fact` are changed; `target` says whose prompt it is, the fact's "own" or an "other"'s."""
 
     fact: Fact
     prompt: Prompt
     target: str
 
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The prompt's tokens."""
-        return self.prompt.ids
 
-
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The answer to a case: the object's probability and the most probable token."""
 
     probability: float
@@ -60,7 +53,6 @@ def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
     gradients. Facts without neurons stay as they are. A data set of one relation has no other target.
     Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights.
     """
-    run.made_with("knowledge_neurons", relation, lm)
     neurons = _neurons(lm, run, relation)
 
     def work(part: Sequence[Fact]) -> dict[str, pd.DataFrame]:
@@ -73,17 +65,12 @@ def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
 def _neurons(lm: LanguageModel, run: Run, relation: str) -> FactNeurons:
     """The neurons of every method and fact that has any."""
     table = run.read("knowledge_neurons", [relation])
-    found = {
-        (method, fact): neurons
-        for method in METHODS
-        for fact, neurons in neurons_by_fact(table[table["method"] == method]).items()
+    by_method = {method: neurons_by_fact(table[table["method"] == method]) for method in METHODS}
+    by_method["random"] = {
+        fact: random_neurons(neurons, lm.n_neurons, f"{run.seed}-random-{relation}-{fact}")
+        for fact, neurons in by_method["attribution"].items()
     }
-    random_ones = {
-        ("random", fact): random_neurons(neurons, lm.n_neurons, f"{run.seed}-random-{relation}-{fact}")
-        for (method, fact), neurons in found.items()
-        if method == "attribution"
-    }
-    return found | random_ones
+    return {(method, fact): neurons for method, facts in by_method.items() for fact, neurons in facts.items()}
 
 
 def modified_answers(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact], neurons: FactNeurons, seed: int) -> pd.DataFrame:
@@ -118,8 +105,9 @@ def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -
 def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: dict[str, list[list[Neuron]]]) -> list[dict[tuple | None, Answer]]:
     """The answer to every case unchanged (None) and after each change that has neurons; `neurons` holds each case's by method."""
     found: list[dict] = [{} for _ in cases]
-    for group in group_by_length(cases, prompts_at_once):
-        suffix = prompt_suffix(lm, stack([cases[index].prompt for index in group], lm.device))
+    prompts = [case.prompt for case in cases]
+    for group in group_by_length(prompts, prompts_at_once):
+        suffix = prompt_suffix(lm, stack([prompts[index] for index in group], lm.device))
         for change in (None, *CHANGES):
             own = [neurons[change[0]][index] if change else [] for index in group]
             if change and not any(own):

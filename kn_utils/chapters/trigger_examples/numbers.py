@@ -2,11 +2,13 @@
 
 from html import escape
 
+import numpy as np
 import pandas as pd
 
 from kn_utils.data.facts import Dataset
 from kn_utils.model.neurons import neuron_list, neuron_name
 from kn_utils.plots.markup import NO_FORMULAS
+from kn_utils.stats.intervals import bootstrap_interval, with_interval
 from kn_utils.store.runs import FACT_KEY
 
 
@@ -21,8 +23,8 @@ def strongest_facts(examples: pd.DataFrame, n: int, method: str = "attribution")
 
 def neuron_names(neurons: pd.DataFrame, relation: str, fact: int, method: str) -> str:
     """Return a fact's neurons as "layer.index", layers from 1; `neurons` is step 2's table."""
-    own = neurons[(neurons["relation"] == relation) & (neurons["fact"] == fact) & (neurons["method"] == method)]
-    return ", ".join(neuron_name(*neuron) for neuron in neuron_list(own))
+    rows = neurons[(neurons["relation"] == relation) & (neurons["fact"] == fact) & (neurons["method"] == method)]
+    return ", ".join(neuron_name(*neuron) for neuron in neuron_list(rows))
 
 
 def marked(text: str, start: int, end: int) -> str:
@@ -33,18 +35,19 @@ def marked(text: str, start: int, end: int) -> str:
 def examples_table(
     examples: pd.DataFrame, dataset: Dataset, neurons: pd.DataFrame, facts: list[tuple[str, int]], method: str = "attribution"
 ) -> str:
-    """Return an HTML table of the facts' examples with subject, object, rank, score, sentence and neurons.
+    """Return an HTML table of the facts' examples with subject, object, rank, score, sentence and, once per fact, its neurons.
 
     `examples` is step 5's table and `neurons` step 2's. Whatever comes from the data is escaped; the masked word is highlighted.
     """
     rows = []
     for relation, index in facts:
         fact, names = dataset.facts[relation][index], neuron_names(neurons, relation, index, method)
-        own = examples[(examples["relation"] == relation) & (examples["fact"] == index) & (examples["method"] == method)]
-        for row in own.itertuples():
+        subject, answer = escape(fact.subject), escape(fact.object)
+        of_fact = (examples["relation"] == relation) & (examples["fact"] == index) & (examples["method"] == method)
+        for row in examples[of_fact].itertuples():
             sentence = marked(row.text, row.start, row.end)
             rows.append(
-                (escape(fact.subject), escape(fact.object), f"{row.rank} of {row.of}", f"{row.score:.3f}", sentence, names)
+                (subject, answer, f"{row.rank} of {row.of}", f"{row.score:.3f}", sentence, names if row.rank == 1 else "")
             )
     table = pd.DataFrame(rows, columns=["subject", "object", "rank", "score", "sentence", "neurons"])
     return table.to_html(escape=False, index=False, border=0, justify="left", classes=NO_FORMULAS)
@@ -55,5 +58,20 @@ def score_gaps(examples: pd.DataFrame) -> pd.DataFrame:
 
     `examples` is step 5's table.
     """
-    own = examples[examples["of"] > 1].sort_values("rank").groupby([*FACT_KEY, "method"])
-    return own.agg(sentences=("of", "first"), highest=("score", "first"), lowest=("score", "last")).reset_index()
+    ranked = examples[examples["of"] > 1].sort_values("rank").groupby([*FACT_KEY, "method"])
+    return ranked.agg(sentences=("of", "first"), highest=("score", "first"), lowest=("score", "last")).reset_index()
+
+
+def finding(gaps: pd.DataFrame, seed: int) -> str:
+    """Return in two sentences how far the scores of a fact's sentences lie apart; `gaps` as of `score_gaps`."""
+    ours = gaps[gaps["method"] == "attribution"]
+    if ours.empty:
+        return "No fact has knowledge neurons and several sentences to rank."
+    difference = (ours["highest"] - ours["lowest"]).to_numpy()
+    interval = bootstrap_interval(lambda rows: np.median(difference[rows]), ours["relation"], seed)
+    return (
+        f"Between the sentence that activates a fact's knowledge neurons most and the one that does least, the score differs by "
+        f"{with_interval(*map(float, interval))} (median of {len(ours):,} facts, which have {ours['sentences'].median():.0f} sentences in "
+        f"the median). Whether the highest sentences state the fact, and the lowest only mention it, is for the reader to judge: the paper "
+        f"gives no number for it."
+    )

@@ -1,0 +1,107 @@
+"""What notebook 01 makes of step 1's tables, on tables small enough to count by hand."""
+
+import time
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kn_utils.chapters.attribution import numbers as summary
+
+KEY = ["relation", "fact", "prompt"]
+
+
+def scores_of(*rows):
+    """Step 1's scores from rows (fact, prompt, layer, neuron, score) of integrated gradients."""
+    table = pd.DataFrame(rows, columns=["fact", "prompt", "layer", "neuron", "score"])
+    return table.assign(relation="P1", method="attribution")
+
+
+def random_scores(facts, prompts=5, seed=0):
+    """Kept neurons of facts in an order of their own; some prompts have none."""
+    draw = np.random.default_rng(seed)
+    rows = [
+        (relation, fact, prompt, method, *place)
+        for relation in ("P1", "P2")
+        for fact in draw.permutation(3 * facts)[:facts]
+        for prompt in range(prompts)
+        for method in ("attribution", "activation")
+        if draw.random() < 0.9
+        for place in sorted(set(map(tuple, draw.integers(0, 4, (6, 2)).tolist())))
+    ]
+    return pd.DataFrame(rows, columns=[*KEY, "method", "layer", "neuron"])
+
+
+def plain_agreement(scores, seed):
+    """The overlaps as the definition has them: every prompt against every other, which takes quadratic time."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for at, table in scores.groupby(["method", "relation"]):
+        kept = {place: set(zip(own["layer"], own["neuron"], strict=True)) for place, own in table.groupby(["fact", "prompt"])}
+        for fact in table["fact"].unique():
+            own = [prompt for other, prompt in kept if other == fact]
+            same = [len(kept[fact, a] & kept[fact, b]) / len(kept[fact, a] | kept[fact, b]) for a, b in combinations(own, 2)]
+            different = []
+            for prompt in own:
+                others = [place for place in kept if place[1] == prompt and place[0] != fact]
+                if others:
+                    other = kept[others[generator.integers(len(others))]]
+                    different.append(len(kept[fact, prompt] & other) / len(kept[fact, prompt] | other))
+            rows += [(*at, kind, np.mean(found)) for kind, found in zip(KINDS, (same, different), strict=True) if found]
+    return pd.DataFrame(rows, columns=["method", "relation", "kind", "overlap"])
+
+
+KINDS = (summary.SAME_FACT, summary.SAME_TEMPLATE)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agreement_is_that_of_every_prompt_against_every_other(seed):
+    scores = random_scores(25, seed=seed)
+    pd.testing.assert_frame_equal(summary.prompt_agreement(scores, seed), plain_agreement(scores, seed), check_exact=True)
+
+
+def test_agreement_by_hand():
+    scores = scores_of((0, 0, 1, 1, 9), (0, 0, 1, 2, 9), (0, 1, 1, 1, 9), (7, 0, 1, 2, 9))
+    found = summary.prompt_agreement(scores, seed=0)
+    assert found[["kind", "overlap"]].to_numpy().tolist() == [[KINDS[0], 0.5], [KINDS[1], 0.5], [KINDS[1], 0.5]]
+
+
+def test_agreement_takes_time_in_proportion_to_the_facts():
+    took = {}
+    for facts in (300, 2400):
+        scores = random_scores(facts)
+        began = time.process_time()
+        summary.prompt_agreement(scores, seed=0)
+        took[facts] = time.process_time() - began
+    print(took)
+    assert took[2400] < 3 * 8 * took[300]  # quadratic time would be 64 times as much
+
+
+def test_prompts_that_keep_no_neuron_count_as_zero():
+    scores = scores_of((0, 0, 1, 1, 9), (0, 0, 1, 2, 9), (1, 0, 1, 1, 9))
+    prompts = pd.DataFrame({"relation": "P1", "fact": [0, 0, 1, 2], "prompt": [0, 1, 0, 0]})
+    kept = summary.kept_per_prompt(scores, prompts, seed=0)
+    assert kept["mean"].to_dict() == {"attribution": 3 / 4, "activation": 0, "difference": 3 / 4}
+    assert (kept.loc["attribution", "low"], kept.loc["attribution", "high"]) == pytest.approx((0, 1))
+
+
+def test_top_neurons_have_the_largest_sums():
+    scores = scores_of((0, 0, 1, 5, 0.2), (0, 1, 1, 5, 0.4), (0, 0, 2, 7, 0.5), (1, 0, 2, 7, 9.0))
+    top = summary.top_neurons(scores, "P1", 0)
+    np.testing.assert_allclose(top, [[2, 5, 2, 0.3, 0.6], [3, 7, 1, 0.5, 0.5]])
+
+
+def test_facts_are_counted_with_the_reasons():
+    facts = pd.DataFrame({"relation": ["P2", "P2", "P1"], "prompts": [3, 0, 2], "left_out_because": ["", "too long", ""]})
+    counts = summary.count_facts(facts)
+    assert counts.to_dict("index") == {
+        "P2": {"facts": 2, "prompted": 1, "too long": 1},
+        "P1": {"facts": 1, "prompted": 1, "too long": 0},
+    }
+
+
+def test_gaps_are_shares_of_the_probability():
+    place = {"relation": ["P1"], "fact": [0], "prompt": [2]}
+    gaps = summary.gap_shares(pd.DataFrame(place | {"layer": [4], "gap": [-0.01]}), pd.DataFrame(place | {"probability": [0.2]}))
+    assert gaps[["layer", "gap_share"]].to_numpy().tolist() == [[5, pytest.approx(0.05)]]
