@@ -110,7 +110,6 @@ def _git(*arguments: str) -> str:
 
 def circumstances(seconds: float) -> dict:
     """Return what is kept of a run besides its inputs; values do not depend on it."""
-    import torch  # not above: the workflow looks at imports only, and loading torch takes it a second for every job
 
     return {
         "seconds": round(seconds, 1),

@@ -28,7 +28,9 @@ FACTS_PER_PART = 8
 Work = Callable[[Sequence], dict[str, pd.DataFrame]]  # the rows of all tables, by name, for some facts
 
 
-def compute_in_parts(tables: Sequence[Path], inputs: dict, facts: Sequence, work: Work, per_part: int = FACTS_PER_PART, workers: int = 1) -> None:
+def compute_in_parts(
+    tables: Sequence[Path], inputs: dict, facts: Sequence, work: Work, per_part: int = FACTS_PER_PART, workers: int = 1
+) -> None:
     """Make the tables of one step for one relation, unless they are there already; print which of the two.
 
     `tables` are the paths of the step's own table and of those made with it. `work` turns `per_part` facts into the rows of all tables.

@@ -1,47 +1,71 @@
 """Worker processes of one thread each: the one way in which a step uses several cores.
 
-Many small products gain little from threads, and lose much beside a busy neighbour, since every product waits for the slowest thread. So
-a part of a step is always computed on one thread, here or in a worker, and tables do not depend on the number of workers.
+Small matrix products gain little from threads, and beside a busy neighbour every product waits for the slowest thread. So each part of a
+step is computed on one thread, in this process or in a worker, and tables do not depend on the number of workers.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from joblib import Parallel, delayed
 
-from kn_utils.parameters import check
+from kn_utils.model.memory import keep_freed_memory
+
+SECONDS_BETWEEN_LOOKS = 0.5  # of a worker after its parent
 
 
-def number_of_workers(wanted: int | None, device: torch.device | None) -> int:
-    """Return how many worker processes to use: `wanted`, by default the cores that this process may use, and 1 on an accelerator."""
-    check(workers=wanted)
-    if wanted is not None:
-        return wanted
-    on_cpu = device is None or device.type == "cpu"
-    return len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else os.cpu_count() or 1 if on_cpu else 1
+def default_workers(device: torch.device | None) -> int:
+    """Return the number of cores that this process may use; 1 on an accelerator, and for a step without a model."""
+    if device is None or device.type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_all(task: Callable, arguments: Sequence[tuple], workers: int) -> Iterator[int]:
-    """Call `task` with each of the arguments, in as many processes, and yield the number of each call as it ends.
+    """Call `task` with each of the arguments, in at most `workers` processes, and yield the number of each call as it ends.
 
-    An error of a call is raised here, with the worker's traceback as its cause. Workers end with this process, however it ends.
+    An error of a call is raised here, with the worker's traceback. No worker outlives this process.
     """
-    if min(workers, len(arguments)) <= 1:
-        with one_thread():
-            for number, given in enumerate(arguments):
-                task(*given)
-                yield number
+    if min(workers, len(arguments)) < 2:
+        yield from (_call(number, task, given) for number, given in enumerate(arguments))
         return
-    calls = (delayed(_numbered)(number, task, given) for number, given in enumerate(arguments))
-    yield from Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered", pre_dispatch="n_jobs")(calls)
+    calls = (delayed(_call_in_worker)(os.getpid(), number, task, given) for number, given in enumerate(arguments))
+    with Parallel(
+        n_jobs=min(workers, len(arguments)), backend="loky", return_as="generator_unordered", pre_dispatch="n_jobs"
+    ) as pool:
+        yield from pool(calls)
 
 
-def _numbered(number: int, task: Callable, given: Iterable) -> int:
+def _call(number: int, task: Callable, given: tuple) -> int:
+    keep_freed_memory()
     with one_thread():
         task(*given)
     return number
+
+
+def _call_in_worker(parent: int, number: int, task: Callable, given: tuple) -> int:
+    _end_with(parent)
+    return _call(number, task, given)
+
+
+_watched: set[int] = set()  # parents that a thread of this worker looks after
+
+
+def _end_with(parent: int) -> None:
+    """End this process as soon as its parent is gone, even if it was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    if parent not in _watched:
+        _watched.add(parent)
+        threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
