@@ -1,8 +1,8 @@
 """The sign of knowledge neurons' activations in a masked model and in a decoder, and what a decoder's leading spaces change.
 
 A sample of the facts of every relation that can have knowledge neurons, of those in a model's published results. *Signs*: the mean
-activation of each knowledge neuron of integrated gradients over its fact's own prompts, at the prediction position. *Spaces*, of decoders
-alone: whether objects are one token with and without their leading space, and how probable an object is in either way.
+activation of each knowledge neuron of integrated gradients over its fact's prompts, at the prediction position. *Spaces*, for decoders
+only: whether objects are one token with and without their leading space, and how probable an object is in either case.
 
 `python benchmarks/decoder_prompts.py --output data/published/decoder_prompts.json`
 """
@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kn_utils.data.facts import Dataset, Fact, load_dataset
-from kn_utils.model.forward import activations_of, probabilities, prompts_at_once
+from kn_utils.model.forward import activations_of, ask
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.prompts import Prompt, askable, group_by_length, stack
+from kn_utils.model.prompts import Prompt, askable
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.store.published import PublishedResults
 
@@ -49,16 +49,16 @@ def mean_activations(lm: LanguageModel, prompts: Sequence[Prompt]) -> dict[int, 
 def signs(lm: LanguageModel, prompts: Sequence[Prompt], neurons: pd.DataFrame) -> dict[str, int]:
     """Return how many knowledge neurons the prompts' facts have, and how many of these are negative in the mean.
 
-    `neurons` are one relation's, with the columns fact, layer and neuron; one of two facts counts twice.
+    `neurons` are one relation's, with the columns fact, layer and neuron; a neuron of two facts counts twice.
     """
     means = mean_activations(lm, prompts)
-    own = neurons[neurons["fact"].isin(means)]
-    values = [float(means[row.fact][row.layer, row.neuron]) for row in own.itertuples()]
+    rows = neurons[neurons["fact"].isin(means)].itertuples()
+    values = [float(means[row.fact][row.layer, row.neuron]) for row in rows]
     return {"neurons": len(values), "negative": sum(value < 0 for value in values)}
 
 
 def one_token(lm: LanguageModel, text: str) -> bool:
-    """Tell whether a text is one token."""
+    """Return whether a text is one token."""
     return len(_tokens(lm, text)) == 1
 
 
@@ -83,12 +83,7 @@ def behind_space(lm: LanguageModel, prompt: Prompt) -> Prompt | None:
 
 def mean_probability(lm: LanguageModel, prompts: Sequence[Prompt]) -> float | None:
     """Return the mean probability of the prompts' targets; None without prompts."""
-    found = []
-    for group in group_by_length(prompts, prompts_at_once):
-        batch = stack([prompts[index] for index in group], lm.device)
-        every = probabilities(lm, batch.ids, batch.position)
-        found += every[torch.arange(len(batch)), batch.target].tolist()
-    return sum(found) / len(found) if found else None
+    return float(ask(lm, prompts, [[prompt.target] for prompt in prompts]).probability.mean()) if prompts else None
 
 
 def spaces(lm: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, float | None]:

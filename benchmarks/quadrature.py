@@ -43,8 +43,8 @@ def compared(lm: LanguageModel, prompt: Prompt) -> list[dict]:
     batch = stack([prompt], lm.device)
     reference = integrated_gradients(lm, batch, REFERENCE)
     rows = []
-    for name, method in RULES.items():
-        found = integrated_gradients(lm, batch, method)
+    for name, quadrature in RULES.items():
+        found = integrated_gradients(lm, batch, quadrature)
         error = (found.score - reference.score)[0].abs().amax(1) / reference.score.max()
         counts = dict(zip(("strong", "both", "strong_reference"), _strong(found, reference), strict=True))
         where = {"model": lm.name, "relation": prompt.fact.relation, "fact": prompt.fact.index, "prompt": prompt.index}
@@ -55,8 +55,8 @@ def compared(lm: LanguageModel, prompt: Prompt) -> list[dict]:
 
 
 def _strong(found: Attribution, reference: Attribution) -> tuple[int, int, int]:
-    own, true = (one.score[0] >= Thresholds().attribution * one.score.max() for one in (found, reference))
-    return int(own.sum()), int((own & true).sum()), int(true.sum())
+    strong, true = (scores[0] >= Thresholds().attribution * scores.max() for scores in (found.score, reference.score))
+    return int(strong.sum()), int((strong & true).sum()), int(true.sum())
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Whether web sentences activate a fact's knowledge neurons more once the neurons' signs are counted (section 4.4).
 
 In the gated layers of many decoders a neuron's activation is a product of either sign, and a neuron can speak for the answer by a negative
-one. So each activation is taken twice: as it is, and times the sign of the neuron's mean activation over its fact's own prompts. Facts are
-those of `decoder_prompts.py`, sentences those of notebook 04.
+activation. So each activation is taken twice: as it is, and times the sign of the neuron's mean activation over its fact's prompts. Facts
+are those of `decoder_prompts.py`, sentences those of notebook 04.
 
 `python benchmarks/signed_sentences.py --output data/published/signed_sentences.json`
 """
@@ -51,10 +51,10 @@ def measured(lm: LanguageModel, dataset: Dataset, results: PublishedResults, fac
         drawn = results.read("facts", [relation])
         neurons = results.read("knowledge_neurons", [relation]).query("method == 'attribution'")
         for fact in sampled(dataset, drawn[drawn["prompts"] > 0], relation, facts, seed):
-            own = torch.tensor(neurons.loc[neurons["fact"] == fact.index, ["layer", "neuron"]].to_numpy().T, dtype=torch.long)
-            if own.numel():
-                signs = mean_activations(lm, askable(lm, dataset, fact))[fact.index][tuple(own)].sign()
-                table = by_kind(lm, corpus, fact, own, signs, seed)
+            places = torch.tensor(neurons.loc[neurons["fact"] == fact.index, ["layer", "neuron"]].to_numpy().T, dtype=torch.long)
+            if places.numel():
+                signs = mean_activations(lm, askable(lm, dataset, fact))[fact.index][tuple(places)].sign()
+                table = by_kind(lm, corpus, fact, places, signs, seed)
                 rows += table.assign(model=lm.name, relation=relation, fact=fact.index).to_dict("records")
     return rows
 

@@ -1,9 +1,14 @@
 """Figures as files: the same bytes at every run, and never half a file."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+
+from kn_utils.paths import ROOT, user_path
 
 UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 SETTINGS = {
@@ -18,7 +23,7 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> list[Path]:
 
     Raises OSError, with what to do, if that cannot be done.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_write(figure, folder / f"{name}.{kind}", kind) for kind in UNDATED]
@@ -31,3 +36,16 @@ def _write(figure: Figure, path: Path, kind: str) -> Path:
     with plt.rc_context(SETTINGS):
         figure.savefig(partial, format=kind, dpi=300, metadata=UNDATED[kind])
     return partial.replace(path)
+
+
+def file_links(saved: dict[str, Sequence[Path]]) -> str:
+    """Return a Markdown table of figures, by what they show, with links to their files."""
+    links = {name: ", ".join(f"[{path.suffix[1:].upper()}]({_address(path)})" for path in paths) for name, paths in saved.items()}
+    return "\n".join(["| figure | files |", "|---|---|", *(f"| {name} | {files} |" for name, files in links.items())])
+
+
+def _address(path: Path) -> str:
+    """A file's address on a page in the folder `notebooks`, of the book for files in it, else of this repository."""
+    path = Path(os.path.normpath(path))
+    home = next((folder for folder in (ROOT / "book", ROOT) if path.is_relative_to(folder)), None)
+    return quote(Path(os.path.relpath(path, home / "notebooks")).as_posix()) if home else path.as_uri()

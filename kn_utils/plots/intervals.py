@@ -7,8 +7,6 @@ from matplotlib.axes import Axes
 
 from kn_utils.plots.style import MARKERS, NAMES, PALETTE, PAPER
 
-THE_PAPER = "the paper's value"
-
 
 def plot_intervals(axis: Axes, table: pd.DataFrame, paper: Mapping[tuple[str, str], float] | None = None) -> None:
     """Draw a row per label and in it a dot with its interval per method; `table` has the columns label, method, value, low and high.
@@ -24,5 +22,5 @@ def plot_intervals(axis: Axes, table: pd.DataFrame, paper: Mapping[tuple[str, st
         axis.plot(rows["value"], height, MARKERS[method], color=PALETTE[method], label=NAMES[method])
         values = {at: paper[label, method] for label, at in zip(labels, height, strict=True) if (label, method) in (paper or {})}
         if values:
-            axis.plot(values.values(), values.keys(), **PAPER, label=THE_PAPER)
+            axis.plot(values.values(), values.keys(), **PAPER, label="the paper's value")
     axis.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))

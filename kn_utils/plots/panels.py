@@ -1,6 +1,6 @@
 """The frame of every figure: panels of one width, a title above them, one legend below; and readable logarithmic scales."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
@@ -23,15 +23,15 @@ def panels(
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, layout="constrained", **shared)
     yield figure, list(axes.flat)
     figure.suptitle(title, x=0.01, ha="left")
-    share_legend(figure, figure.axes, legend_columns)
+    _share_legend(figure, legend_columns)
 
 
-def share_legend(figure: Figure, axes: Iterable[Axes], columns: int = 4) -> None:
+def _share_legend(figure: Figure, columns: int) -> None:
     """Put one legend of all panels below them, where it hides nothing: methods in their order, then the rest."""
-    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    entries = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     names = [*NAMES.values()]
     labels = sorted(entries, key=lambda label: names.index(label) if label in names else len(names))
-    for axis in axes:
+    for axis in figure.axes:
         if axis.get_legend():
             axis.get_legend().remove()
     if labels:

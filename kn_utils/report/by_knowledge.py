@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kn_utils.data.held_out import is_held_out_fact
-from kn_utils.report.judge import AMPLIFIED, NUMBER, SUPPRESSED, Read, judge, read_once
+from kn_utils.report.judge import AMPLIFIED, NUMBER, SUPPRESSED, Read, judge, made_for, read_once
 from kn_utils.report.side_by_side import only
 from kn_utils.store.runs import FACT_KEY
 
@@ -16,9 +16,12 @@ def by_knowledge(model: str, read: Read, relations: Sequence[str], seed: int) ->
     """Return a row per group of facts that were asked: facts, prompts, the share answered right, and `MEASURES` with their intervals.
 
     All facts; those with a right answer to at least one prompt, and the others; of the model `starter` also those that its training
-    leaves out by rule, and the others. `read` and `relations` as of `kn_utils.report.judge.judge`; what cannot be measured is "–".
+    leaves out by rule, and the others. `read` and `relations` as of `kn_utils.report.judge.judge`; what cannot be measured is "–". No rows
+    if step 1 has not been run.
     """
     read = read_once(read)
+    if not made_for(read, ["facts"], relations):
+        return pd.DataFrame()
     facts, prompts = read("facts", relations), read("prompts", relations)
     groups = _groups(model, facts[facts["prompts"] > 0], prompts)
     rows = {name: _measured(only(read, places), relations, seed) for name, places in groups.items() if places}

@@ -1,7 +1,7 @@
-"""What the notebooks share: opening a run, and showing tables, lists, sources and verdicts."""
+"""What the notebooks share: opening a run, and showing tables, lists and sources."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 from IPython.display import Code, Markdown, display
@@ -10,8 +10,6 @@ from pandas.io.formats.style import Styler
 from kn_utils.data.facts import load_dataset
 from kn_utils.paths import result_name
 from kn_utils.plots.style import NAMES, use_style
-from kn_utils.report import tables
-from kn_utils.report.side_by_side import beside_published, judge_runs
 from kn_utils.store.runs import Run
 
 
@@ -33,7 +31,8 @@ def show(table: pd.DataFrame, precision: int = 2) -> Styler:
     A plain row number is left out.
     """
     named = table.replace({"method": NAMES}) if "method" in table else table
-    shown = named.rename(index=NAMES).style.format(precision=precision, thousands=",", escape="html")
+    shown = named.rename(index=NAMES).style.format(precision=precision, thousands=",", na_rep="–", escape="html")
+    shown = shown.format_index(escape="html").format_index(escape="html", axis="columns")
     return shown.hide(axis="index") if isinstance(table.index, pd.RangeIndex) else shown
 
 
@@ -45,8 +44,3 @@ def show_list(lines: Iterable[str]) -> None:
 def show_source(*functions: object) -> Code:
     """Return the source of functions or classes, to be shown as the code that runs."""
     return Code("\n\n".join(inspect.getsource(function) for function in functions), language="python")
-
-
-def verdicts(run: Run, relations: Sequence[str], seed: int, section: str) -> Styler:
-    """Return the verdicts on a section's claims, in this run and in our published results."""
-    return tables.styled(tables.by_run(judge_runs(beside_published(run, relations), seed, section)))

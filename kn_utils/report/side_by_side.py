@@ -18,12 +18,12 @@ def beside_published(run: Run, relations: Sequence[str]) -> Runs:
     Only relations that can have knowledge neurons count, see `with_enough_prompts`; if a run has none of these, all of which step 1 was
     run; if it was run for none, all.
     """
-    own = with_enough_prompts(run.read, relations) or made_for(run.read, ["facts"], relations) or relations
-    runs: Runs = {f"this run: {run.scope(own)}": (run, own)}
+    counted = with_enough_prompts(run.read, relations) or made_for(run.read, ["facts"], relations) or relations
+    runs: Runs = {f"this run: {run.scope(counted)}": (run, counted)}
     for results in published_results():
         published = set(results.relations)
         common = with_enough_prompts(results.read, [relation for relation in relations if relation in published])
-        if common and not is_same_run(results, run, own):
+        if common and not is_same_run(results, run, counted):
             runs[f"published: {results.scope(common)}"] = (results, common)
     return runs
 

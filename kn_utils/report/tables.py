@@ -1,15 +1,18 @@
 """Verdicts as tables to be shown."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from kn_utils.report.judge import Judged
+from kn_utils.report.judge import Judged, made_for
 from kn_utils.stats.intervals import number
-from kn_utils.stats.rule import UNTESTED, Condition
+from kn_utils.stats.rule import NOT_REPLICATED, PARTLY, REPLICATED, UNTESTED, VERDICTS, Condition
+from kn_utils.store.published import PublishedResults
+from kn_utils.store.runs import Run
 
-SIGNS = {"replicated": "● replicated", "partly": "◐ partly", "not replicated": "○ not replicated", UNTESTED: UNTESTED}
+SIGNS = {REPLICATED: "● replicated", PARTLY: "◐ partly", NOT_REPLICATED: "○ not replicated", UNTESTED: UNTESTED}
 OURS = "ours [95 % interval]"
 INPUTS = {
     "weights": "weights (SHA-256)",
@@ -18,21 +21,6 @@ INPUTS = {
     "seed": "seed",
     "device": "device",
 }
-
-
-def verdict_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per claim: its verdict, the contrast that is the claim itself, in the paper and here, and how many controls hold.
-
-    The contrast stands below the claim, on a line of its own.
-    """
-    rows = []
-    for result in judged:
-        row = {"claim": _with_contrast(result), "verdict": SIGNS[result.verdict]}
-        if result.conditions:
-            first, *others = result.conditions
-            row |= _values(first) | {"controls": _held(others, is_size=False), "size": _held(others, is_size=True)}
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
@@ -64,6 +52,33 @@ def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def verdict_sentences(judged: Sequence[Judged]) -> str:
+    """Return, as Markdown, a sentence for each verdict with the claims that have it."""
+    claims = {name: [result.claim.text for result in judged if result.verdict == name] for name in VERDICTS}
+    return " ".join(f"**{name.capitalize()}:** {'; '.join(texts)}." for name, texts in claims.items() if texts)
+
+
+def counted_verdicts(judged: Sequence[Judged]) -> str:
+    """Return how many of the claims that can be tested have which verdict, as a part of a sentence."""
+    counts = Counter(result.verdict for result in judged)
+    tested = sum(counts.values()) - counts[UNTESTED]
+    if not tested:
+        return "none of the claims can be tested"
+    return f"of {tested} claims that can be tested, {counts[REPLICATED]} replicated, {counts[PARTLY]} partly, {counts[NOT_REPLICATED]} not"
+
+
+def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
+    """Return, as Markdown, which claims are replicated in every run that can test them, which in none, and which in some or in part."""
+    kinds: dict[str, list[str]] = {"Replicated wherever it can be tested": [], "Nowhere": [], "In some runs, or in part": []}
+    every, nowhere, mixed = kinds.values()
+    for same in zip(*runs.values(), strict=True):
+        verdicts = {result.verdict for result in same} - {UNTESTED}
+        if verdicts:
+            kind = every if verdicts == {REPLICATED} else nowhere if verdicts == {NOT_REPLICATED} else mixed
+            kind.append(same[0].claim.text)
+    return " ".join(f"**{kind}:** {'; '.join(texts)}." for kind, texts in kinds.items() if texts)
+
+
 def styled(table: pd.DataFrame) -> Styler:
     """Return a table of texts to be shown: to the left, with its line breaks, and with nothing in it taken for HTML."""
     left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"}
@@ -72,8 +87,12 @@ def styled(table: pd.DataFrame) -> Styler:
     return shown.set_table_styles([left])
 
 
-def described(facts: pd.DataFrame, prompts: pd.DataFrame, inputs: Sequence[dict]) -> dict[str, str]:
-    """Return what was run, from step 1's tables `facts` and `prompts` and the inputs in the provenance of each relation's facts."""
+def described(results: Run | PublishedResults, relations: Sequence[str]) -> dict[str, str]:
+    """Return what was run, from step 1's tables and how they were made."""
+    if not made_for(results.read, ["facts"], relations):
+        return {"relations": "step 1 has not been run"}
+    facts, prompts = results.read("facts", relations), results.read("prompts", relations)
+    inputs = [results.made_with("facts", relation) for relation in relations]
     return {
         "relations": f"{facts['relation'].nunique()}",
         "facts asked": f"{(facts['prompts'] > 0).sum():,} of {len(facts):,}",
@@ -100,17 +119,6 @@ def _cell(result: Judged) -> str:
     note = f" ({untested} of {len(result.conditions) - 1} controls untested)" if untested else ""
     first = _values(result.conditions[0])
     return f"{SIGNS[result.verdict]}{note}\n{first[OURS]}\n{first['n']}"
-
-
-def _held(conditions: Sequence[Condition], is_size: bool) -> str:
-    """How many of the controls, or of the conditions on size, hold, of those that could be tested."""
-    wanted = [condition for condition in conditions if condition.is_size == is_size]
-    tested = [condition for condition in wanted if condition.tested]
-    if not wanted:
-        return "–"
-    untested = f"{len(wanted) - len(tested)} untested" if len(tested) < len(wanted) else ""
-    held = f"{sum(condition.holds for condition in tested)} of {len(tested)} hold" if tested else ""
-    return ", ".join(filter(None, (held, untested)))
 
 
 def _values(condition: Condition) -> dict[str, str]:

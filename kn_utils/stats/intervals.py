@@ -1,5 +1,6 @@
 """Confidence intervals by bootstrap over facts, and how they are written."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -61,8 +62,10 @@ def number(value: float) -> str:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """Return an estimate with its interval as text."""
-    return f"{number(value)} [{number(low)}, {number(high)}]"
+    """Return an estimate with its interval as text; where there is none, it says so."""
+    if math.isnan(value):
+        return "–"
+    return f"{number(value)} (no interval)" if math.isnan(low) else f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def side_by_side(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:

@@ -57,5 +57,5 @@ def first_upper_layer(n_layers: int) -> int:
 
 def upper_third(shares: pd.DataFrame, n_layers: int) -> float:
     """Return which share (%) of the neurons of integrated gradients lies in the upper third; `shares` as of `layer_shares`."""
-    own = shares[shares["method"] == "attribution"]
-    return own.loc[own["layer"] > first_upper_layer(n_layers), "share"].sum()
+    ours = shares[shares["method"] == "attribution"]
+    return ours.loc[ours["layer"] > first_upper_layer(n_layers), "share"].sum()

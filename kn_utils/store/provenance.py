@@ -93,11 +93,11 @@ def package_versions() -> dict[str, str]:
 def commit() -> str:
     """Return the commit of this repository, with `CHANGED` behind it if files differ from it; "" outside a git repository.
 
-    `data/published` does not count: publishing changes it.
+    New files count in `kn_utils` alone, where they may be imported. `data/published` does not count: publishing changes it.
     """
     head = _git("rev-parse", "HEAD")
-    changed = head and _git("status", "--porcelain", "--", ".", ":!data/published")
-    return f"{head}{CHANGED}" if changed else head
+    tracked = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!data/published")
+    return f"{head}{CHANGED}" if head and (tracked or _git("status", "--porcelain", "--", "kn_utils")) else head
 
 
 def _git(*arguments: str) -> str:

@@ -194,7 +194,7 @@ def test_a_run_that_fails_is_kept_under_another_name(tmp_path):
     ("NothingToShowError", True, True), ("NothingToShowError", False, False), ("ValueError", True, False),
 ])  # fmt: skip
 def test_a_run_for_tables_may_have_nothing_to_show(error, for_tables, ends_well, tmp_path, capsys):
-    assert NOTHING_TO_SHOW == NothingToShowError.__name__
+    assert NothingToShowError.__name__ == NOTHING_TO_SHOW
     template = tmp_path / "one.ipynb"
     code = f"class {error}(Exception):\n    pass\n\nraise {error}('no fact has neurons')"  # known by its name
     cells = [new_code_cell("n: int = 1", metadata={"tags": ["parameters"]}), new_code_cell(code)]
@@ -238,7 +238,7 @@ def test_the_workflow_makes_tables_whatever_folders_are_called_and_a_second_call
     for step in STEPS[:2]:
         for table in step.tables:
             assert set(read_table(tables / table / "P36.parquet")["relation"]) <= {"P36"}
-    assert jobs(make(project, "tables", "--until", "knowledge_neurons", relations="P36")) == {}
+    assert jobs(make(project, "tables", "--until", "knowledge_neurons", relations="P36")) == {"total": 0}
     made = read_provenance(tables / "knowledge_neurons/P36.parquet")["finished"]
     (tables / "notebooks/02_knowledge_neurons.ipynb").unlink()
     assert jobs(make(project, "tables", "--until", "knowledge_neurons", relations="P36")) == {"knowledge_neurons": 1, "total": 1}

@@ -6,7 +6,9 @@ import random
 import resource
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ import tiny_folders
 import torch
 from brute_force import integrated_gradients as plain_loop
 from brute_force import probability_at
+from tiny_models import MODELS, random_batch, tiny_model
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.data.facts import load_dataset
@@ -22,7 +25,7 @@ from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN, draw_facts, encode
 from kn_utils.model.quadrature import NESTED, left_riemann
 from kn_utils.parameters import KEPT_SHARE
-from kn_utils.paths import result_name
+from kn_utils.paths import ROOT, result_name
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.results import FACTS_PER_PART
 from kn_utils.store.runs import Run
@@ -182,6 +185,24 @@ def test_a_tiny_memory_budget_splits_prompts_too(loaded, tiny_dataset, tmp_path)
     )
     for name in COLUMNS:
         pd.testing.assert_frame_equal(split[name], whole[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("model_type, changes", MODELS, ids=str)
+def test_the_plain_code_of_notebook_01_is_right_for_every_architecture(model_type, changes):
+    """Its cells run here on tiny models, among them ALBERT, whose layers share blocks; the last of them asserts that both agree."""
+    cells = [cell.source for cell in nbformat.read(ROOT / "notebooks" / "01_attribution.ipynb", as_version=4).cells]
+    of_interest = [
+        next(cell for cell in cells if cell.startswith(beginning))
+        for beginning in ("from ", "def probability(w)", "w = activations(", "ours = integrated_gradients(")
+    ]
+    lm = tiny_model(model_type, **changes)
+    batch = random_batch(lm, prompts=1)
+    prompt = SimpleNamespace(position=int(batch.position), target=int(batch.target))
+    for layer in range(lm.n_layers):
+        names = {"lm": lm, "batch": batch, "prompt": prompt, "layer": layer, "max_memory_gb": 2.0}
+        for cell in of_interest:
+            exec(cell, names)
+        assert (names["pairs"]["match"] == "yes").all() and names["expected"].abs().max() > 0
 
 
 def in_a_process(work, *arguments):

@@ -86,10 +86,34 @@ def test_prompts_that_keep_no_neuron_count_as_zero():
     assert (kept.loc["attribution", "low"], kept.loc["attribution", "high"]) == pytest.approx((0, 1))
 
 
+def kept_table(low, high):
+    rows = [(10, 9, 11), (20, 19, 21), ((low + high) / 2, low, high)]
+    return pd.DataFrame(rows, index=["attribution", "activation", "difference"], columns=["mean", "low", "high"])
+
+
+@pytest.mark.parametrize(
+    "low, high, words",
+    [
+        (-11, -9, "are more selective"),
+        (9, 11, "are less selective"),
+        (-1, 1, "are neither clearly more nor clearly less selective"),
+        (np.nan, np.nan, "are neither clearly more nor clearly less selective"),
+    ],
+)
+def test_the_finding_follows_the_interval(low, high, words):
+    agreement = pd.DataFrame(
+        [("attribution", KINDS[0], 0.5, 0.4, 0.6, 3)], columns=["method", "kind", "mean", "low", "high", "facts"]
+    )
+    found = summary.finding(kept_table(low, high), agreement, 9216)
+    assert words in found and "9,216 neurons, 10.0 [9.00, 11.0] per prompt" in found
+    assert "overlap by 0.50 [0.40, 0.60]" in found and "two facts by –." in found  # a single fact has no other to compare with
+
+
 def test_top_neurons_have_the_largest_sums():
     scores = scores_of((0, 0, 1, 5, 0.2), (0, 1, 1, 5, 0.4), (0, 0, 2, 7, 0.5), (1, 0, 2, 7, 9.0))
     top = summary.top_neurons(scores, "P1", 0)
-    np.testing.assert_allclose(top, [[2, 5, 2, 0.3, 0.6], [3, 7, 1, 0.5, 0.5]])
+    assert top["neuron"].tolist() == ["2.5", "3.7"]
+    np.testing.assert_allclose(top[["prompts", "mean_score", "total"]], [[2, 0.3, 0.6], [1, 0.5, 0.5]])
 
 
 def test_facts_are_counted_with_the_reasons():

@@ -55,11 +55,9 @@ def one(tables):
 
 
 def test_facts_are_counted_with_what_became_of_them(one, tables):
-    other = {
-        "prompts": pd.concat([tables["prompts"], tables["prompts"].assign(prompt=9), tables["prompts"].assign(relation="P2")])
-    }
-    masked = ModelResults(SimpleNamespace(model="masked", read=lambda table, relations: other[table]), ["P1", "P2"])
-    counts = summary.asked(masked, one)
+    more = pd.concat([tables["prompts"], tables["prompts"].assign(prompt=9), tables["prompts"].assign(relation="P2")])
+    masked = SimpleNamespace(read=lambda table, relations: {"prompts": more}[table])
+    counts = summary.asked(masked, one.results, ["P1", "P2"])
     assert counts.loc["P1"].to_dict() == {
         "templates, masked": 3, "templates, decoder": 2, "facts drawn": 3, "asked": 2, NOT_OBJECT_FINAL: 0, NOT_ONE_TOKEN: 1,
     }  # fmt: skip
@@ -109,9 +107,23 @@ def test_the_upper_third_begins_behind_two_thirds_rounded_up(layers, share):
     assert upper_third(neurons, layers) == share
 
 
-def test_rounds_are_those_of_integrated_gradients(one):
-    of_one = ModelResults(one.results, ["P1"])
-    assert summary.rounds(of_one).loc["P1"].to_dict() == {"before": 9, "after": 4, "rounds": 2, "p": 0.75}
+def test_the_finding_says_how_many_prompts_are_answered_right_and_neurons_negative(one):
+    assert summary.finding(one, one, summary.signs(pd.DataFrame(MEASURED[:1]))) == (
+        "tiny, 2 facts, 25.0% of 4 prompts answered right; tiny, 2 facts, 25.0% of 4 prompts answered right. "
+        "Of the knowledge neurons 75.0 % of those of tiny are negative."
+    )
+    none = summary.signs(pd.DataFrame(MEASURED[:0], columns=MEASURED[0]))
+    assert summary.finding(one, one, none).endswith("answered right.")
+
+
+def test_tuning_is_that_of_integrated_gradients(one):
+    found = summary.tuning(ModelResults(one.results, ["P1"]))
+    assert list(found.values()) == [1, 0, 1, 0.75, 9, 4]
+
+
+def test_without_relations_that_can_have_neurons_there_is_nothing_to_compare(one):
+    with pytest.raises(ValueError, match="none can have knowledge neurons"):
+        ModelResults(one.results, [])
 
 
 def test_nodes_are_shares_of_the_prompts_of_a_layer(one):
@@ -203,10 +215,6 @@ def test_costs_are_those_of_what_is_published():
     assert pd.isna(second["core_seconds_per_prompt"])
 
 
-def test_the_first_layer_s_share_is_of_integrated_gradients(one):
-    assert summary.in_first_layer(layer_shares(one.neurons, one.n_layers)) == pytest.approx(200 / 3)
-
-
 def test_the_published_prompts_are_of_both_models():
     measured, made = load_measured("decoder_prompts")
     assert made["dataset"] == "pararel" and made["facts"] >= 10
@@ -241,9 +249,10 @@ def test_the_chapter_compares_what_is_published(tmp_path):
     output = tmp_path / "10.ipynb"
     papermill.execute_notebook(ROOT / "notebooks/10_decoder.ipynb", output, parameters, kernel_name="python3", progress_bar=False)
     shown = [out["data"] for cell in nbformat.read(output, 4).cells for out in cell.get("outputs", []) if "data" in out]
-    assert sum("image/png" in data for data in shown) == 5
+    assert sum("image/png" in data for data in shown) == 4  # errors were measured on facts of another data set
     facts = len(pd.read_parquet(RESULTS / "starter/starter/facts.parquet").query("relation in ['P36', 'P101']"))
-    assert f"another, {facts} facts" in shown[-1]["text/markdown"] and f"starter, {facts} facts" in shown[-1]["text/markdown"]
+    answer = shown[0]["text/markdown"]
+    assert f"another, {facts} facts" in answer and f"starter, {facts} facts" in answer and "**Nowhere:**" in answer
 
 
 @pytest.mark.slow

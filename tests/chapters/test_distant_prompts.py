@@ -273,6 +273,15 @@ def test_the_claim_has_the_differences_that_are_shown():
     assert np.isnan(random.value) and random.n == 0 and not random.holds
 
 
+def test_the_finding_compares_with_comparable_words():
+    means = summary.fact_means(table_of(VALUES))
+    found = summary.finding(summary.mean_activations(means, 0), summary.differences(means, 0))
+    assert "a mean activation of 3.00" in found and "the head only 3.00" in found
+    assert "not clearly more or less active" in found and "(difference 2.50 (no interval))" in found  # one fact has such a word
+    baseline = means[means["method"] == "activation"]
+    assert "No fact" in summary.finding(summary.mean_activations(baseline, 0), summary.differences(baseline, 0))
+
+
 def test_intervals_resample_facts_within_relations():
     values = {("P1", fact, "attribution", kind): [float(fact)] for fact in range(50) for kind in ("head_and_tail", "head_only")}
     values |= {("P2", fact, "attribution", kind): [1e6] for fact in range(50) for kind in ("head_and_tail", "head_only")}

@@ -282,6 +282,10 @@ def test_means_over_edits_by_hand():
         {summary.CHANGED: 100, summary.SUCCESS: 50, summary.SAME: math.sqrt(8), summary.OTHER: 1.5}
     )
     assert strength[4.0][summary.CHANGED] == 50
+    text = summary.finding(rates, ratios)
+    assert text.startswith("Of 2 edits, 50.0 [0.00, 100.0] % make the new object the answer with the fact's neurons, and 0.00 ")
+    assert "by 2.83 [2.00, 4.00] (same relation) and by 1.50 [1.50, 1.50] (other relations)" in text
+    assert "other relations" not in summary.finding(rates, ratios[ratios["quantity"] == summary.SAME])
     tried = pd.DataFrame({"relation": ["P1", "P1", "P2"], "edited": [True, False, False], "reason": ["", WRONG, COMMON]})
     assert summary.candidates(tried).to_dict("index") == {
         "P1": {"tried": 2, "edited": 1, COMMON: 0, WRONG: 1},

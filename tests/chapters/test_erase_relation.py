@@ -195,6 +195,33 @@ def test_perplexity_and_accuracy_by_hand():
     assert (accuracy["low"], accuracy["high"]) == (50, 100)
 
 
+def test_the_finding_names_both_rises_and_the_control():
+    control = some_scores().assign(method="random", log_probability=-1.0)
+    found = summary.erasures(pd.concat([some_scores(), control]), seed=1)
+    text = summary.finding(found)
+    assert text.startswith(
+        "An erasure changes the relation's own perplexity by 171.8 % and that of all other relations by 0.00 %; "
+    )
+    assert "with random neurons erased, its own changes by 0.00 %." in text and "more in 1 of 1 erasures" in text
+    assert "other" not in summary.finding(found[found["where"] == summary.OWN])
+    assert summary.finding(found[found["where"] == summary.OTHERS]) == "None of the erased relations could be evaluated."
+
+
+def test_what_was_evaluated_is_counted():
+    found = summary.erasures(some_scores(), seed=1)
+    assert summary.counted(found) == "up to 2 of its facts, 1 of others"
+    sizes = summary.sizes(found).loc[("P1", summary.OWN)]
+    assert (sizes["facts"], sizes["prompts"], sizes["neurons, integrated gradients"]) == (2, 4, 20)
+
+
+def test_our_values_stand_beside_the_papers_for_the_relations_it_erased():
+    found = summary.erasures(some_scores(), seed=1)
+    ids = summary.by_paper_id(found.assign(relation="P19"))
+    assert sorted(ids) == sorted(f"erase_P19_{end}" for end in ("before", "after", "others_before", "others_after"))
+    assert ids["erase_P19_after"][0] == pytest.approx(np.e**2) and ids["erase_P19_after"][3] == 2
+    assert summary.by_paper_id(found) == {}
+
+
 def test_rises_by_relation_and_doses_by_hand():
     whole = some_scores().groupby(["relation", "method", "neurons", "evaluated", "phase"])[SCORES].sum().reset_index()
     rises = summary.rises_by_relation(whole, "attribution")
@@ -204,6 +231,8 @@ def test_rises_by_relation_and_doses_by_hand():
         "P1",
         "P2",
     ]  # P3 cannot be asked
+    worst = summary.most_harmed(rises)
+    assert worst[["erased", "evaluated"]].to_numpy().tolist() == [["P1", "P2"]] and worst[summary.RISE].tolist() == [0]
     dose = pd.concat(
         [
             whole[whole["phase"] == "after"].assign(neurons=5),

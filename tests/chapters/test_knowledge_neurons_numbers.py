@@ -1,5 +1,6 @@
 """What notebook 02 makes of step 2's tables, on tables small enough to count by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -116,3 +117,16 @@ def test_published_values_stand_beside_ours():
     with pytest.raises(KeyError):
         beside_paper({"no such value": (1, 1, 1, 1)})
     assert set(paper_values()["checked"]) == {"yes", "no"} and not paper_values().index.duplicated().any()
+
+
+def test_the_finding_says_how_many_where_and_shared_by_whom():
+    means = summary.mean_neurons(summary.neurons_per_fact(NEURONS, FACTS), seed=0)
+    pairs = summary.shared_by_pairs(NEURONS, FACTS, seed=0)
+    found = summary.finding(means, (75.0, 60.0, 90.0), pairs, 4)
+    assert found.startswith("A fact has 1.00 [") and "75.0 [60.0, 90.0] % of them" in found
+    assert "Two facts of one relation share 0.33" in found and ". Two facts of different relations share 0.67" in found
+    alone = FACTS[FACTS["relation"] == "P1"]
+    pairs = summary.shared_by_pairs(NEURONS[NEURONS["relation"] == "P1"], alone, seed=0)
+    assert "different relations" not in summary.finding(means, (75.0, 60.0, 90.0), pairs, 4)
+    none = means.assign(mean=0.0)
+    assert summary.finding(none, (np.nan,) * 3, pairs, 2).endswith("strong in 3 prompts, and facts have 2 at most.")

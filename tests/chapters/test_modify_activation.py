@@ -11,7 +11,7 @@ import torch
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.modify_activation.claims import changed_probability
-from kn_utils.chapters.modify_activation.numbers import MEAN, count_facts, flips, lost_answers, probability_changes
+from kn_utils.chapters.modify_activation.numbers import MEAN, count_facts, finding, flips, lost_answers, probability_changes
 from kn_utils.chapters.modify_activation.table import WITH_RANDOM, modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
@@ -206,6 +206,16 @@ def test_answers_that_are_lost_are_the_surest_one_of_a_fact():
         ["c", "wrong", 0.1],
     ]
     assert lost_answers(table, prompts, n=1)["prompt"].tolist() == ["b"]
+
+
+def test_the_finding_has_the_means_and_the_lost_answers():
+    values = [(0, 0.5, 0.4, True, False), (1, 0.5, 0.4, True, True)]
+    every = [(method, operation) for method in ("attribution", "random") for operation in ("suppress", "amplify")]
+    table = pd.concat([rows(*values, method=method, operation=operation) for method, operation in every])
+    found = finding(probability_changes(table, seed=0), flips(table, seed=0))
+    assert "by −20.0 [−20.0, −20.0] %, amplifying them by −20.0" in found and "Of 2 right answers, 50.0 [0.00, 100.0] %" in found
+    alone = table[table["fact"] == 1]
+    assert "Of 1 right answers, 0.00 (no interval) %" in finding(probability_changes(alone, seed=0), flips(alone, seed=0))
 
 
 def test_claims_are_contrasts_of_the_changes_that_are_shown():

@@ -215,3 +215,10 @@ def test_gaps_between_the_highest_and_the_lowest_score():
     assert summary.score_gaps(examples).to_dict("records") == [
         {"relation": "P1", "fact": 0, "method": "attribution", "sentences": 9, "highest": 4.0, "lowest": -1.0}
     ]
+
+
+def test_the_finding_is_the_median_difference():
+    rows = [("P1", fact, "attribution", 4, 5.0 + fact, 1.0) for fact in range(3)]
+    gaps = pd.DataFrame(rows, columns=["relation", "fact", "method", "sentences", "highest", "lowest"])
+    assert "differs by 5.00 [4.00, 6.00] (median of 3 facts, which have 4 sentences" in summary.finding(gaps, seed=0)
+    assert summary.finding(gaps[:0], seed=0) == "No fact has knowledge neurons and several sentences to rank."

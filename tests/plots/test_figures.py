@@ -25,12 +25,12 @@ from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.neurons import Thresholds
 from kn_utils.model.sentences import KINDS, read_corpus
-from kn_utils.paths import ROOT
+from kn_utils.paths import ROOT, user_path
 from kn_utils.plots import layers, style
 from kn_utils.plots.bars import plot_bars
 from kn_utils.plots.changes import MEAN
-from kn_utils.plots.files import save_figure
-from kn_utils.plots.panels import share_legend
+from kn_utils.plots.files import file_links, save_figure
+from kn_utils.plots.panels import panels
 from kn_utils.report.figures import SHOWN, plot_effects
 from kn_utils.report.judge import Claim, Judged
 from kn_utils.stats.layers import layer_intervals, layer_shares
@@ -132,12 +132,39 @@ def test_every_figure_has_its_title(figures):
     assert [figure.get_suptitle() for figure in figures] == ["title"] * len(figures)
 
 
-def test_legends_name_the_methods_in_one_order():
-    figure, axis = plt.subplots(layout="constrained")
-    for label in ("something else", *reversed(style.NAMES.values())):
-        axis.plot([0, 1], label=label)
-    share_legend(figure, [axis])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*style.NAMES.values(), "something else"]
+def test_panels_share_a_title_and_a_legend_that_names_the_methods_in_one_order():
+    with panels("title", 4, rows=2, columns=2, sharex=True) as (figure, axes):
+        for number, label in enumerate(("something else", *reversed(style.NAMES.values()))):
+            axes[number].plot([0, 1], label=label)
+        axes[0].plot([1, 0], label="integrated gradients")  # named once
+    assert figure.get_suptitle() == "title" and figure.get_size_inches().tolist() == [style.WIDTH, 4]
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*style.NAMES.values(), "something else"]
+    assert [axis.get_subplotspec().num1 for axis in axes] == [0, 1, 2, 3]
+
+
+def test_panels_without_labels_have_no_legend():
+    with panels("title", 2) as (figure, [axis]):
+        axis.plot([0, 1])
+    assert not figure.legends
+
+
+@pytest.mark.parametrize(
+    "folder, address",
+    [
+        ("figures", "../figures/name.svg"),
+        ("my/pictures", "../my/pictures/name.svg"),
+        ("with space", "../with%20space/name.svg"),
+        ("book/figures", "../figures/name.svg"),  # seen from the book's notebooks
+        ("notebooks/../figures", "../figures/name.svg"),
+        ("/elsewhere/pictures", "file:///elsewhere/pictures/name.svg"),
+        ("~/pictures", "file:///home/me/pictures/name.svg"),
+    ],
+)
+def test_links_to_figures_lead_to_where_they_are_saved(folder, address, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    saved = {"a figure": [user_path(folder) / "name.svg"]}
+    assert file_links(saved).splitlines()[-1] == f"| a figure | [SVG]({address}) |"
 
 
 def test_bars_stand_side_by_side_around_the_index():
@@ -279,9 +306,9 @@ def execute(parameters, folder):
 def test_the_notebook_saves_and_links_every_figure_it_shows(parameters, tmp_path):
     cells = execute(parameters | {"figures_dir": str(tmp_path / "pictures")}, tmp_path)
     shown = [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-    links = re.findall(r"\(\.\./pictures/([^)]+)\)", cells[-1].outputs[0].data["text/markdown"])
+    links = re.findall(r"\((file://[^)]+)\)", cells[-1].outputs[0].data["text/markdown"])
     assert len(links) == 3 * len(shown) == 27
-    assert sorted(links) == sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert sorted(links) == sorted(path.as_uri() for path in (tmp_path / "pictures").iterdir())
 
 
 @pytest.mark.slow

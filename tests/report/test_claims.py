@@ -12,7 +12,7 @@ from kn_utils.chapters.erase_relation.claims import erased
 from kn_utils.chapters.knowledge_neurons.claims import shared_within, upper_layers
 from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
 from kn_utils.report import tables
-from kn_utils.report.judge import CLAIMS, Claim, judge, judge_all
+from kn_utils.report.judge import CLAIMS, Claim, Judged, judge, judge_all
 from kn_utils.stats.rule import (
     NOT_REPLICATED,
     PARTLY,
@@ -258,16 +258,35 @@ def test_the_tables_show_every_verdict_with_its_numbers():
     results = [HOLDS, Condition("less than 1", 2.0, 1.5, 2.5, 10, "edits", below=1, paper=Reported(3.0, False))]
     part = judge(Claim("9", "it is so", conditions=lambda tables, seed: results), lambda *_: None, ["P1"], seed=0)
     untested = judge(Claim("9", "it takes a second", remark="other hardware"), lambda *_: None, [], seed=0)
-    shown = tables.verdict_table([part, untested])
-    assert shown["claim"].tolist() == ["9: it is so\n→ more", "9: it takes a second"]
-    assert shown["verdict"].tolist() == ["◐ partly", UNTESTED] and shown.loc[0, ["controls", "size"]].tolist() == [
-        "0 of 1 hold",
-        "–",
-    ]
     assert tables.reasons_table([part, untested])["because"].tolist() == [
         "less than 1: 2.00 [1.50, 2.50], must be below 1.00",
         "other hardware",
     ]
     assert tables.condition_table([part])["paper"].tolist() == ["–", "3.00 *"]
-    compared = tables.by_run({"ours": [part], "theirs": [untested]})
+    compared = tables.by_run({"ours": [part, untested], "theirs": [untested, untested]})
+    assert compared["claim"].tolist() == ["9: it is so\n→ more", "9: it takes a second"]
     assert compared.loc[0, ["paper", "ours", "theirs"]].tolist() == ["–", "◐ partly\n2.00 [1.00, 3.00]\n10 facts", UNTESTED]
+
+
+def judged(*verdicts_of_claims):
+    """Claims a, b, ... with the given verdicts."""
+    conditions = {REPLICATED: [HOLDS], PARTLY: [HOLDS, FAILS], NOT_REPLICATED: [FAILS], UNTESTED: [NO_INTERVAL]}
+    return [Judged(Claim("9", name), conditions[verdict]) for name, verdict in zip("abcd", verdicts_of_claims, strict=False)]
+
+
+def test_sentences_name_the_claims_of_each_verdict():
+    found = judged(REPLICATED, NOT_REPLICATED, UNTESTED, REPLICATED)
+    assert tables.verdict_sentences(found) == "**Replicated:** a; d. **Not replicated:** b. **Cannot be tested here:** c."
+    assert tables.counted_verdicts(found) == "of 3 claims that can be tested, 2 replicated, 0 partly, 1 not"
+    assert tables.counted_verdicts(judged(UNTESTED)) == "none of the claims can be tested"
+
+
+def test_runs_are_compared_where_they_can_test_a_claim():
+    runs = {
+        "one": judged(REPLICATED, REPLICATED, NOT_REPLICATED, UNTESTED),
+        "two": judged(UNTESTED, PARTLY, NOT_REPLICATED, UNTESTED),
+    }
+    assert (
+        tables.compared_verdicts(runs)
+        == "**Replicated wherever it can be tested:** a. **Nowhere:** c. **In some runs, or in part:** b."
+    )

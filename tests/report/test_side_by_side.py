@@ -7,9 +7,10 @@ from kn_utils.data.facts import load_dataset
 from kn_utils.data.held_out import is_held_out_fact
 from kn_utils.report import side_by_side
 from kn_utils.report.by_knowledge import by_knowledge
-from kn_utils.report.judge import CLAIMS
+from kn_utils.report.judge import CLAIMS, NUMBER, judge
 from kn_utils.report.side_by_side import beside_published, judge_runs, only
-from kn_utils.report.tables import styled
+from kn_utils.report.tables import by_run, condition_table, described, styled
+from kn_utils.stats.rule import REPLICATED
 from kn_utils.store.published import PublishedResults
 from kn_utils.store.runs import Run
 
@@ -34,12 +35,54 @@ def test_a_run_stands_beside_all_published_results_but_its_own(published_as_read
 
 
 def test_a_run_and_its_publication_count_the_same_relations(monkeypatch):
-    """Of P103 the decoder was asked with too few templates for knowledge neurons."""
+    """Of some relations the decoder was asked with too few templates for knowledge neurons."""
     monkeypatch.setattr(side_by_side, "published_results", lambda: [DECODER])
     monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: False)
-    beside = beside_published(DECODER, ["P27", "P103"])
-    assert [relations for _, relations in beside.values()] == [["P27"], ["P27"]]
-    assert [relations for _, relations in beside_published(DECODER, ["P103"]).values()] == [["P103"]]
+    prompts = DECODER.read("facts", DECODER.relations).groupby("relation")["prompts"].max()
+    few, enough = prompts.idxmin(), prompts.idxmax()
+    beside = beside_published(DECODER, [enough, few])
+    assert [relations for _, relations in beside.values()] == [[enough], [enough]]
+    assert [relations for _, relations in beside_published(DECODER, [few]).values()] == [[few]]
+
+
+def made(**relations):
+    """A reader of our published tables, of which those named are only there for the given relations."""
+
+    def read(table, wanted):
+        if missing := set(wanted) - set(relations.get(table, wanted)):
+            raise FileNotFoundError(f"{table} of {missing}")
+        return OURS.read(table, wanted)
+
+    return read
+
+
+def test_relations_that_were_not_run_are_left_out(published_as_read, monkeypatch):
+    monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: False)
+    read = made(facts=["P101", "P19"])
+    monkeypatch.setattr(Run, "read", lambda self, *what: read(*what))
+    ours, published = beside_published(Run("starter", load_dataset("starter")), ["P19", "P36", "P101"]).items()
+    assert ours[0] == "this run: starter on starter, P19, P101" and ours[1][1] == ["P19", "P101"]
+    assert published[1][1] == ["P19", "P36", "P101"]
+    monkeypatch.setattr(Run, "read", lambda self, *what: made(facts=[])(*what))
+    [nothing, _] = beside_published(Run("starter", load_dataset("starter")), ["P36", "P101"]).values()
+    assert nothing[1] == ["P36", "P101"]
+    assert described(*nothing) == {"relations": "step 1 has not been run"}
+    assert by_knowledge("starter", nothing[0].read, nothing[1], seed=0).empty
+
+
+def test_a_claim_is_judged_on_the_relations_for_which_all_its_tables_were_made():
+    part = judge(NUMBER, made(knowledge_neurons=["P36"]), ["P101", "P36"], seed=0)
+    assert str(part.conditions) == str(judge(NUMBER, OURS.read, ["P36"], seed=0).conditions)  # as text NaN equals itself
+    without = judge(NUMBER, made(knowledge_neurons=["P36"]), ["P101"], seed=0)
+    assert without.explanation == "there is no table knowledge_neurons of these relations: notebook 02_knowledge_neurons makes it"
+
+
+def test_of_one_relation_a_control_between_relations_is_untested_and_does_not_fail_the_claim():
+    judged = judge(NUMBER, OURS.read, ["P27"], seed=0)
+    tuned, untuned = judged.conditions
+    assert tuned.holds and not untuned.tested and judged.verdict == REPLICATED and judged.explanation == ""
+    assert condition_table([judged])["holds"].tolist() == ["yes", "untested"]
+    assert by_run({"one": [judged]}).loc[0, "one"].startswith("● replicated (1 of 1 controls untested)\n")
 
 
 def test_claims_of_a_section_are_judged_on_every_run(published_as_read):

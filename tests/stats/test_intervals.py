@@ -3,10 +3,11 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import bootstrap, norm
 
-from kn_utils.stats.intervals import RESAMPLES, bootstrap_interval
+from kn_utils.stats.intervals import RESAMPLES, bootstrap_interval, side_by_side, with_interval
 
 VALUES = np.random.default_rng(0).normal(3, 1, 400)
 
@@ -148,3 +149,11 @@ def test_resamples_in_which_the_statistic_is_not_a_number_are_left_out():
     assert [low[0], high[0]] == pytest.approx(bias_corrected(estimate[0], defined))
     assert [low[1], high[1]] == pytest.approx(np.quantile([rows.mean() for rows in resamples], [0.025, 0.975]))
     assert estimate.tolist() == [2.5, 2.5]
+
+
+def test_estimates_are_written_with_their_intervals_or_say_that_there_is_none():
+    assert with_interval(-1.5, -2, 12.34) == "−1.50 [−2.00, 12.3]"
+    assert with_interval(3, np.nan, np.nan) == "3.00 (no interval)" and with_interval(np.nan, np.nan, np.nan) == "–"
+    rows = [("a", "x", 1.0, 0.5, 1.5), ("b", "x", 2.0, 1.5, np.nan), ("a", "y", 3.0, 2.0, 4e6)]
+    table = side_by_side(pd.DataFrame(rows, columns=["row", "column", "value", "low", "high"]), ["row"], ["column"])
+    assert table.loc["a"].tolist() == ["1.00 [0.50, 1.50]", "3.00 [2.00, 4.0e+06]"] and list(table.columns) == ["x", "y"]

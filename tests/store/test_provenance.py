@@ -105,7 +105,10 @@ def test_the_commit_says_whether_files_differ_from_it(repository, tmp_path):
     (tmp_path / "code.py").write_text("A = 2\n")
     assert commit_now() == head + provenance.CHANGED
     repository("checkout", "--quiet", "code.py")
-    (tmp_path / "new.py").write_text("B = 1\n")
+    (tmp_path / "my_facts.json").write_text("{}")
+    assert commit_now() == head
+    (tmp_path / "kn_utils").mkdir()
+    (tmp_path / "kn_utils/new.py").write_text("B = 1\n")
     assert commit_now() == head + provenance.CHANGED
 
 

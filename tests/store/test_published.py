@@ -13,7 +13,7 @@ import papermill
 import pytest
 import recheck as rechecking
 import tiny_folders
-from recheck import agrees, recheck
+from recheck import agrees, impossible, recheck
 from workflow import snakemake
 
 from kn_utils.chapters.attribution.table import attribute_relation
@@ -189,6 +189,7 @@ def test_published_facts_computed_anew_are_the_same(run, results, loaded, facts,
     assert len(checked) == rows and checked["published"].sum() > 0
     assert (checked["difference"] == 0).all() and (checked["modified"] < ROUNDING).all()  # step 3 asks other prompts at once
     assert (checked["published"] == checked["both"]).all() and agrees(checked)
+    assert (checked["layers"] >= 3 * 3).all() and (checked["other_nodes"] == 0).all()  # of three layers and prompts or more
 
 
 def test_published_facts_of_another_computation_do_not_agree(run, results, loaded):
@@ -196,10 +197,41 @@ def test_published_facts_of_another_computation_do_not_agree(run, results, loade
     assert not agrees(checked.assign(difference=0.01)) and not agrees(checked.assign(modified=0.01))
     assert not agrees(checked.assign(both=checked["both"] // 2))
     assert not agrees(checked.assign(now=checked["now"] * 2))
+    assert not agrees(checked.assign(other_nodes=checked["layers"] // 2))
+
+
+def test_other_numbers_of_nodes_are_counted(results, loaded, run, monkeypatch):
+    attributed = rechecking.attributed
+
+    def with_more_nodes(*given):
+        tables = attributed(*given)
+        first = tables["completeness"]["layer"] == 0
+        return tables | {"completeness": tables["completeness"].assign(nodes=tables["completeness"]["nodes"] + first)}
+
+    monkeypatch.setattr(rechecking, "attributed", with_more_nodes)
+    checked = recheck(loaded("bert"), run.dataset, results, 3)
+    assert (3 * checked["other_nodes"] == checked["layers"]).all() and not agrees(checked)
+
+
+def test_what_today_s_code_cannot_make_is_refused(results, loaded, run):
+    made = {table: results.provenance(table) for table in ("completeness", "knowledge_neurons")}
+    completeness = results.read("completeness", RUN)
+    assert impossible(made, completeness) == []
+    assert impossible(made, completeness.replace({"nodes": {20: 128}})) == [f"{name} has 128 nodes by released" for name in RUN]
+    made["completeness"]["P36"]["inputs"]["kept_share"] = 0.2
+    made["knowledge_neurons"]["P101"]["inputs"]["rounds"] = {"rounds": 7}
+    assert impossible(made, completeness) == ["P36 was made with other kept_share", "P101 was made with other rounds"]
+
+
+def test_a_publication_that_today_s_code_cannot_make_is_not_compared(results, loaded, run, monkeypatch):
+    monkeypatch.setitem(rechecking.NODES, "released", {128})
+    with pytest.raises(ValueError, match="today's code cannot make what is published of .*: P36 has 20 nodes by released"):
+        recheck(loaded("bert"), run.dataset, results, 3)
 
 
 def test_each_method_must_agree():
     found = {"method": ["attribution", "activation"], "difference": 0.0, "modified": 0.0, "published": [50, 950]}
+    found |= {"layers": 100, "other_nodes": 0}
     assert agrees(pd.DataFrame(found | {"now": [50, 950], "both": [49, 950]}))
     assert not agrees(pd.DataFrame(found | {"now": [50, 950], "both": [40, 950]}))
 
@@ -255,7 +287,7 @@ def test_one_command_runs_what_is_published_and_publishes_it(name, run, tmp_path
 def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of, tmp_path):
     data = run.dataset.locate("pairs").parent
     parameters = {
-        "relation": "P36,P101",
+        "relation": "all",  # P30 was not run
         "model": str(folder_of("bert")),
         "dataset": str(data),
         "results_dir": str(run.results_dir),
@@ -271,5 +303,6 @@ def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of, tm
     ]
     pages = "".join(data.get("text/html", "") for data in shown)
     assert "there is no table edit_facts of these relations" in pages and "P19 is not among the relations" in pages
-    assert any("image/png" in data for data in shown)
-    assert "cannot be tested here" in shown[-1]["text/markdown"]
+    assert any("image/png" in data for data in shown) and "cannot be tested here" in pages
+    assert "claims that can be tested" in shown[0]["text/markdown"]
+    assert any(re.match("Left out of this run, .*: P30", data.get("text/markdown", "")) for data in shown)

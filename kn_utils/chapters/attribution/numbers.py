@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kn_utils.model.neurons import METHODS
+from kn_utils.model.neurons import METHODS, neuron_list, neuron_name
 from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import FACT_KEY
 
 PROMPT_KEY = [*FACT_KEY, "prompt"]
-UNCLEAR = "may be more or less selective, which these facts do not tell"
+UNCLEAR = "are neither clearly more nor clearly less selective"
 SAME_FACT, SAME_TEMPLATE = "same fact,\ntwo templates", "same template,\ntwo facts"
 
 
@@ -48,12 +48,13 @@ def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> p
 def top_neurons(scores: pd.DataFrame, relation: str, fact: int, n: int = 10) -> pd.DataFrame:
     """Return the n neurons with the largest attribution summed over a fact's prompts, largest first.
 
-    Columns layer (from 1), neuron, prompts (that keep it), mean_score (over these) and total.
+    Columns neuron ("layer.index", layers from 1), prompts (that keep it), mean_score (over these) and total.
     """
     rows = scores.query("relation == @relation and fact == @fact and method == 'attribution'")
     table = rows.groupby(["layer", "neuron"])["score"].agg(prompts="size", mean_score="mean", total="sum").reset_index()
-    table["layer"] += 1
-    return table.nlargest(n, "total").reset_index(drop=True)
+    table.insert(0, "name", [neuron_name(*neuron) for neuron in neuron_list(table)])
+    top = table.nlargest(n, "total").reset_index(drop=True)
+    return top.drop(columns=["layer", "neuron"]).rename(columns={"name": "neuron"})
 
 
 def prompt_agreement(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -111,13 +112,14 @@ def finding(kept: pd.DataFrame, agreement: pd.DataFrame, n_neurons: int) -> str:
     """Return in two sentences how selective attribution is, from the tables of `kept_per_prompt` and `mean_agreement`."""
     ours, baseline, difference = (with_interval(*row) for row in kept.itertuples(index=False))
     _, low, high = kept.loc["difference"]
+    selective = in_words(low, high, "are more selective", "are less selective", UNCLEAR)
     text = agreement[agreement["method"] == "attribution"].set_index("kind")[["mean", "low", "high"]]
     overlaps = {kind: with_interval(*row) for kind, *row in text.itertuples()}
     return (
         f"Of the model's {n_neurons:,} neurons, {ours} per prompt reach a tenth of the largest attribution, and {baseline} a tenth of the "
-        f"largest activation: integrated gradients {in_words(low, high, 'are more selective', 'are less selective', UNCLEAR)} "
-        f"(difference {difference}). Two prompts of one fact have an overlap of {overlaps.get(SAME_FACT, '–')} in these neurons, the "
-        f"same template with two facts one of {overlaps.get(SAME_TEMPLATE, '–')} (1: the same neurons)."
+        f"largest activation: integrated gradients {selective} (difference {difference}). The kept neurons of two prompts of one fact "
+        f"overlap by {overlaps.get(SAME_FACT, '–')} (Jaccard index), those of one template with two facts by "
+        f"{overlaps.get(SAME_TEMPLATE, '–')}."
     )
 
 

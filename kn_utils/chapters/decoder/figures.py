@@ -12,7 +12,7 @@ from kn_utils.plots.panels import panels, write_numbers
 from kn_utils.plots.style import LINE, PALETTE
 
 SHADES = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; told apart without colour
-LEAST_SHOWN = 0.01  # per cent; the reference is hardly more exact
+MIN_ERROR = 0.01  # per cent, the least shown: the reference is about as exact
 QUANTILES = [0.1, 0.5, 0.9]  # of the errors: median, and the middle four fifths
 RULES = {
     "released": ("released sum", PALETTE["activation"], "-"),
@@ -89,6 +89,6 @@ def plot_errors(errors: pd.DataFrame, title: str) -> Figure:
             axis.set(title=model, xlabel="layer", yscale="log", xlim=(0.5, len(found) + 0.5))
             axis.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
             write_numbers(axis.yaxis)
-        axes[0].set_ylim(bottom=LEAST_SHOWN)
+        axes[0].set_ylim(bottom=MIN_ERROR)
         axes[0].set_ylabel("error (% of the prompt's\nlargest score)")
     return figure

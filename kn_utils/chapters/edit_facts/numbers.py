@@ -7,7 +7,7 @@ import pandas as pd
 
 from kn_utils.chapters.edit_facts.plans import COMMON
 from kn_utils.model.neurons import COMMON_SHARE
-from kn_utils.stats.intervals import bootstrap_interval
+from kn_utils.stats.intervals import bootstrap_interval, with_interval
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 CHANGED, SUCCESS, TOP5 = "the answer is another", "the answer is the new object", "the new object is in the top 5"
@@ -112,6 +112,20 @@ def perplexity_ratios(edits: pd.DataFrame, seed: int, keys: Sequence[str] = BY_R
     """Return how many times as large perplexity on other facts is after an edit as before, the geometric mean over edits."""
     means = _means(edits, keys, {where: log_ratio(edits, where) for where in PERPLEXITIES}, seed)
     return means.assign(**np.exp(means[["value", "low", "high"]]))
+
+
+def finding(rates: pd.DataFrame, ratios: pd.DataFrame) -> str:
+    """Return what edits by the paper's rule do, in two sentences, from the tables of `rates` and `perplexity_ratios`."""
+    text = {
+        (row.method, row.quantity): with_interval(row.value, row.low, row.high)
+        for row in pd.concat([rates, ratios]).query("rule == 'scaled'").itertuples()
+    }
+    ours, control = (text[method, SUCCESS] for method in ("attribution", "random"))
+    times = [f"by {text['attribution', where]} ({where})" for where in PERPLEXITIES if ("attribution", where) in text]
+    return (
+        f"Of {rates['edits'].iloc[0]} edits, {ours} % make the new object the answer with the fact's neurons, and {control} % with as many "
+        f"random neurons. On average an edit multiplies the perplexity on other facts {' and '.join(times)}."
+    )
 
 
 def strengths(table: pd.DataFrame, seed: int) -> pd.DataFrame:

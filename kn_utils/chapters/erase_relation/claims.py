@@ -14,20 +14,20 @@ def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
     scores = {
         method: [wide[name, method][["before", "after"]].to_numpy() for name in sums] for method in ("attribution", "random")
     }
-    own = (evaluated == relation).astype(float)
+    inside = (evaluated == relation).astype(float)
 
     def statistic(rows: np.ndarray) -> list[float]:
-        drawn = np.bincount(rows, minlength=len(own))
-        ours, others = (_rise(drawn * weight, *scores["attribution"]) for weight in (own, 1 - own))
-        return [ours - others, ours - _rise(drawn * own, *scores["random"])]
+        drawn = np.bincount(rows, minlength=len(inside))
+        ours, others = (_rise(drawn * weight, *scores["attribution"]) for weight in (inside, 1 - inside))
+        return [ours - others, ours - _rise(drawn * inside, *scores["random"])]
 
     others, random = intervals(statistic, evaluated, seed)
     ids = [f"erase_{relation}_{when}" for when in ("before", "after", "others_before", "others_after")]
     paper = reported(lambda before, after, others, others_after: 100 * (after / before - others_after / others), *ids)
     claim = Condition(
-        "rise of its own perplexity minus that of all others (points of %)", *others, len(own), above=0, paper=paper
+        "rise of its own perplexity minus that of all others (points of %)", *others, len(inside), above=0, paper=paper
     )
-    control = Condition("rise of its own perplexity minus that with random neurons erased", *random, len(own), above=0)
+    control = Condition("rise of its own perplexity minus that with random neurons erased", *random, len(inside), above=0)
     return [claim, control, half_the_paper(claim)]
 
 

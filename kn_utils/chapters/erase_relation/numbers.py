@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from kn_utils.stats.intervals import bootstrap_interval
+from kn_utils.plots.style import NAMES
+from kn_utils.stats.intervals import bootstrap_interval, number
 
 OWN, OTHERS = "the relation itself", "all other relations"
 BEFORE, AFTER, RISE = "perplexity before", "perplexity after", "rise of perplexity (%)"
@@ -56,6 +57,35 @@ def _quantities(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.array([*np.exp(np.negative(logs)), perplexity_rise(*logs), *accuracies, accuracies[1] - accuracies[0]])
 
 
+def sizes(erasures: pd.DataFrame) -> pd.DataFrame:
+    """Return, by erased relation and where it was evaluated: facts, prompts, and how many neurons each method erased."""
+    once = erasures.drop_duplicates(["relation", "where", "method"])
+    counts = once.groupby(["relation", "where"], sort=False)[["facts", "prompts"]].first()
+    neurons = once.pivot(index=["relation", "where"], columns="method", values="neurons").reindex(columns=list(NAMES))
+    return counts.join(neurons.rename(columns=lambda method: f"neurons, {NAMES[method]}"))
+
+
+def counted(erasures: pd.DataFrame) -> str:
+    """Return, for titles, how many facts were evaluated."""
+    facts = erasures.groupby("where")["facts"].max().reindex([OWN, OTHERS], fill_value=0)
+    return f"up to {facts[OWN]} of its facts, {facts[OTHERS]} of others"
+
+
+def finding(erasures: pd.DataFrame) -> str:
+    """Return what erasures do to perplexity, in two sentences, from the table of `erasures`."""
+    rises = erasures[erasures["quantity"] == RISE].pivot(index="relation", columns=["method", "where"], values="value")
+    own, random, others = (rises.get(place) for place in (("attribution", OWN), ("random", OWN), ("attribution", OTHERS)))
+    if own is None:
+        return "None of the erased relations could be evaluated."
+    medians = " (medians over the erased relations)" * (len(rises) > 1)
+    beside = "" if others is None else f" and that of all other relations by {number(others.median())} %"
+    more = "" if others is None else f" Its own rises more in {(own > others).sum()} of {len(rises)} erasures."
+    return (
+        f"An erasure changes the relation's own perplexity by {number(own.median())} %{beside}; "
+        f"with random neurons erased, its own changes by {number(random.median())} %{medians}.{more}"
+    )
+
+
 def by_paper_id(erasures: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:
     """Return what stands beside each of the paper's values: our perplexity with its interval, and the number of facts."""
     same = erasures[(erasures["method"] == "attribution") & erasures["relation"].isin(ERASED_IN_THE_PAPER)]
@@ -76,6 +106,13 @@ def rises_by_relation(table: pd.DataFrame, method: str) -> pd.DataFrame:
     rises = perplexity_rise(wide["before"], wide["after"])
     erased, evaluated = (list(dict.fromkeys(table[column])) for column in ("relation", "evaluated"))
     return rises.loc[erased, sorted(evaluated, key=lambda name: erased.index(name) if name in erased else len(erased))]
+
+
+def most_harmed(rises: pd.DataFrame, n: int = 3) -> pd.DataFrame:
+    """Return the n other relations whose perplexity rises most after each erasure: columns erased, evaluated, rise (%)."""
+    most = {name: rises.loc[name].drop(name, errors="ignore").nlargest(n) for name in rises.index}
+    rows = [(name, other, rise) for name, others in most.items() for other, rise in others.items()]
+    return pd.DataFrame(rows, columns=["erased", "evaluated", RISE])
 
 
 def doses(table: pd.DataFrame) -> pd.DataFrame:

@@ -34,7 +34,7 @@ _COLUMNS = {
 
 
 class Erasure(NamedTuple):
-    """Neurons that are erased together, found by a method; none of no method is the model as it was."""
+    """The neurons, named by a method, that are erased together; without a method and neurons, the model as it was."""
 
     method: str
     neurons: tuple[Neuron, ...]
@@ -47,12 +47,12 @@ def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int 
     """Make the tables `erase_relation`, `erase_facts` and `erase_dose` of a relation from step 2's and return the first one's path.
 
     `erase_relation` has a row per method, evaluated relation and phase ("before", "after"): how many prompts, how many answered right, and
-    the sum of ln P(object), before and after the method's 20 most frequent neurons over the facts are erased ("random": as many in the
-    same layers as integrated gradients'). Evaluated are all prompts of the run's facts of this relation and of `other_facts` random facts
-    of every other relation (None: all). `erase_facts` has the same by fact; `erase_dose` other numbers of
-    neurons, with two facts of every other relation.
-    Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights, if
-    `other_facts` is not None or a whole number of at least 1, if nothing can be asked, or if the model's value vectors cannot be edited.
+    the sum of ln P(object), before and after the method's 20 most frequent neurons are erased ("random": as many in the same layers as
+    those of integrated gradients). Evaluated are all prompts of the run's facts of this relation, and of `other_facts` random facts of
+    every other relation (None: all). `erase_facts` has the same by fact; `erase_dose` other numbers of neurons, evaluated on two facts of
+    every other relation.
+    Raises FileNotFoundError if step 2 has not been run, and ValueError if its tables are of other facts, another draw or other weights,
+    if `other_facts` is out of range, if no fact can be asked, or if the model's value vectors cannot be edited.
     """
     check(other_facts=other_facts)
     check_layers_are_separate(lm)
@@ -69,7 +69,7 @@ def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int 
 
 
 def _erasures(lm: LanguageModel, run: Run, relation: str) -> list[Erasure]:
-    """The erasures of every method, and those of smaller and larger numbers of neurons as far as there are so many, each once."""
+    """The erasures of every method, and those of other numbers of neurons, each once."""
     table = run.read("knowledge_neurons", [relation])
     ranked = {method: neuron_list(frequent_neurons(table[table["method"] == method])) for method in METHODS}
     full = [_erasure(lm, run, relation, method, ranked, ERASED) for method in WITH_RANDOM]
@@ -78,13 +78,13 @@ def _erasures(lm: LanguageModel, run: Run, relation: str) -> list[Erasure]:
 
 
 def _erasure(lm: LanguageModel, run: Run, relation: str, method: str, ranked: dict[str, list[Neuron]], count: int) -> Erasure:
-    """A method's `count` most frequent neurons; "random" are as many in the same layers as those by integrated gradients."""
+    """A method's `count` most frequent neurons; "random" are as many in the same layers as those of integrated gradients."""
     if method != "random":
         return Erasure(method, tuple(ranked[method][:count]))
-    own = ranked["attribution"][:count]
-    while own and 2 * max(Counter(layer for layer, _ in own).values()) > lm.n_neurons:  # a layer has too few others
-        own = own[:-1]
-    return Erasure(method, tuple(random_neurons(own, lm.n_neurons, f"{run.seed}-erase-random-{relation}")))
+    neurons = ranked["attribution"][:count]
+    while neurons and 2 * max(Counter(layer for layer, _ in neurons).values()) > lm.n_neurons:  # a layer has too few others
+        neurons = neurons[:-1]
+    return Erasure(method, tuple(random_neurons(neurons, lm.n_neurons, f"{run.seed}-erase-random-{relation}")))
 
 
 def _prompts(lm: LanguageModel, run: Run, relation: str, other_facts: int | None) -> list[Prompt]:
@@ -98,31 +98,31 @@ def _prompts(lm: LanguageModel, run: Run, relation: str, other_facts: int | None
 
 
 def _few_facts(run: Run, relation: str, prompts: Sequence[Prompt]) -> set[Fact]:
-    """The facts asked of the relation itself, and `DOSE_FACTS` random ones of every other."""
-    asked: dict[str, list[Fact]] = {}
+    """The prompts' facts of the relation itself, and `DOSE_FACTS` random ones of every other."""
+    by_relation: dict[str, list[Fact]] = {}
     for fact in dict.fromkeys(prompt.fact for prompt in prompts):
-        asked.setdefault(fact.relation, []).append(fact)
+        by_relation.setdefault(fact.relation, []).append(fact)
     draw = random.Random(f"{run.seed}-doses-{relation}")
-    drawn = [draw.sample(facts, min(DOSE_FACTS, len(facts))) for name, facts in asked.items() if name != relation]
-    return {*asked.get(relation, []), *(fact for facts in drawn for fact in facts)}
+    drawn = [draw.sample(facts, min(DOSE_FACTS, len(facts))) for name, facts in by_relation.items() if name != relation]
+    return {*by_relation.get(relation, []), *(fact for facts in drawn for fact in facts)}
 
 
 def _tables(
     lm: LanguageModel, run: Run, relation: str, prompts: Sequence[Prompt], erasures: Sequence[Erasure], erased: Erasure
 ) -> dict[str, pd.DataFrame]:
-    """The rows that one erasure adds to the tables. The first of a method in `erasures` is the one the step is about."""
+    """The rows that one erasure adds to the tables. The first of a method in `erasures` is that of its `ERASED` neurons."""
     full = {method: next(item for item in erasures if item.method == method) for method in WITH_RANDOM}
     few = _few_facts(run, relation, prompts)
-    asked = prompts if erased in (BEFORE, *full.values()) else [prompt for prompt in prompts if prompt.fact in few]
+    evaluated = prompts if erased in (BEFORE, *full.values()) else [prompt for prompt in prompts if prompt.fact in few]
     with edited_value_vectors(lm, new_vectors(lm, erased.neurons, erasure)):
-        by_fact = _scores(lm, asked)
-    own = {"method": erased.method, "neurons": len(erased.neurons)}
+        by_fact = _scores(lm, evaluated)
+    place = {"method": erased.method, "neurons": len(erased.neurons)}
     if erased == BEFORE:
         places = [{"method": method, "neurons": len(item.neurons), "phase": "before"} for method, item in full.items()]
         doses = [{"method": method, "neurons": 0} for method in DOSE_METHODS]
     else:
-        places = [own | {"phase": "after"}] if erased == full[erased.method] else []
-        doses = [own] if erased.neurons and erased.method in DOSE_METHODS else []
+        places = [place | {"phase": "after"}] if erased == full[erased.method] else []
+        doses = [place] if erased.neurons and erased.method in DOSE_METHODS else []
     found = {
         "erase_relation": (_by_relation(by_fact), places),
         "erase_facts": (by_fact, places),

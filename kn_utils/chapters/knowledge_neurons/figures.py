@@ -29,13 +29,14 @@ def plot_shared(pairs: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_thresholds(grid: pd.DataFrame, title: str) -> Figure:
-    """Show what other thresholds give, as three heat maps over t and p; `grid` as of `threshold_grid`."""
+    """Show what other thresholds give, as heat maps over t and p; `grid` as of `threshold_grid`."""
     names = {
         "neurons": "neurons per fact",
         "one_relation": "shared, one relation",
         "different_relations": "shared, different relations",
     }
-    with panels(title, 2.8, columns=3, sharey=True) as (figure, axes):
+    names = {column: name for column, name in names.items() if grid[column].notna().any()}  # one relation has no pairs across
+    with panels(title, 2.8, columns=len(names), sharey=True) as (figure, axes):
         for axis, (column, name) in zip(axes, names.items(), strict=True):
             table = grid.pivot(index="t", columns="p", values=column).sort_index(ascending=False)
             sns.heatmap(table, annot=table.map(_short), fmt="", cmap="Blues", cbar=False, ax=axis, annot_kws={"size": "medium"})

@@ -79,12 +79,17 @@ def finding(means: pd.DataFrame, upper: tuple[float, float, float], pairs: pd.Da
             f"No fact has a knowledge neuron: it must be strong in {MIN_PROMPTS} prompts, and facts have {most_prompts} at most."
         )
     per_fact = with_interval(*means.loc["attribution", ["mean", "low", "high"]])
-    shared = {(row.method, row.kind): with_interval(row.mean, row.low, row.high) for row in pairs.itertuples()}
-    within, between = ([shared[method, kind] for method in METHODS] for kind in ("one relation", "different relations"))
+    text = {
+        (row.method, row.kind): with_interval(row.mean, row.low, row.high) for row in pairs.dropna(subset="mean").itertuples()
+    }
+    shared = [
+        f"Two facts of {kind} share {text['attribution', kind]} of them, and {text['activation', kind]} of the baseline's neurons."
+        for kind in ("one relation", "different relations")
+        if ("attribution", kind) in text
+    ]
     return (
         f"A fact has {per_fact} knowledge neurons on average, and {with_interval(*upper)} % of them lie in the upper third of the layers. "
-        f"Two facts of one relation share {within[0]} of them, two of different relations {between[0]}; of the neurons that the baseline "
-        f"chooses, {within[1]} and {between[1]}."
+        f"{' '.join(shared) or 'There are no two facts to compare.'}"
     )
 
 
