@@ -149,10 +149,12 @@ def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
 
 @cache
 def _loaded_once(name: str, device: str, digest: str) -> LanguageModel:
-    """Load a model in a worker process. Raises ValueError if its files are no longer those of `digest`."""
+    """Load a model in a worker process. Raises ValueError if its files do not hold the weights of `digest`."""
     lm = load_model(name, device)
     if lm.digest != digest:
-        raise ValueError(f"the files of the model {name!r} have changed since it was loaded")
+        raise ValueError(
+            f"the weights of {name!r} are not those in its files; build a LanguageModel(name, model, tokenizer) of a model that was changed"
+        )
     return lm
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import joblib
 import torch
 from joblib import Parallel, delayed
 
@@ -19,10 +20,11 @@ SECONDS_BETWEEN_LOOKS = 0.5  # of a worker after its parent
 
 
 def default_workers(device: torch.device | None) -> int:
-    """Return the number of cores that this process may use; 1 on an accelerator, and for a step without a model."""
-    if device is None or device.type != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use; 1 on an accelerator, and for a step without a model.
+
+    joblib counts them, by the process's affinity, its container, and `LOKY_MAX_CPU_COUNT`, by which the workflow gives a job its cores.
+    """
+    return joblib.cpu_count() if device is not None and device.type == "cpu" else 1
 
 
 def run_all(task: Callable, arguments: Sequence[tuple], workers: int) -> Iterator[int]:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import joblib
+import known_facts
 import pandas as pd
 import psutil
 import pytest
@@ -14,14 +16,25 @@ import torch
 from part_work import NumberedRows
 
 from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.distant_prompts import table as distant_prompts
+from kn_utils.chapters.distant_prompts.table import read_sentences
+from kn_utils.chapters.edit_facts.table import edit_facts
+from kn_utils.chapters.erase_relation.table import erase_relation
+from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.modify_activation import table as modify_activation
+from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import load_model
+from kn_utils.model.neurons import Thresholds
+from kn_utils.model.sentences import read_corpus
 from kn_utils.paths import ROOT
+from kn_utils.steps import STEPS
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.results import FACTS_PER_PART, compute_in_parts
 from kn_utils.store.runs import Run
 from kn_utils.store.workers import default_workers, one_thread, run_all
 
+LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)
 FACTS = list(range(6 * FACTS_PER_PART + 1))
 
 
@@ -57,9 +70,10 @@ def test_one_thread_inside_and_as_many_as_before_afterwards():
     assert list(run_all(lambda: None, [(), ()], 1)) == [0, 1]
 
 
-def test_the_default_is_a_worker_for_each_core_that_may_be_used():
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert default_workers(torch.device("cpu")) == cores
+def test_the_default_is_a_worker_for_each_core_that_may_be_used(monkeypatch):
+    assert default_workers(torch.device("cpu")) == joblib.cpu_count()
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert default_workers(torch.device("cpu")) == 1
     assert default_workers(torch.device("cuda")) == default_workers(None) == 1
 
 
@@ -111,10 +125,37 @@ def test_a_loaded_model_is_sent_as_its_files_and_attributes_the_same(folder_of, 
     pd.testing.assert_frame_equal(tables[1], tables[2], check_exact=True)
 
 
+def all_steps(folder, data, results_dir, workers):
+    """Every step that works in parts, of P36, with small parts; its tables by name."""
+    lm = load_model(folder, "cpu")
+    run = Run(lm.name, load_dataset(data), 10, results_dir=results_dir, workers=workers)
+    attribute_relation(lm, run, "P36")
+    find_neurons(run, "P36", LOW)
+    modify_activations(lm, run, "P36")
+    read_sentences(lm, run, "P36", read_corpus(run.dataset))
+    edit_facts(lm, run, "P36", common_share=0.9)
+    erase_relation(lm, run, "P36", other_facts=1)
+    return {table: run.read(table, ["P36"]) for step in STEPS for table in step.tables if run.path(table, "P36").is_file()}
+
+
+def test_every_step_gives_the_same_tables_in_workers(tmp_path, monkeypatch):
+    for module in (distant_prompts, modify_activation):
+        monkeypatch.setattr(module, "FACTS_PER_PART", 4)
+    lm = known_facts.trained("bert")
+    for part in (lm.model, lm.tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    data = tiny_folders.write_data(tmp_path / "known", known_facts.FACTS, known_facts.TEMPLATES)
+    tiny_folders.write_sentences(data, known_facts.FACTS)
+    one, two = (all_steps(tmp_path / "model", data, tmp_path / str(workers), workers) for workers in (1, 2))
+    assert len(one["edit_facts"]) and one.keys() == two.keys() >= {"distant_prompts", "erase_dose"}
+    for table, rows in one.items():
+        pd.testing.assert_frame_equal(two[table], rows, check_exact=True)
+
+
 def test_a_model_whose_files_have_changed_is_not_taken_for_the_one_that_was_loaded(tmp_path):
     folder = tiny_folders.write_model(tmp_path / "model", "bert")
     rebuild, arguments = load_model(folder, "cpu").__reduce__()
     tiny_folders.write_model(tmp_path / "other", "bert", seed=1).rename(tmp_path / "gone")
     (tmp_path / "gone" / "model.safetensors").replace(folder / "model.safetensors")
-    with pytest.raises(ValueError, match="have changed since it was loaded"):
+    with pytest.raises(ValueError, match="are not those in its files"):
         rebuild(*arguments)
