@@ -51,6 +51,7 @@ def _text(name: str) -> Parameter:  # papermill turns 1984 into a number unless 
 PARAMETERS = {
     "n_facts": _whole(1, none="all facts"),
     "seed": _whole(0),
+    "workers": _whole(1, none="one for each core"),
     "results_dir": _folder(),
     "figures_dir": _folder(),
     "quadrature": Parameter(f"one of {', '.join(QUADRATURES)}", lambda value: value in QUADRATURES),

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 
-os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # here, and in all that tests start: there is one of them per core
+# here, and in all that tests start: there is a test process for each core
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
 import pytest
 import tiny_folders

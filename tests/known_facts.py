@@ -47,7 +47,7 @@ def trained(model_type: str) -> LanguageModel:
     """A tiny model that has learnt the facts."""
     lm = load_model(tiny_folders.write_model(Path(_FOLDER.name) / f"knowing-{model_type}", model_type), "cpu")
     learn(lm, dataset())
-    return lm
+    return LanguageModel(lm.name, lm.model, lm.tokenizer)  # no longer the one in its files
 
 
 def learn(lm: LanguageModel, data: Dataset, steps: int = 35) -> None:
@@ -82,6 +82,7 @@ def obstinate_run(results_dir: Path, neurons: dict[int, list]) -> tuple[Language
         mlp = lm.model.transformer.h[0].mlp
         mlp.c_fc.bias[5] = 10
         mlp.c_proj.weight[5] = 100 * lm.embeddings[lm.tokenizer(" Oslo")["input_ids"][0]]
+    lm = LanguageModel(lm.name, lm.model, lm.tokenizer)  # no longer the one in its files
     run = Run(lm.name, dataset(), results_dir=results_dir)
     write_first_steps(lm, run, "P36", neurons)
     return lm, run

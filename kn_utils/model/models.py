@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -34,6 +34,13 @@ class LanguageModel:
     name: str
     model: PreTrainedModel
     tokenizer: object = None
+    source: str = ""  # what `load_model` loaded it from
+
+    def __reduce__(self) -> tuple:
+        """Send a loaded model to another process as the files it was loaded from, whose pages the processes share."""
+        if self.source:
+            return _loaded_once, (self.source, str(self.device), self.digest)
+        return LanguageModel, (self.name, self.model, self.tokenizer)
 
     def __post_init__(self):
         self.model.eval().requires_grad_(False)
@@ -137,7 +144,18 @@ def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
         model, report = _load_weights(folder, masked)
     _check_weights(str(name), masked, report)
     _check_tokenizer(str(name), masked, tokenizer, config.vocab_size)
-    return LanguageModel(result_name(name), model.to(target), tokenizer)
+    return LanguageModel(result_name(name), model.to(target), tokenizer, str(name))
+
+
+@cache
+def _loaded_once(name: str, device: str, digest: str) -> LanguageModel:
+    """Load a model in a worker process. Raises ValueError if its files do not hold the weights of `digest`."""
+    lm = load_model(name, device)
+    if lm.digest != digest:
+        raise ValueError(
+            f"the weights of {name!r} are not those in its files; build a LanguageModel(name, model, tokenizer) of a model that was changed"
+        )
+    return lm
 
 
 _ALLOWED = (

@@ -13,7 +13,13 @@ from kn_utils.store.runs import Run
 
 
 def open_run(
-    relation: str | list[str], model: str, dataset: str, results_dir: str, n_facts: int | None, seed: int
+    relation: str | list[str],
+    model: str,
+    dataset: str,
+    results_dir: str,
+    n_facts: int | None,
+    seed: int,
+    workers: int | None = None,
 ) -> tuple[Run, list[str]]:
     """Return the run that a notebook's parameters describe, and its relations; also set the style of figures and tables.
 
@@ -21,7 +27,7 @@ def open_run(
     """
     use_style()
     data = load_dataset(dataset)
-    return Run(result_name(model), data, n_facts, seed, results_dir), data.select(relation)
+    return Run(result_name(model), data, n_facts, seed, results_dir, workers), data.select(relation)
 
 
 def show(table: pd.DataFrame, precision: int = 2) -> Styler:

@@ -110,14 +110,13 @@ def _git(*arguments: str) -> str:
 
 def circumstances(seconds: float) -> dict:
     """Return what is kept of a run besides its inputs; values do not depend on it."""
-    import torch  # not above: the workflow looks at imports only, and loading torch takes it a second for every job
 
     return {
         "seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "kn_utils": kn_utils.__version__,
-        "threads": torch.get_num_threads(),
+        "threads": 1,  # of each worker; `seconds` are the sum over workers
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }

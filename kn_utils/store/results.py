@@ -22,17 +22,20 @@ from tqdm.auto import tqdm
 from kn_utils.paths import readable_path
 from kn_utils.store.files import DAMAGE, read_provenance, read_rows, write_table
 from kn_utils.store.provenance import circumstances
+from kn_utils.store.workers import run_all
 
 FACTS_PER_PART = 8
 Work = Callable[[Sequence], dict[str, pd.DataFrame]]  # the rows of all tables, by name, for some facts
 
 
-def compute_in_parts(tables: Sequence[Path], inputs: dict, facts: Sequence, work: Work, per_part: int = FACTS_PER_PART) -> None:
+def compute_in_parts(
+    tables: Sequence[Path], inputs: dict, facts: Sequence, work: Work, per_part: int = FACTS_PER_PART, workers: int = 1
+) -> None:
     """Make the tables of one step for one relation, unless they are there already; print which of the two.
 
     `tables` are the paths of the step's own table and of those made with it. `work` turns `per_part` facts into the rows of all tables.
     `inputs` is all that the values depend on: finished tables with equal inputs are kept, with others they are made anew, and a killed
-    run with equal inputs goes on after its last whole part.
+    run with equal inputs goes on after its last whole part. Parts are made by as many `workers`.
     Raises RuntimeError if another run is making the same tables, ValueError if a table or part that is there is damaged, and OSError,
     with what to do, if they cannot be written.
     """
@@ -45,7 +48,7 @@ def compute_in_parts(tables: Sequence[Path], inputs: dict, facts: Sequence, work
     with _exclusive_lock(main.parent / f".{relation}.lock"):
         if _is_finished(tables, inputs, say=lambda _: None):  # another run has made them just before
             return
-        folders = _work_through(parts, facts, work, relation, per_part)
+        folders = _work_through(parts, facts, work, relation, per_part, workers)
         provenance = {"inputs": inputs} | circumstances(sum(map(_seconds, folders)))
         with explained_write_errors(main.parent):
             for table in (*sides, main):
@@ -76,20 +79,23 @@ def _is_finished(tables: Sequence[Path], inputs: dict, say: Callable[[str], None
     return True
 
 
-def _work_through(parts: Path, facts: Sequence, work: Work, relation: str, per_part: int) -> list[Path]:
+def _work_through(parts: Path, facts: Sequence, work: Work, relation: str, per_part: int, workers: int) -> list[Path]:
     starts = range(0, len(facts), per_part)
     folders = [parts / f"{number:05d}" for number in range(len(starts))]
     chunks = [facts[start : start + per_part] for start in starts]
     missing = [(folder, chunk) for folder, chunk in zip(folders, chunks, strict=True) if not folder.is_dir()]
     still = sum(len(chunk) for _, chunk in missing)
     with tqdm(total=len(facts), initial=len(facts) - still, desc=relation, unit="fact") as progress:
-        for folder, chunk in missing:
-            began = time.monotonic()
-            tables = work(chunk)
-            with explained_write_errors(parts.parent):
-                _write_part(folder, tables, time.monotonic() - began)
-            progress.update(len(chunk))
+        for number in run_all(_make_part, [(folder, chunk, work) for folder, chunk in missing], workers):
+            progress.update(len(missing[number][1]))
     return folders
+
+
+def _make_part(folder: Path, facts: Sequence, work: Work) -> None:
+    began = time.monotonic()
+    tables = work(facts)
+    with explained_write_errors(folder.parent.parent):
+        _write_part(folder, tables, time.monotonic() - began)
 
 
 def _write_part(folder: Path, tables: dict[str, pd.DataFrame], seconds: float) -> None:

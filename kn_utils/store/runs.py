@@ -15,6 +15,7 @@ from kn_utils.steps import STEP_OF, upstream
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.provenance import package_versions, sources_digest
 from kn_utils.store.results import FACTS_PER_PART, Work, compute_in_parts, digest
+from kn_utils.store.workers import default_workers
 
 FACT_KEY = ["relation", "fact"]  # the columns that name a fact
 MODEL_INPUTS = ("weights", "settings", "dtype", "device")
@@ -37,7 +38,7 @@ def scope(model: str, dataset: str, relations: Sequence[str]) -> str:
 class Run:
     """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.paths.result_name`.
 
-    Raises ValueError for a number of facts, a seed or a results folder that is not allowed.
+    `workers` processes share the work, by default one for each core. Raises ValueError for a number or a folder that is not allowed.
     """
 
     model: str
@@ -45,10 +46,11 @@ class Run:
     n_facts: int | None = None
     seed: int = 42
     results_dir: str | Path = "results"
+    workers: int | None = None
     _drawn: dict[tuple[str, str], list[Fact]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self):
-        check(n_facts=self.n_facts, seed=self.seed, results_dir=self.results_dir)
+        check(n_facts=self.n_facts, seed=self.seed, results_dir=self.results_dir, workers=self.workers)
 
     def scope(self, relations: Sequence[str]) -> str:
         """Return the model, the data set and the relations, or their number, for the title of a figure."""
@@ -86,7 +88,7 @@ class Run:
         carried = {name: made[name] for made in earlier.values() for name in MODEL_INPUTS if name in made}
         made_from = {"made_from": {name: digest(made) for name, made in earlier.items()}} if earlier else {}
         whole = self._inputs(step, relation) | (lm.identity() if lm else carried) | made_from | inputs
-        compute_in_parts(tables, whole, facts, work, per_part)
+        compute_in_parts(tables, whole, facts, work, per_part, self.workers or default_workers(lm and lm.device))
         return tables[0]
 
     def _inputs(self, step: str, relation: str) -> dict:

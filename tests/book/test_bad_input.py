@@ -210,6 +210,11 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         [None, 0, 1984, NAN, ["Oslo"]],
         "must be text (by papermill: -r new_object",
     ),
+    "workers": (
+        lambda at, value: at.run(workers=value),
+        NO_COUNTS,
+        "None (one for each core) or a whole number of at least 1",
+    ),
     "other_facts": (lambda at, value: erase_relation(at.known_lm, at.known, "P36", value), NO_COUNTS, COUNT),
 }
 A_MODEL = "A model is one of starter, smollm2-135m, a local folder in the hub's layout with safetensors weights"

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.attribution import Attribution, Quadrature, integrated_gradients
-from kn_utils.model.memory import keep_freed_memory
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, encode, group_by_length, stack
 from kn_utils.parameters import KEPT_SHARE
@@ -23,7 +22,6 @@ def attribute_relation(lm: LanguageModel, run: Run, relation: str, quadrature: Q
     baseline) is at least a tenth of the prompt's largest; `facts` the number of prompts of each fact, and why others were left out;
     `prompts` what the model answered; `completeness` the quadrature's nodes, gap and error per layer.
     """
-    keep_freed_memory()
     facts, drawn = run.facts(relation, lm), run.dataset.draw(relation, run.n_facts, run.seed)
     inputs = {"kept_share": KEPT_SHARE} | quadrature.inputs()
     if instead := [fact.index for fact in facts[len(drawn) :]]:

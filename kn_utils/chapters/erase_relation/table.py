@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,10 +59,10 @@ def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int 
     inputs = {"erased": ERASED, "doses": DOSES, "dose_facts": DOSE_FACTS, "other_facts": other_facts}
     inputs |= {"other_relations": run.dataset.digest_of_others(relation)}
     erasures = _erasures(lm, run, relation)
-    prompts = cache(lambda: _prompts(lm, run, relation, other_facts))
+    prompts = _prompts(lm, run, relation, other_facts)
 
     def work(part: Sequence[Erasure]) -> dict[str, pd.DataFrame]:
-        return _tables(lm, run, relation, prompts(), erasures, *part)
+        return _tables(lm, run, relation, prompts, erasures, *part)
 
     return run.make("erase_relation", relation, [BEFORE, *erasures], work, inputs, lm, per_part=1)
 
