@@ -1,4 +1,4 @@
-"""Steps in a process of their own, 12, 1236 or all: run_steps.py STEPS MODEL DATASET RELATION N_FACTS RESULTS_DIR THREADS MAX_MEMORY_GB."""
+"""Steps in a process of their own, 12, 1236 or all: run_steps.py STEPS MODEL DATASET RELATION N_FACTS RESULTS_DIR WORKERS MAX_MEMORY_GB."""
 
 import sys
 
@@ -20,10 +20,10 @@ from kn_utils.store.runs import Run
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that a tiny model has neurons that prompts share
 
-steps, model, data, relation, n_facts, results_dir, threads, max_memory_gb = sys.argv[1:]
-torch.set_num_threads(int(threads))
+steps, model, data, relation, n_facts, results_dir, workers, max_memory_gb = sys.argv[1:]
+torch.set_num_threads(int(workers))  # which changes nothing either
 lm = load_model(model, "cpu")
-run = Run(lm.name, load_dataset(data), int(n_facts), 42, results_dir)
+run = Run(lm.name, load_dataset(data), int(n_facts), 42, results_dir, int(workers))
 attribute_relation(lm, run, relation, Quadrature(max_memory_gb=float(max_memory_gb)))
 find_neurons(run, relation, LOW)
 if "3" in steps:
