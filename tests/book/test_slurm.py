@@ -18,7 +18,7 @@ from kn_utils.store.files import read_table
 LACKS = missing() + ["Snakemake's SLURM plugin"] * (find_spec("snakemake_executor_plugin_slurm") is None)
 needs_slurm = pytest.mark.skipif(bool(LACKS), reason=f"a local SLURM needs what this machine lacks: {', '.join(LACKS)}")
 RELATIONS = ("first", "second")
-FACTS, LAYERS = 54, 12  # so that the first part of a relation's facts is there long before the last
+FACTS, LAYERS = 18, 12  # three parts, each of some seconds
 PROFILE = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"]
 
 
