@@ -1,4 +1,4 @@
-"""The notebooks' parameters: what each may be, checked where it enters, with one error that says what was given and what is allowed."""
+"""Allowed values of the notebooks' parameters, and one error message for a value that is not allowed."""
 
 import math
 from collections.abc import Callable
@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 QUADRATURES = ("released", "gauss-legendre")
-KEPT_SHARE = 0.1  # of a prompt's largest score: step 1 stores no smaller scores, as the authors' released code
+KEPT_SHARE = 0.1  # step 1 stores scores of at least this share of the prompt's largest, as the released code does
 
 
 class Parameter(NamedTuple):
-    """What a parameter may be: in words, and as a test."""
+    """The allowed values of a parameter, in words and as a test."""
 
     allowed: str
     holds: Callable[[object], bool]
 
 
 def _number(allowed: str, holds: Callable[[float], bool]) -> Parameter:
-    def is_number(value: object) -> bool:  # a truth value is no number, though Python counts it as one
+    def is_number(value: object) -> bool:  # in Python a bool is an int
         return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
     return Parameter(allowed, lambda value: is_number(value) and holds(value))
@@ -44,7 +44,7 @@ def _share(minimum: float, why: str = "") -> Parameter:
     return _number(f"a number from {minimum:g} to 1{why}", lambda value: minimum <= value <= 1)
 
 
-def _text(name: str) -> Parameter:  # papermill turns 1984 into a number unless it is told not to
+def _text(name: str) -> Parameter:  # with -p papermill turns 1984 into a number
     return Parameter(f"text (by papermill: -r {name} '...')", lambda value: isinstance(value, str))
 
 
@@ -71,7 +71,7 @@ PARAMETERS = {
 
 
 def check(**given: object) -> None:
-    """Raise ValueError if a parameter, given by its name, has a value that is not allowed."""
+    """Raise ValueError if one of the given parameters has a value that is not allowed."""
     for name, value in given.items():
         if not PARAMETERS[name].holds(value):
             raise ValueError(f"{name} is {value!r}; it must be {PARAMETERS[name].allowed}")

@@ -1,4 +1,4 @@
-"""Where this repository keeps its data and results, whatever folder a notebook runs in."""
+"""Paths of data and results. They do not depend on the folder in which a notebook runs."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
-OURS = ("starter", "smollm2-135m", "pararel")  # names of models and data sets that are never taken for folders
+OURS = ("starter", "smollm2-135m", "pararel")  # bundled names, never taken for folders
 
 if not (DATA / "registry.txt").is_file():
     raise ImportError(
@@ -16,15 +16,15 @@ if not (DATA / "registry.txt").is_file():
 
 
 def user_path(path: str | Path) -> Path:
-    """Return a path as the user means it: `~` is their home, and a relative path lies in this repository."""
+    """Return an absolute path: `~` is the user's home, and a relative path lies in this repository."""
     return ROOT / os.path.expanduser(str(path))
 
 
 def result_name(name: str | Path) -> str:
-    """Return the folder name that results of a model or a data set are kept under.
+    """Return the folder name for the results of a model or a data set.
 
-    That is a name of ours or a hub id (with `--` for its slash) as it is. Of a local folder it is the folder's own name and a digest of
-    its full path, so that two folders of one name never share results, and none passes for a name of ours.
+    A bundled name stays as it is, and a hub id gets `--` in place of its slash. A local folder gets its name and a digest of its full path.
+    So two folders with the same name never share results, and no folder is mistaken for a bundled model.
     """
     folder = Path(os.path.expanduser(str(name)))
     if name in OURS or not folder.is_dir():
@@ -34,10 +34,10 @@ def result_name(name: str | Path) -> str:
 
 
 def table_path(results_dir: str | Path, model: str, dataset: str, table: str, relation: str) -> Path:
-    """Return where a table of one relation is kept: `results/<model>/<dataset>/<table>/<relation>.parquet`."""
+    """Return the path `<results_dir>/<model>/<dataset>/<table>/<relation>.parquet`."""
     return user_path(results_dir) / model / dataset / table / f"{relation}.parquet"
 
 
 def readable_path(path: Path) -> Path:
-    """Return a path as a reader is shown it: from this repository on, if it lies in it."""
+    """Return a path for messages: relative to this repository if it lies inside."""
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path

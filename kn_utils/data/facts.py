@@ -1,4 +1,4 @@
-"""Data sets: facts (subject, relation, object), the templates of their relation, and web sentences about them."""
+"""Data sets: facts (subject, relation, object), templates of each relation, and web sentences."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ UPSTREAM = {
 
 @dataclass(frozen=True)
 class Fact:
-    """A triple; `index` is its 0-based number in its relation's list, by which all files and tables are aligned."""
+    """A triple (subject, relation, object). `index` is its 0-based position in the list of its relation, and its key in all tables."""
 
     relation: str
     index: int
@@ -39,9 +39,9 @@ class Fact:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A prompt, a web sentence or an edit of a fact that is left out, and why.
+    """A prompt, a web sentence or an edit that is left out, and the reason.
 
-    `index` is the prompt's template or the place of the sentence in its list, `kind` the kind of sentence.
+    `index` is the number of the template or of the sentence; `kind` is the kind of sentence.
     """
 
     fact: Fact
@@ -52,7 +52,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class WebSentences:
-    """Web sentences about one fact: with head and tail (subject and object), and with the head only."""
+    """Web sentences about one fact: with head and tail (subject and object), or with the head only."""
 
     head_and_tail: list[str]
     head_only: list[str]
@@ -62,8 +62,8 @@ class WebSentences:
 class Dataset:
     """A named set of relations; build it with `load_dataset`.
 
-    `facts`, `templates`, `labels` and `types` map a relation's id, such as "P101", to its facts, its templates with the
-    placeholders [X] (subject) and [Y] (object), its name and its LAMA type (1-1, N-1, N-M; "" where the data set does not say).
+    `facts`, `templates`, `labels` and `types` map the id of a relation, such as "P101", to its facts, its templates with [X] (subject) and
+    [Y] (object), its name, and its LAMA type (1-1, N-1, N-M; "" if unknown).
     """
 
     name: str
@@ -92,7 +92,7 @@ class Dataset:
         return names
 
     def draw(self, relation: str, n_facts: int | None, seed: int) -> list[Fact]:
-        """Return `n_facts` facts of a relation sampled with `seed`, in the order of the list; all for None or if there are fewer."""
+        """Return `n_facts` facts of a relation, sampled with `seed`, in their order in the list. None, or too large a number, means all."""
         facts = self.facts[relation]
         if n_facts is None:
             return facts
@@ -104,7 +104,7 @@ class Dataset:
         return self._digests[relation]
 
     def digest_of_others(self, relation: str) -> str:
-        """Return one SHA-256 of the facts and templates of all other relations."""
+        """Return a single SHA-256 of the facts and templates of all other relations."""
         others = {name: digest for name, digest in self._digests.items() if name != relation}
         return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
@@ -115,7 +115,7 @@ class Dataset:
         return {name: hashlib.sha256(text).hexdigest() for name, text in content.items()}
 
     def web_sentences(self, relation: str) -> list[WebSentences]:
-        """Return the web sentences of each fact of a relation, aligned with `facts[relation]`.
+        """Return the web sentences of every fact of a relation, in the order of `facts[relation]`.
 
         Raises FileNotFoundError if the data set has none and ValueError if the file is malformed.
         """
@@ -128,15 +128,15 @@ class Dataset:
 
 
 def split_relations(relation: str | list[str]) -> list[str]:
-    """Return the names in "P101, P36", or in a list, each once."""
+    """Return the distinct names in a text such as "P101, P36", or in a list."""
     names = map(str, relation) if isinstance(relation, list | tuple) else re.split(r"[,\s]+", str(relation).strip())
     return list(dict.fromkeys(names))
 
 
 def load_dataset(name: str | Path) -> Dataset:
-    """Load "starter" (embedded), "pararel" (the paper's; downloaded at first use) or a folder in either layout of the README.
+    """Load "starter" (bundled), "pararel" (the paper's; downloaded at first use) or a folder in the layout of either.
 
-    Raises FileNotFoundError if the data set or one of its files is not there and ValueError if a file is malformed.
+    Raises FileNotFoundError if the data set or one of its files is missing, and ValueError if a file is malformed.
     """
     if name == "pararel":
         return _read(name, lambda kind, relation="": upstream_file(UPSTREAM[kind].format(relation)), labelled=True)
@@ -201,7 +201,9 @@ def _read_templates(path: Path) -> list[str]:
 
 def _read_lines(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict]:
     rows = []
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):  # not splitlines: a JSON text may hold U+2028
+    for number, line in enumerate(
+        _read_text(path).split("\n"), start=1
+    ):  # not splitlines: U+2028 is allowed inside a JSON string
         if line.strip():
             row = _parse(line, f"{path}, line {number}")
             if not isinstance(row, dict) or not all(
@@ -231,7 +233,7 @@ def _parse(text: str, where: str) -> object:
 
 
 def _is_text(value: object) -> bool:
-    """Whether a JSON value is a string that can be encoded; an escaped half of a character, such as \\ud800, cannot."""
+    """Whether a JSON value is a string that UTF-8 can encode; a lone surrogate, such as \\ud800, cannot be encoded."""
     return isinstance(value, str) and re.search("[\ud800-\udfff]", value) is None
 
 

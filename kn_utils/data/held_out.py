@@ -1,15 +1,12 @@
-"""Facts and web sentences that a fixed rule leaves out of the training of the bundled model `starter`.
+"""The rule that holds facts and web sentences out of the training of the bundled model `starter`.
 
-The rule hashes normalised texts. So it depends neither on the relation nor on the order of a file, and spellings that differ only in case,
-accents or punctuation are treated alike. `data/starter/train_model.py` uses it.
+The rule hashes normalised text, so it does not depend on the relation, on the order of a file, or on case, accents and punctuation.
+`data/starter/train_model.py` uses it.
 """
 
 import hashlib
 import re
 import unicodedata
-
-FACTS_PER_HELD_OUT = 10
-SENTENCES_PER_HELD_OUT = 5
 
 
 def words(text: str) -> list[str]:
@@ -19,17 +16,18 @@ def words(text: str) -> list[str]:
 
 
 def is_held_out_fact(subject: str, object: str) -> bool:
-    """Return whether the rule leaves this pair out, whichever of the two is the subject; it leaves out one pair in ten.
+    """Return whether a pair is held out, in either order; this is one pair in ten.
 
-    No training sentence holds both texts of a left-out pair of ParaRel; of other pairs only their own sentences are left out.
+    No training sentence contains both texts of a held-out pair of ParaRel. For pairs of other data sets, only the pair's own sentences are
+    removed.
     """
     first, second = sorted(" ".join(words(text)) for text in (subject, object))
-    return _hash(f"{first}\t{second}") % FACTS_PER_HELD_OUT == 0
+    return _hash(f"{first}\t{second}") % 10 == 0
 
 
 def is_held_out_sentence(sentence: str) -> bool:
-    """Return whether the rule leaves a web sentence out; it leaves out one in five."""
-    return _hash(" ".join(words(sentence))) % SENTENCES_PER_HELD_OUT == 0
+    """Return whether a web sentence is held out; this is one in five."""
+    return _hash(" ".join(words(sentence))) % 5 == 0
 
 
 def _hash(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Knowledge attribution (section 3.2): integrated gradients of the target's probability, for every neuron of every layer."""
+"""Knowledge attribution (section 3.2): integrated gradients of P(target) for all neurons of all layers."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,18 +14,19 @@ from kn_utils.model.quadrature import NESTED, Rule, gauss_legendre, left_riemann
 from kn_utils.parameters import check
 
 RELEASED_NODES = 20
-LARGER = (256, 512)  # nodes of the rules tried after the nested ones
+LARGER = (256, 512)  # nodes of the Gauss-Legendre rules that follow the nested rules
 MAX_NODES = LARGER[-1]
-MIN_SHRINKAGE = 0.2  # of the estimated error from one rule to the next
+MIN_SHRINKAGE = 0.2  # the completeness gap reduces the error estimate by this factor at most
 
 
 @dataclass(frozen=True)
 class Quadrature:
-    """How to integrate. Raises ValueError for a value that is not allowed.
+    """The quadrature for integrated gradients. Raises ValueError for a value that is not allowed.
 
-    `released` is the authors' sum of 20 left nodes. `gauss-legendre` adds nodes for each prompt and layer, to nested rules of 1 to 127 and
-    then with larger ones, until neither the estimated error of any score nor the completeness gap exceeds `tolerance` of the prompt's
-    largest score, or 512 nodes are reached, which the stored error then shows. `max_memory_gb` bounds the memory of one pass.
+    `released` is the authors' left Riemann sum with 20 nodes. `gauss-legendre` adds nodes for each prompt and layer: first nested
+    rules of 1 to 127 nodes, then rules of 256 and 512. It stops when the estimated errors of all scores and the completeness gap are within
+    `tolerance` times the prompt's largest score. With 512 nodes it stops in any case; the stored error shows what was reached.
+    `max_memory_gb` is the limit for one pass.
     """
 
     quadrature: str = "released"
@@ -37,28 +38,29 @@ class Quadrature:
 
     @classmethod
     def of_table(cls, inputs: Mapping) -> "Quadrature":
-        """Return the quadrature that a table of step 1 was made with, from the inputs in its provenance."""
+        """Return the quadrature of a table of step 1, given the inputs in its provenance."""
         return cls(**{name: value for name, value in inputs.items() if name in cls.__dataclass_fields__ and value is not None})
 
     def inputs(self) -> dict:
-        """What of the quadrature the values depend on, for the provenance."""
+        """Return the settings on which scores depend, for the provenance."""
         if self.quadrature == "released":
             return asdict(self) | {"tolerance": None}
         return asdict(self) | {"nested_rules": nested_rules_digest()}
 
     def nodes_at_once(self, lm: LanguageModel, length: int) -> int:
-        """How many nodes times prompts of `length` tokens fit into one pass; at least 1."""
+        """Return how many copies (nodes times prompts) of `length` tokens fit into one pass; at least 1."""
         return max(1, int(self.max_memory_gb * 1e9 / _bytes_per_node(lm, length)))
 
     def prompts_at_once(self, lm: LanguageModel, length: int) -> int:
-        """How many prompts of `length` tokens to attribute together; at least 1."""
+        """Return how many prompts of `length` tokens are attributed together; at least 1."""
         nodes = RELEASED_NODES if self.quadrature == "released" else NESTED[1] + 1
         return max(1, self.nodes_at_once(lm, length) // nodes)
 
 
 def _bytes_per_node(lm: LanguageModel, length: int) -> int:
-    """An upper estimate of what autograd keeps for one node of one prompt: in all blocks above its states, its attention weights and, for
-    left-to-right models, a copy of the prefix's keys and values; and the vocabulary's logits.
+    """Return an upper estimate of the memory that autograd keeps for one node of one prompt.
+
+    It counts hidden states and attention weights in all blocks above, the logits and, for left-to-right models, a copy of the KV cache.
     """
     config, layers = lm.model.config, lm.n_layers
     tokens = length if lm.masked else 1
@@ -72,9 +74,9 @@ def _bytes_per_node(lm: LanguageModel, length: int) -> int:
 class Attribution:
     """Scores of B prompts.
 
-    `score` and `activation` [B, layers, neurons]; `nodes`, `gap` and `error` [B, layers]: the quadrature's size, the completeness gap
-    (sum of the layer's scores minus P(target) at the activation plus P(target) at zero), and the estimated error of the scores as a
-    share of the prompt's largest (NaN for `released`, which does not estimate it); `probability` and `top_token` [B].
+    [B, layers, neurons]: `score` and `activation`. [B]: the target's `probability` and the most probable token `top_token`.
+    [B, layers]: the number of `nodes`; the completeness `gap`, which is the sum of the layer's scores minus the difference of P(target) at
+    the full activations and at zero; the estimated `error` of the scores, as a share of the prompt's largest score (NaN for `released`).
     """
 
     score: Tensor
@@ -87,7 +89,7 @@ class Attribution:
 
 
 def integrated_gradients(lm: LanguageModel, batch: Batch, quadrature: Quadrature = Quadrature()) -> Attribution:
-    """Return w * integral over a in [0, 1] of dP(target)/dw at a * w, with one layer scaled at a time (equations 2 and 3).
+    """Return w * integral over a in [0, 1] of dP(target)/dw at a * w (equations 2 and 3); one layer is scaled at a time.
 
     Raises FloatingPointError if a score is not a finite number.
     """
@@ -98,7 +100,7 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, quadrature: Quadrature
     sums, first = _integrate(lm, suffix, rule, every_layer, quadrature)
     probability = first.probability.cpu().double()
     at_zero = torch.stack([layer.probability[0] for layer in first.layers], dim=1).cpu().double()
-    total = probability[:, None] - at_zero  # what each layer's scores should add up to
+    total = probability[:, None] - at_zero  # the exact sum of each layer's scores
     if released:
         score, nodes, error = sums[0], torch.full(total.shape, RELEASED_NODES), torch.full(total.shape, torch.nan)
     else:
@@ -113,26 +115,26 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, quadrature: Quadrature
 def _refine(
     lm: LanguageModel, suffix: PromptSuffix, sums: Tensor, total: Tensor, quadrature: Quadrature
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Add nodes for each prompt and layer until its estimated error and its completeness gap are within the tolerance.
+    """Add nodes for each prompt and layer until the estimated error and the completeness gap are within the tolerance.
 
-    `sums` [7, B, layers, neurons] holds the scores by every nested rule as far as their nodes have been evaluated, and is added to.
+    `sums` [7, B, layers, neurons] has the scores of every nested rule, summed over the nodes evaluated so far; new nodes are added to it.
     """
     score, nodes = sums[0].clone(), torch.full(total.shape, NESTED[0])
     error = torch.full(total.shape, torch.inf, dtype=torch.float64)
     gap = (score.double().sum(2) - total).abs()
     for level, n in enumerate((*NESTED, *LARGER)[1:], start=1):
-        wanted = error > quadrature.tolerance
-        if not wanted.any():
+        inexact = error > quadrature.tolerance
+        if not inexact.any():
             break
-        rows = wanted.any(1).nonzero()[:, 0]
-        found = _scores(lm, suffix, level, rows, wanted[rows].any(0), sums, quadrature)
-        finer = torch.where(wanted[rows][:, :, None], found, score[rows])
+        rows = inexact.any(1).nonzero()[:, 0]
+        next_score = _scores(lm, suffix, level, rows, inexact[rows].any(0), sums, quadrature)
+        finer = torch.where(inexact[rows][:, :, None], next_score, score[rows])
         finer_gap = (finer.double().sum(2) - total[rows]).abs()
         change = (finer - score[rows]).abs().amax(2)
         largest = finer.abs().amax((1, 2)).clamp_min(torch.finfo(finer.dtype).tiny)
-        left = _error_left(change.double(), gap[rows], finer_gap) / largest[:, None].double()
-        error[rows] = torch.where(wanted[rows], left, error[rows])
-        nodes[rows] = torch.where(wanted[rows], n, nodes[rows])
+        finer_error = _estimated_error(change.double(), gap[rows], finer_gap) / largest[:, None].double()
+        error[rows] = torch.where(inexact[rows], finer_error, error[rows])
+        nodes[rows] = torch.where(inexact[rows], n, nodes[rows])
         score[rows], gap[rows] = finer, finer_gap
     return score, nodes, error
 
@@ -140,7 +142,7 @@ def _refine(
 def _scores(
     lm: LanguageModel, suffix: PromptSuffix, level: int, rows: Tensor, layers: Tensor, sums: Tensor, quadrature: Quadrature
 ) -> Tensor:
-    """Return the scores of some prompts by the next rule, [rows, layers, neurons]; a nested rule's new nodes are added to `sums`."""
+    """Return the scores of the prompts `rows` by the next rule, [rows, layers, neurons]; new nodes of a nested rule are added to `sums`."""
     if level == 1:  # its nodes were evaluated with the first one
         return sums[1, rows]
     rule = nested(level) if level < len(NESTED) else gauss_legendre(LARGER[level - len(NESTED)])
@@ -151,11 +153,11 @@ def _scores(
     return sums[level, rows]
 
 
-def _error_left(change: Tensor, gap: Tensor, finer_gap: Tensor) -> Tensor:
-    """Estimate the finer rule's error: the change between the two rules, reduced as the completeness gap was; at least the gap.
+def _estimated_error(change: Tensor, gap: Tensor, finer_gap: Tensor) -> Tensor:
+    """Estimate the error of the finer rule: the change between the two rules, times the ratio of their completeness gaps.
 
-    The gap is the error of the sum of a layer's scores, known exactly. It may be small by chance, so it reduces the estimate to a fifth
-    at most.
+    The gap is the exact error of the sum of a layer's scores, so the estimate is at least the gap. A gap can be small by chance, so the
+    ratio is at least `MIN_SHRINKAGE`.
     """
     return torch.maximum(change * (finer_gap / gap.clamp_min(1e-300)).clamp(MIN_SHRINKAGE, 1), finer_gap)
 
@@ -163,9 +165,9 @@ def _error_left(change: Tensor, gap: Tensor, finer_gap: Tensor) -> Tensor:
 def _integrate(
     lm: LanguageModel, suffix: PromptSuffix, rule: Rule, wanted: Tensor, quadrature: Quadrature
 ) -> tuple[Tensor, Pass]:
-    """Return activation times the weighted mean gradient, for each of the rule's r weightings, and the first pass made.
+    """Return activation times weighted mean gradient, [r, B, layers, neurons] for the r rules that share the nodes, and the first pass.
 
-    The means are [r, B, layers, neurons], zero for layers that are not wanted.
+    The means of layers that are not `wanted` are zero.
     """
     first, total = None, 0
     for chunk in rule.chunks(max(1, quadrature.nodes_at_once(lm, suffix.ids.shape[1]) // len(suffix.ids))):

@@ -1,4 +1,4 @@
-"""Forward passes: what the model answers at the prediction position, and its neurons' activations there."""
+"""Forward passes: answers and activations at the prediction position."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +17,7 @@ TOKENS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers to n prompts: the most probable tokens `top` [n]; `probability` and `rank` (1 = best) [n, k] of k given tokens each."""
+    """Answers to n prompts: `top` [n], the most probable token; `probability` and `rank` (1 is best) [n, k] of k given tokens."""
 
     top: np.ndarray
     probability: np.ndarray
@@ -25,12 +25,12 @@ class Answers:
 
 
 def prompts_at_once(length: int) -> int:
-    """How many prompts of `length` tokens to read in one pass; at least 1."""
+    """Return how many prompts of `length` tokens are run in one pass; at least 1."""
     return max(1, TOKENS_AT_ONCE // length)
 
 
 def ask(lm: LanguageModel, prompts: Sequence, tokens: Sequence[Sequence[int]]) -> Answers:
-    """Return the answers to all prompts; `tokens` holds k tokens of interest for each. Prompts of one length share a pass."""
+    """Return the answers to all prompts; `tokens` has the k given tokens of each. Prompts of equal length share a pass."""
     wanted = torch.tensor(tokens, device=lm.device)
     answers = Answers(np.zeros(len(prompts), int), np.zeros(wanted.shape), np.zeros(wanted.shape, int))
     for group in group_by_length(prompts, prompts_at_once):
@@ -44,15 +44,15 @@ def ask(lm: LanguageModel, prompts: Sequence, tokens: Sequence[Sequence[int]]) -
 
 
 def log_probability(probability: np.ndarray) -> np.ndarray:
-    """Return ln P, of the smallest single-precision number where the softmax came out as zero."""
+    """Return ln P; where the softmax underflowed to zero, P is the smallest normal float32 number."""
     return np.log(np.maximum(probability, np.finfo(np.float32).tiny))
 
 
 @torch.inference_mode()
 def probabilities(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
-    """Return the probability of every token at the prediction position of B prompts: [B, vocabulary].
+    """Return the probability of every token at the prediction position of B prompts, [B, vocabulary].
 
-    The vocabulary projection runs at that position alone.
+    The vocabulary projection is computed at this position only.
     """
 
     def at_position(head: nn.Module, args: tuple) -> tuple:
@@ -65,7 +65,7 @@ def probabilities(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
 
 @torch.inference_mode()
 def activations(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
-    """Return the neurons' activations at `position` [B] of the prompts `ids` [B, tokens]: [B, layers, neurons]."""
+    """Return the activations of all neurons at `position` [B] of the prompts `ids` [B, tokens]: [B, layers, neurons]."""
     found = []
 
     def keep(layer: int, inner: Tensor) -> None:
@@ -77,9 +77,9 @@ def activations(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
 
 
 def activations_of(lm: LanguageModel, prompts: Sequence) -> Iterator[tuple[int, Tensor]]:
-    """Yield the number of each prompt (anything with `ids` and `position`) and its neurons' activations there, [layers, neurons].
+    """Yield the index of each prompt (or other object with `ids` and `position`) and its activations, [layers, neurons].
 
-    Prompts of equal length share a pass, the shortest first.
+    Prompts of equal length share a pass; the shortest come first.
     """
     for group in group_by_length(prompts, prompts_at_once):
         ids = torch.tensor([prompts[index].ids for index in group], device=lm.device)
@@ -89,11 +89,11 @@ def activations_of(lm: LanguageModel, prompts: Sequence) -> Iterator[tuple[int, 
 
 @contextmanager
 def each_layer(lm: LanguageModel, prompts: int, visit: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
-    """Call `visit` in every forward pass of so many prompts with each layer's number and activations, [B, tokens, neurons].
+    """Call `visit(layer, activations)` for every layer of every forward pass of a batch; activations are [prompts, tokens, neurons].
 
-    A tensor that it returns takes their place.
+    If `visit` returns a tensor, it replaces the activations.
     """
-    calls = 0  # counted, because layers may share one block (ALBERT)
+    calls = 0  # counted, since in ALBERT several layers share a block
 
     def begin(embeddings: nn.Module, args: tuple) -> None:
         nonlocal calls
@@ -103,7 +103,7 @@ def each_layer(lm: LanguageModel, prompts: int, visit: Callable[[int, Tensor], T
         nonlocal calls
         layer, calls = calls, calls + 1
         inner = args[0]
-        changed = visit(layer, inner.view(prompts, -1, inner.shape[-1]))  # OPT joins prompts and tokens
+        changed = visit(layer, inner.view(prompts, -1, inner.shape[-1]))  # in OPT prompts and tokens are one dimension
         return None if changed is None else (changed.view_as(inner),)
 
     with ExitStack() as hooks:

@@ -1,12 +1,12 @@
 """Gradients at scaled activations, for all layers in one forward and one backward pass.
 
-Scaling the neurons of layer l at the prediction position changes nothing below l, and no other position of l's output. So the model
-runs once on the prompts. After each block the batch grows by copies of the prompts in which that block's activations were scaled; the
-copies go through the blocks above together with the rest of the batch. At the top the batch holds the prompts and layers x nodes copies
-of each. One backward pass of their summed probabilities gives every gradient, because rows of a batch do not influence each other.
+If the neurons of layer l are scaled at the prediction position, the layers below l do not change, and neither does the output of layer l
+at other positions. So the model runs once on the prompts. After each block, copies of the prompts with scaled activations of that block are
+added to the batch, and go through the blocks above together with the rest. At the end the batch has the prompts and layers x nodes copies
+of each. Rows of a batch do not influence each other, so one backward pass of the sum of their probabilities gives all gradients.
 
-Only the prediction position matters at the top, which saves two things: the last block and the vocabulary projection run at that
-position alone, and a left-to-right model's copies are single tokens that attend to the cached keys and values of their prefix.
+Only the prediction position is needed at the end. So the last block and the vocabulary projection run at this position only, and in a
+left-to-right model a copy is a single token that attends to the KV cache of its prefix.
 """
 
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ from kn_utils.model.prefix import PromptSuffix
 
 @dataclass(frozen=True)
 class LayerGradients:
-    """One layer's part of a pass over B prompts at n nodes.
+    """The results of one layer, for B prompts and n nodes.
 
-    `activation` [B, neurons]; `gradient` [n, B, neurons] of the target's probability with respect to the layer's activation at the
-    nodes; `probability` [n, B] of the target there.
+    `activation` [B, neurons], unscaled; `probability` [n, B] of the target at the nodes; `gradient` [n, B, neurons] of this probability
+    with respect to the activations.
     """
 
     activation: Tensor
@@ -38,7 +38,7 @@ class LayerGradients:
 
 @dataclass(frozen=True)
 class Pass:
-    """The result of one pass: `layers`, and the unscaled prompts' target probability [B] and most probable token [B]."""
+    """The results of all layers, and of the unscaled prompts: the target's `probability` [B] and the most probable token [B]."""
 
     layers: list[LayerGradients]
     probability: Tensor
@@ -51,9 +51,9 @@ class Pass:
 
 
 def scaled_gradients(lm: LanguageModel, suffix: PromptSuffix, nodes: list[Tensor]) -> Pass:
-    """Return P(target) and its gradient with respect to each layer's activation w at a * w, for every node a of that layer.
+    """Return P(target) and its gradient with respect to a layer's activations, at a * w for every layer w and every node a.
 
-    `suffix` is what has to be run of B prompts. `nodes` holds one 1-d tensor per layer, empty for layers that are not wanted.
+    `nodes` has one 1-d tensor per layer; it is empty for layers that are not needed.
     """
     copies = _Copies(lm, suffix.position, nodes)
     with copies.attached(), torch.enable_grad():
@@ -62,14 +62,14 @@ def scaled_gradients(lm: LanguageModel, suffix: PromptSuffix, nodes: list[Tensor
 
 
 class _Copies:
-    """Hooks that let the batch grow behind every block, and the leaves whose gradients are wanted."""
+    """Hooks that add copies to the batch after every block, and the leaf tensors of the gradients."""
 
     def __init__(self, lm: LanguageModel, position: Tensor, nodes: list[Tensor]):
         self.lm, self.position, self.nodes = lm, position, nodes
         self.rows = torch.arange(len(position), device=position.device)
         self.activations: list[Tensor] = []  # per finished layer, [B, neurons]
         self.leaves: list[Tensor] = []  # per finished layer, [n, B, neurons]
-        self.residual = None  # input of the norm after the current block's sum, at the prediction position, [B, hidden]
+        self.residual = None  # input of the current block's `after_norm` at the prediction position, [B, hidden]
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -86,29 +86,29 @@ class _Copies:
             yield
 
     def finish(self, logits: Tensor, target: Tensor) -> Pass:
-        """Split the rows into prompts and copies and differentiate the copies' probabilities, dP/dlogits = P * (onehot - softmax)."""
+        """Separate prompts from copies, and differentiate the copies' probabilities: dP/dlogits = P * (onehot - softmax)."""
         count = len(target)
         targets = target.repeat(len(logits) // count)[:, None]
         softmax = logits.detach().softmax(-1)
         top_token, probability = softmax[:count].argmax(-1), softmax.gather(1, targets)
         upstream = softmax.mul_(-probability).scatter_add_(1, targets, probability)  # in place: the largest tensor of the pass
         upstream[:count] = 0
-        found = iter(torch.autograd.grad(logits, [leaf for leaf in self.leaves if len(leaf)], upstream))
-        own, *steps = torch.split(probability.view(-1, count), [1, *(len(leaf) for leaf in self.leaves)])
+        gradients = iter(torch.autograd.grad(logits, [leaf for leaf in self.leaves if len(leaf)], upstream))
+        unscaled, *by_layer = torch.split(probability.view(-1, count), [1, *(len(leaf) for leaf in self.leaves)])
         layers = [
-            LayerGradients(activation, next(found) if len(leaf) else leaf.detach(), step)
-            for activation, leaf, step in zip(self.activations, self.leaves, steps, strict=True)
+            LayerGradients(activation, next(gradients) if len(leaf) else leaf.detach(), at_nodes)
+            for activation, leaf, at_nodes in zip(self.activations, self.leaves, by_layer, strict=True)
         ]
-        return Pass(layers, own[0], top_token)
+        return Pass(layers, unscaled[0], top_token)
 
     def _at_position(self, hidden: Tensor) -> Tensor:
-        """The prompts' rows of [rows, tokens, size] (or [rows, size]) at the prediction position, [B, size]."""
+        """Return the unscaled prompts at the prediction position, [B, size], from [rows, tokens, size] or [rows, size]."""
         if hidden.dim() == 2 or hidden.shape[1] == 1:
             return hidden.reshape(len(hidden), -1)[: len(self.rows)].detach()
         return hidden[self.rows, self.position].detach()
 
     def _every_row_at_position(self, hidden: Tensor) -> Tensor:
-        """Prompts and copies, [rows, tokens, size], at the prediction position, [rows, 1, size]."""
+        """Return all rows of [rows, tokens, size] at the prediction position, [rows, 1, size]."""
         position = self.position.repeat(len(hidden) // len(self.position))
         return hidden[torch.arange(len(hidden), device=hidden.device), position][:, None]
 
@@ -116,7 +116,7 @@ class _Copies:
         return len(self.leaves) == self.lm.n_layers - 1
 
     def _before_block(self, block: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """Reduce masks and position tables of B prompts to one row, which fits any number of rows: prompts of one length share them."""
+        """Reduce attention masks and position tables to one row; prompts of equal length share it, so it fits any batch size."""
 
         def shared(value):
             if isinstance(value, tuple):
@@ -142,7 +142,7 @@ class _Copies:
         return (grown, *output[1:]) if isinstance(output, tuple) else grown
 
     def _scaled_output(self, block: nn.Module, hidden: Tensor) -> Tensor:
-        """The block's output at the prediction position for every node, [n, B, hidden]; exact, without running the block again."""
+        """Return the block's exact output at the prediction position for every node, [n, B, hidden], without running the block again."""
         activation = self.activations[-1]
         nodes = self.nodes[len(self.leaves)].to(activation)
         self.leaf = (nodes[:, None, None] * activation).requires_grad_()
@@ -165,12 +165,12 @@ class _Copies:
         return [copies.index_put((torch.arange(n * count, device=hidden.device), position), scaled.flatten(0, 1))]
 
     def _last_hidden(self, hidden: Tensor, scaled: Tensor) -> Tensor:
-        """All rows at the prediction position alone, [rows, 1, hidden]."""
+        """Return all rows, with the new copies, at the prediction position only: [rows, 1, hidden]."""
         here = self._every_row_at_position(hidden) if hidden.shape[1] > 1 else hidden
         return torch.cat([here, scaled.flatten(0, 1)[:, None]])
 
     def _block(self, block: nn.Module, forward, hidden: Tensor, *args, **kwargs) -> Tensor:
-        """Run a post-norm encoder's block; the last one with a single query, at the prediction position."""
+        """Run a block of a post-norm encoder. In the last block the prediction position is the only query."""
         if not self._is_last():
             return forward(hidden, *args, **kwargs)
         names = self.lm.layout.attention

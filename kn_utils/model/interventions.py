@@ -1,6 +1,6 @@
 """Interventions: activations scaled at one position (section 4.3), value vectors edited or erased everywhere (section 5).
 
-Each is a context manager; on exit, also after an exception, the model is as it was, bit for bit.
+Each is a context manager. On exit, also after an exception, the original weights are restored bit for bit.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
 
-OPERATIONS = {"suppress": 0.0, "amplify": 2.0}  # what an activation is multiplied by
+OPERATIONS = {"suppress": 0.0, "amplify": 2.0}  # factor of the activation
 
 
 @contextmanager
 def scaled_neurons(lm: LanguageModel, position: Tensor, neurons: Sequence[Sequence[Neuron]], operation: str) -> Iterator[None]:
-    """Suppress or amplify, at `position` [B] of each of B prompts, that prompt's own `neurons`; everything else stays as it is.
+    """Suppress or amplify the given `neurons` of each of B prompts, at `position` [B] only.
 
-    Raises ValueError for an operation that is not one of `OPERATIONS`, a neuron the model does not have, or another number of prompts.
+    Raises ValueError for an operation that is not one of `OPERATIONS`, a neuron that the model does not have, or a wrong number of prompts.
     """
     if operation not in OPERATIONS:
         raise ValueError(f"operation is {operation!r}; it must be one of {', '.join(OPERATIONS)}")
@@ -29,9 +29,10 @@ def scaled_neurons(lm: LanguageModel, position: Tensor, neurons: Sequence[Sequen
         raise ValueError(f"neurons are given for {len(neurons)} prompts, positions for {len(position)}")
     for neuron in {neuron for row in neurons for neuron in row}:
         _check_neuron(lm, neuron)
-    by_layer = [
-        [(row, index) for row, own in enumerate(neurons) for at, index in own if at == layer] for layer in range(lm.n_layers)
-    ]
+    by_layer: list[list[tuple[int, int]]] = [[] for _ in range(lm.n_layers)]
+    for row, of_prompt in enumerate(neurons):
+        for layer, index in of_prompt:
+            by_layer[layer].append((row, index))
 
     def scale(layer: int, inner: Tensor) -> Tensor | None:
         if not by_layer[layer]:
@@ -47,11 +48,11 @@ def scaled_neurons(lm: LanguageModel, position: Tensor, neurons: Sequence[Sequen
 
 @contextmanager
 def edited_value_vectors(lm: LanguageModel, vectors: Mapping[Neuron, Tensor]) -> Iterator[None]:
-    """Replace the neurons' value vectors by `vectors` [hidden]; on exit the original ones are restored bit for bit.
+    """Replace the value vectors of neurons by `vectors` [hidden]; on exit the original ones are restored bit for bit.
 
-    Inside, the model is an ordinary one with other weights: `lm.model.save_pretrained` writes them, and `lm.digest` is theirs, so that
-    no result can pass for one of the original. Blocks may be nested.
-    Raises ValueError for a neuron the model does not have, a vector of another shape, or a model whose layers share their neurons.
+    Inside the block the model has the new weights: `lm.model.save_pretrained` saves them, and `lm.digest` is their digest, so results are
+    never mistaken for results of the original model. Blocks may be nested.
+    Raises ValueError for a neuron that the model does not have, a vector of a wrong shape, or a model whose layers share neurons.
     """
     check_layers_are_separate(lm)
     originals = {neuron: _value_vector(lm, neuron) for neuron in vectors}
@@ -69,7 +70,7 @@ def edited_value_vectors(lm: LanguageModel, vectors: Mapping[Neuron, Tensor]) ->
 
 @contextmanager
 def _other_digest(lm: LanguageModel) -> Iterator[None]:
-    """Have the weights' digest, which is cached, computed anew inside, and the old one again afterwards."""
+    """Inside the block, do not use the cached digest of the weights; on exit, restore it."""
     cached = {name: value for name, value in vars(lm).items() if name == "digest"}
     vars(lm).pop("digest", None)
     try:
@@ -100,7 +101,7 @@ def check_layers_are_separate(lm: LanguageModel) -> None:
 
 
 def new_vectors(lm: LanguageModel, neurons: Sequence[Neuron], rule: Callable[[Tensor], Tensor]) -> dict[Neuron, Tensor]:
-    """Return what `rule` makes of the neurons' value vectors, for `edited_value_vectors`; raises as that does."""
+    """Return the new value vectors, for `edited_value_vectors`: `rule` of the old ones. Raises the same errors."""
     check_layers_are_separate(lm)
     return {neuron: rule(_value_vector(lm, neuron)) for neuron in neurons}
 
@@ -108,24 +109,24 @@ def new_vectors(lm: LanguageModel, neurons: Sequence[Neuron], rule: Callable[[Te
 def scaled_rule(vector: Tensor, old: Tensor, new: Tensor, lambda1: float = 1, lambda2: float = 8) -> Tensor:
     """Subtract `lambda1` times the old object's embedding from a value vector and add `lambda2` times the new one's (section 5.1).
 
-    All are [hidden]. Both embeddings are first brought to the value vector's length, as in the released code.
+    All are [hidden]. Both embeddings are first scaled to the length of the value vector, as in the released code.
     """
     length = vector.norm()
     return vector - lambda1 * length / old.norm() * old + lambda2 * length / new.norm() * new
 
 
 def fixed_rule(vector: Tensor, old: Tensor, new: Tensor) -> Tensor:
-    """Subtract twice the old object's embedding and add twice the new one's, whatever their lengths, as later toolkits do."""
+    """Subtract 2 x the old object's embedding and add 2 x the new one's, without scaling, as later toolkits do."""
     return vector - 2 * old + 2 * new
 
 
 def erasure(vector: Tensor) -> Tensor:
-    """Return zeros in the place of a value vector (section 5.2)."""
+    """Return a value vector of zeros (section 5.2)."""
     return vector.new_zeros(vector.shape)
 
 
 def check_editable(lm: LanguageModel) -> None:
-    """Raise ValueError for a model whose facts cannot be edited: layers share neurons, or word embeddings have another width."""
+    """Raise ValueError if layers share neurons, or if word embeddings and value vectors differ in width."""
     check_layers_are_separate(lm)
     width, wanted = lm.embeddings.shape[1], value_vectors(lm.downs[0]).shape[1]
     if width != wanted:
@@ -135,6 +136,6 @@ def check_editable(lm: LanguageModel) -> None:
 
 
 def target_embedding(lm: LanguageModel, token: int) -> Tensor:
-    """Return the input word embedding of a token, [hidden]; raises as `check_editable`."""
+    """Return the input word embedding of a token, [hidden]. Raises ValueError as `check_editable`."""
     check_editable(lm)
     return lm.embeddings[token]

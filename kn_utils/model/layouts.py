@@ -1,8 +1,8 @@
-"""Where the neurons of each supported architecture sit.
+"""The place of the neurons in each supported architecture.
 
-A neuron is one coordinate of the input of the FFN's down-projection; its value vector is the matching column of that projection.
-A block's output is, at one position, `after_norm(residual + branch_norm(down(neurons)))`, where either norm may be absent:
-BERT normalises after the sum, Gemma 3 inside the branch, GPT-2 and Llama do neither.
+A neuron is one coordinate of the input of the feed-forward block's down-projection. Its value vector is the matching column of that
+projection. At one position, the output of a transformer block is `after_norm(residual + branch_norm(down(neurons)))`. Either norm may be
+absent: BERT has `after_norm`, Gemma 3 has `branch_norm`, GPT-2 and Llama have neither.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Attention:
-    """Names inside a block of the modules that run a post-norm encoder's last block at one position."""
+    """Names of the modules of a post-norm encoder block, needed to run the last block at a single position."""
 
     query: str
     key: str
@@ -26,7 +26,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Layout:
-    """Dotted names: `blocks` inside the base model, all others inside a block. `masked` tells encoders from left-to-right models."""
+    """Dotted module names: `blocks` inside the base model, the others inside a block. `masked` is False for left-to-right models."""
 
     masked: bool
     blocks: tuple[str, ...]
@@ -106,7 +106,7 @@ LAYOUTS = {
 
 
 def layout_of(config) -> Layout:
-    """Return the layout of a model's configuration; raises ValueError for an architecture whose neurons are not known here."""
+    """Return the layout for a model's configuration. Raises ValueError for an unknown architecture."""
     name = config.model_type
     if name not in LAYOUTS:
         raise ValueError(
@@ -121,7 +121,7 @@ def layout_of(config) -> Layout:
 
 
 def find_blocks(base_model: nn.Module, layout: Layout) -> list[nn.Module]:
-    """Return the transformer blocks that `layout` names, each once, in the order of the modules."""
+    """Return the distinct transformer blocks of a model, in order."""
     found = [base_model]
     for name in layout.blocks:
         found = [child for module in found for child in (module if name == "*" else [getattr(module, name)])]
@@ -129,10 +129,10 @@ def find_blocks(base_model: nn.Module, layout: Layout) -> list[nn.Module]:
 
 
 def submodule(block: nn.Module, name: str) -> nn.Module:
-    """Return the submodule of a block by its dotted name."""
+    """Return a submodule of a block by its dotted name."""
     return attrgetter(name)(block)
 
 
 def value_vectors(down: nn.Module) -> Tensor:
-    """Return a view of a down-projection's weight with one value vector per row, [neurons, hidden]."""
+    """Return a view of a down-projection's weight in which each row is a value vector, [neurons, hidden]."""
     return down.weight.T if isinstance(down, nn.Linear) else down.weight

@@ -1,4 +1,4 @@
-"""A setting of the process that makes many passes of equal size faster on Linux."""
+"""A memory setting that makes many forward passes of equal size faster on Linux."""
 
 import ctypes
 import sys
@@ -7,9 +7,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed: the next pass needs as much again, and fresh pages cost a tenth of a pass's time.
+    """Let glibc keep freed memory for the next pass: new pages from the system cost a tenth of the time of a pass.
 
-    It holds for the whole process and for good, so only the job that makes the passes calls it.
+    The setting holds for the whole process and cannot be undone, so only the jobs that compute call this function.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None:
         mallopt(_M_MMAP_MAX, 0)

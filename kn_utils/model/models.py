@@ -1,4 +1,4 @@
-"""Language models: loading them, and reaching their blocks, neurons and value vectors."""
+"""Language models: loading, and access to blocks, neurons and value vectors."""
 
 import hashlib
 import json
@@ -20,24 +20,24 @@ from kn_utils.data.downloads import cache_dir, smollm2_gguf
 from kn_utils.model.layouts import Layout, find_blocks, layout_of, submodule, value_vectors
 from kn_utils.paths import DATA, result_name
 
-_NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # of a configuration: where and with what it was saved
+_NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # entries of a configuration that do not change values
 BUNDLED = ("starter", "smollm2-135m")
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A pretrained model, its tokenizer and the place of its neurons; build it with `load_model`, or directly from a model at hand.
+    """A pretrained model with its tokenizer. Build it with `load_model`, or from a model and a tokenizer in memory.
 
-    The model is put into evaluation mode and its weights are frozen.
+    The model is set to evaluation mode and its weights are frozen.
     """
 
     name: str
     model: PreTrainedModel
     tokenizer: object = None
-    source: str = ""  # what `load_model` loaded it from
+    source: str = ""  # the name given to `load_model`
 
     def __reduce__(self) -> tuple:
-        """Send a loaded model to another process as the files it was loaded from, whose pages the processes share."""
+        """Pickle a loaded model as the name of its files: worker processes load them again and share their memory pages."""
         if self.source:
             return _loaded_once, (self.source, str(self.device), self.digest)
         return LanguageModel, (self.name, self.model, self.tokenizer)
@@ -49,22 +49,22 @@ class LanguageModel:
 
     @cached_property
     def layout(self) -> Layout:
-        """The architecture's entry in `kn_utils.model.layouts`."""
+        """The layout of the architecture."""
         return layout_of(self.model.config)
 
     @property
     def masked(self) -> bool:
-        """Whether the model predicts at a mask; False for left-to-right models."""
+        """True for masked models, False for left-to-right models."""
         return self.layout.masked
 
     @property
     def device(self) -> torch.device:
-        """The device the weights are on."""
+        """The device of the weights."""
         return self.model.device
 
     @cached_property
     def blocks(self) -> list[nn.Module]:
-        """The transformer blocks; fewer than `n_layers` where layers share one (ALBERT)."""
+        """The transformer blocks; fewer than `n_layers` if layers share a block (ALBERT)."""
         return find_blocks(self.model.base_model, self.layout)
 
     @cached_property
@@ -74,24 +74,24 @@ class LanguageModel:
 
     @property
     def n_layers(self) -> int:
-        """How many times a block runs in one forward pass."""
+        """The number of layers: how many blocks run in one forward pass."""
         shared = getattr(self.model.config, "inner_group_num", 1)
         return self.model.config.num_hidden_layers * shared
 
     @property
     def n_neurons(self) -> int:
-        """Neurons per layer."""
+        """The number of neurons per layer."""
         return len(value_vectors(self.downs[0]))
 
     @property
     def max_length(self) -> int:
-        """The longest prompt the model reads, in tokens; RoBERTa's positions start behind its padding token's."""
+        """The maximum number of tokens. In RoBERTa positions up to the padding token's id are not used."""
         config = self.model.config
         unused = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
         return min(self.tokenizer.model_max_length, config.max_position_embeddings - unused)
 
     def words(self, tokens: Iterable[int]) -> list[str]:
-        """Return each token as text, without the blanks around it."""
+        """Return each token as text, without surrounding spaces."""
         return [self.tokenizer.decode([token]).strip() for token in tokens]
 
     @property
@@ -100,7 +100,7 @@ class LanguageModel:
         return self.model.get_input_embeddings().weight
 
     def identity(self) -> dict[str, str]:
-        """Return what values depend on, for provenance: digests of weights, and of configuration and tokenizer; dtype and device."""
+        """Return digests of the weights and of configuration and tokenizer, dtype and device: the inputs of every table."""
         return {
             "weights": self.digest,
             "settings": self._settings_digest,
@@ -111,17 +111,15 @@ class LanguageModel:
     @cached_property
     def _settings_digest(self) -> str:
         config = {name: value for name, value in self.model.config.to_dict().items() if name not in _NOT_SETTINGS}
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        words = {**json.loads(backend.to_str()), "truncation": None, "padding": None} if backend else self._vocabulary()
-        return hashlib.sha256(json.dumps([config, words], sort_keys=True, default=str).encode()).hexdigest()
-
-    def _vocabulary(self) -> dict[str, int]:
-        """The vocabulary of a tokenizer that is written in Python; {} without a tokenizer."""
-        return self.tokenizer.get_vocab() if self.tokenizer else {}
+        if backend := getattr(self.tokenizer, "backend_tokenizer", None):
+            vocabulary = {**json.loads(backend.to_str()), "truncation": None, "padding": None}
+        else:  # a tokenizer in Python, or none
+            vocabulary = self.tokenizer.get_vocab() if self.tokenizer else {}
+        return hashlib.sha256(json.dumps([config, vocabulary], sort_keys=True, default=str).encode()).hexdigest()
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of all weights, with their names and types, in the order of the names."""
+        """The SHA-256 of all weights with their names, types and shapes, sorted by name."""
         total = hashlib.sha256()
         for name, weight in sorted(self.model.state_dict().items()):
             total.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
@@ -132,8 +130,8 @@ class LanguageModel:
 def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
     """Load a model in float32: "starter", "smollm2-135m", a local folder in the hub's layout, or a hub id.
 
-    Only safetensors weights are read and no code from the hub is run. Raises OSError if the model cannot be found or read and
-    ValueError if its architecture is unknown, a weight it needs is missing, its tokenizer does not fit, or the device is not there.
+    Only safetensors weights are read, and no code from the hub is run. Raises OSError if the model cannot be found or read, and ValueError
+    if its architecture is unknown, a weight is missing, the tokenizer does not fit, or the device is not available.
     """
     target, folder = _device(device), locate(str(name))
     with explained(str(name)):
@@ -149,7 +147,7 @@ def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
 
 @cache
 def _loaded_once(name: str, device: str, digest: str) -> LanguageModel:
-    """Load a model in a worker process. Raises ValueError if its files do not hold the weights of `digest`."""
+    """Load a model in a worker process. Raises ValueError if the weights in its files do not have this digest."""
     lm = load_model(name, device)
     if lm.digest != digest:
         raise ValueError(
@@ -166,7 +164,7 @@ _ALLOWED = (
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Turn any error that transformers raises while it reads a model's files into one OSError that names the model."""
+    """Replace any error of transformers while it reads a model by an OSError that names the model."""
     try:
         yield
     except Exception as reason:
@@ -180,7 +178,7 @@ def _load_weights(folder: str, masked: bool) -> tuple[PreTrainedModel, dict]:
         dtype=torch.float32,
         use_safetensors=True,
         trust_remote_code=False,
-        ignore_mismatched_sizes=True,  # they are reported instead
+        ignore_mismatched_sizes=True,  # `_check_weights` reports them
         output_loading_info=True,
     )
 
@@ -196,7 +194,7 @@ def _check_weights(name: str, masked: bool, report: dict) -> None:
 def _check_tokenizer(name: str, masked: bool, tokenizer, vocab_size: int) -> None:
     if len(tokenizer) < vocab_size / 2:
         raise ValueError(f"the tokenizer of {name!r} knows {len(tokenizer)} of {vocab_size} tokens: are its files missing?")
-    if tokenizer.vocab_size > vocab_size:  # without tokens added to it, for which Gemma 3 has no embedding
+    if tokenizer.vocab_size > vocab_size:  # without added tokens: Gemma 3 has one without an embedding
         raise ValueError(
             f"the tokenizer of {name!r} knows {tokenizer.vocab_size} tokens, the model {vocab_size}: it is another model's"
         )
@@ -205,7 +203,7 @@ def _check_tokenizer(name: str, masked: bool, tokenizer, vocab_size: int) -> Non
 
 
 def locate(name: str) -> str:
-    """Return the folder or hub id that transformers loads a model from; `smollm2-135m` is fetched and converted at first use."""
+    """Return the folder or hub id for transformers; `smollm2-135m` is downloaded and converted at first use."""
     if name == "smollm2-135m":
         return str(_converted_smollm2())
     if name == "starter":
@@ -218,7 +216,7 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(str(name))
-        torch.zeros(1, device=device).cpu()  # fails on "meta" too, where tensors hold nothing
+        torch.zeros(1, device=device).cpu()  # fails on "meta" too
     except (RuntimeError, AssertionError) as reason:
         why = re.split(r"\n|\. ", str(reason))[0]
         raise ValueError(f"device {name!r} is not available here ({why}); use 'auto', 'cpu', or a device torch has") from None
@@ -226,7 +224,7 @@ def _device(name: str) -> torch.device:
 
 
 def _converted_smollm2() -> Path:
-    """Return SmolLM2-135M-Instruct as safetensors, dequantised once from its GGUF file and cached."""
+    """Return the folder of SmolLM2-135M-Instruct as safetensors, converted once from its GGUF file."""
     folder = cache_dir() / "smollm2-135m"
     if not folder.is_dir():
         gguf = smollm2_gguf()
@@ -235,7 +233,7 @@ def _converted_smollm2() -> Path:
         dequantised = AutoModelForCausalLM.from_pretrained(**origin, dtype=torch.float32)
         plain = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(**origin), dtype=torch.float32)
         plain.load_state_dict(dequantised.state_dict())
-        plain.save_pretrained(partial)  # the dequantised model itself counts as quantised and refuses to be saved
+        plain.save_pretrained(partial)  # transformers refuses to save the model loaded from GGUF
         AutoTokenizer.from_pretrained(**origin).save_pretrained(partial)
         try:
             partial.rename(folder)

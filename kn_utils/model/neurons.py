@@ -12,18 +12,18 @@ from kn_utils.parameters import check
 
 Neuron = tuple[int, int]  # (layer, index), both from 0
 
-METHODS = ("attribution", "activation")  # the scores by which neurons are named: integrated gradients, and the paper's baseline
-MIN_PROMPTS = 3  # a knowledge neuron passes the threshold in at least three prompts, however few the fact has
-ROUNDS = 6
-MIN_NEURONS, MAX_NEURONS = 2, 5  # mean per fact that the rounds aim at
+METHODS = ("attribution", "activation")  # integrated gradients, and the paper's baseline
+MIN_PROMPTS = 3  # a knowledge neuron passes the threshold in at least three prompts
+ROUNDS = 6  # at most
+MIN_NEURONS, MAX_NEURONS = 2, 5  # aim of the rounds: mean number per fact
 PROMPT_SHARE_STEP = 0.05
-RELATION_SHARE = 0.1  # a relation neuron is one of at least a tenth of the relation's facts
-COMMON_SHARE = 0.1  # an edit spares neurons of more than a tenth of the relation's facts
+RELATION_SHARE = 0.1  # at least a tenth of the relation's facts have a relation neuron
+COMMON_SHARE = 0.1  # neurons of more than a tenth of the relation's facts are not edited
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The shares t of a prompt's largest score, for integrated gradients and for activations, and p of a fact's prompts to start from.
+    """The threshold t (a share of the prompt's largest score) for each method, and the initial p (a share of the fact's prompts).
 
     Raises ValueError for a value out of range.
     """
@@ -38,26 +38,23 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Refined:
-    """The knowledge neurons of a relation's facts (columns fact, layer, neuron, prompts) and the rounds that led to them.
-
-    `rounds` has the columns round, prompt_share and mean_neurons.
-    """
+    """The knowledge neurons of a relation (columns fact, layer, neuron, prompts) and the rounds (round, prompt_share, mean_neurons)."""
 
     neurons: pd.DataFrame
     rounds: pd.DataFrame
 
 
 def strong(scores: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Return the scores of at least `share` of their prompt's largest; `scores` are of one relation and one method."""
+    """Return the scores that are at least `share` times their prompt's largest score. `scores` are of one relation and method."""
     values = scores["score"].astype(float)
     largest = values.groupby([scores["fact"], scores["prompt"]]).transform("max")
     return scores[values >= largest * share]
 
 
 def shared(strong_scores: pd.DataFrame, prompts: pd.Series, prompt_share: float) -> pd.DataFrame:
-    """Return the neurons that are strong in at least max(`prompt_share` x the fact's prompts, 3) of them.
+    """Return the neurons of each fact that are strong in at least max(`prompt_share` x n, 3) of its n prompts.
 
-    `prompts` maps a fact to the number of its prompts. Columns fact, layer, neuron and prompts, the number in which the neuron is strong.
+    `prompts` maps a fact to n. Columns fact, layer, neuron, and prompts: the number of prompts in which the neuron is strong.
     """
     counts = strong_scores.groupby(["fact", "layer", "neuron"]).size().rename("prompts").reset_index()
     needed = (counts["fact"].map(prompts) * prompt_share).clip(lower=MIN_PROMPTS)
@@ -65,10 +62,9 @@ def shared(strong_scores: pd.DataFrame, prompts: pd.Series, prompt_share: float)
 
 
 def refine(scores: pd.DataFrame, prompts: pd.Series, score_share: float, prompt_share: float) -> Refined:
-    """Lower or raise the share of prompts p in at most six rounds until facts have 2 to 5 neurons on average; the last round counts.
+    """Decrease or increase p, in at most six rounds, until facts have 2 to 5 neurons on average; return the neurons of the last round.
 
-    p changes by adding or subtracting 0.05 in floating point, as in the released code, so that 0.9 may become 0.9000000000000001 and then
-    asks for 10 of 10 prompts. `scores` are of one relation and one method; `prompts` as in `shared`, with every fact that has prompts.
+    `scores` are of one relation and method. `prompts` maps every fact with prompts to their number.
     """
     candidates = strong(scores, score_share)
     rounds = []
@@ -83,9 +79,9 @@ def refine(scores: pd.DataFrame, prompts: pd.Series, score_share: float, prompt_
 
 
 def moved_share(prompt_share: float, steps: int) -> float:
-    """Return p after so many steps of 0.05, down for a negative number, added one by one in floating point as in the released code.
+    """Return p after `steps` steps of 0.05, downwards if negative, added one by one in floating point as in the released code.
 
-    Four steps up from 0.7 give 0.9000000000000001, which of ten prompts asks for all ten.
+    Four steps from 0.7 give 0.9000000000000001: of ten prompts, a neuron must then be strong in all ten, not in nine.
     """
     for _ in range(abs(steps)):
         prompt_share += math.copysign(PROMPT_SHARE_STEP, steps)
@@ -93,25 +89,26 @@ def moved_share(prompt_share: float, steps: int) -> float:
 
 
 def frequent_neurons(neurons: pd.DataFrame) -> pd.DataFrame:
-    """Return the number of facts of each neuron, most frequent first, ties by layer and index: columns layer, neuron, facts.
+    """Return how many facts have each neuron: columns layer, neuron, facts. Most frequent first; ties by layer and index.
 
-    `neurons` are of one relation and one method.
+    `neurons` are of one relation and method.
     """
     counts = neurons.groupby(["layer", "neuron"]).size().rename("facts").reset_index()
     return counts.sort_values(["facts", "layer", "neuron"], ascending=[False, True, True], ignore_index=True)
 
 
 def relation_neurons(neurons: pd.DataFrame, facts: int) -> pd.DataFrame:
-    """Return those `frequent_neurons` that at least a tenth of a relation's facts have; `facts` is their number."""
+    """Return the `frequent_neurons` that at least a tenth of the relation's facts have; `facts` is the number of all its facts."""
     counts = frequent_neurons(neurons)
     return counts[counts["facts"] >= RELATION_SHARE * facts].reset_index(drop=True)
 
 
 def uncommon_neurons(neurons: pd.DataFrame, facts: int, common_share: float = COMMON_SHARE) -> pd.DataFrame:
-    """Return the rows of neurons that few of a relation's facts have: 1 + their number is at most a share of `facts` (section 5.1).
+    """Return the rows of neurons that are not common: (1 + number of facts with the neuron) / `facts` <= `common_share` (section 5.1).
 
-    `neurons` are of one relation and one method, a row per fact and neuron. The 1 is the released code's: with a share of a tenth, at most
-    3 of 44 facts may have the neuron, and none of fewer than 20. Raises ValueError for a share that is not a number from 0 to 1.
+    `neurons` are of one relation and method, a row per fact and neuron. The 1 comes from the released code. So with a share of 0.1, at most
+    3 of 44 facts may have the neuron; in a relation of fewer than 20 facts no neuron is left.
+    Raises ValueError for a share that is not a number from 0 to 1.
     """
     check(common_share=common_share)
     have = neurons.groupby(["layer", "neuron"])["fact"].transform("size")
@@ -119,19 +116,19 @@ def uncommon_neurons(neurons: pd.DataFrame, facts: int, common_share: float = CO
 
 
 def neurons_by_fact(neurons: pd.DataFrame) -> dict[int, list[Neuron]]:
-    """Return the neurons of each fact of one relation and one method that has any, in the order of the rows."""
-    return {fact: neuron_list(own) for fact, own in neurons.groupby("fact")}
+    """Return the neurons of each fact, given rows of one relation and method."""
+    return {fact: neuron_list(rows) for fact, rows in neurons.groupby("fact")}
 
 
 def neuron_list(rows: pd.DataFrame) -> list[Neuron]:
-    """Return the neurons in the columns layer and neuron."""
+    """Return the columns layer and neuron as a list of neurons."""
     return list(zip(rows["layer"].tolist(), rows["neuron"].tolist(), strict=True))
 
 
 def random_neurons(neurons: Sequence[Neuron], n_neurons: int, seed: str) -> list[Neuron]:
-    """Return as many random neurons in each layer as `neurons` has there, none of them twice and none of `neurons`.
+    """Return distinct random neurons, as many in each layer as in `neurons`, and none of `neurons`.
 
-    Raises ValueError if a layer has too few others.
+    Raises ValueError if a layer has too few other neurons.
     """
     draw = random.Random(seed)
     counts = Counter(layer for layer, _ in neurons)
@@ -139,10 +136,10 @@ def random_neurons(neurons: Sequence[Neuron], n_neurons: int, seed: str) -> list
         raise ValueError(
             f"{counts[crowded[0]]} of the {n_neurons} neurons of layer {crowded[0]} are taken: too few others to draw from"
         )
-    others = {layer: sorted(set(range(n_neurons)) - {index for at, index in neurons if at == layer}) for layer in counts}
+    others = {layer: sorted(set(range(n_neurons)) - {index for other, index in neurons if other == layer}) for layer in counts}
     return [(layer, index) for layer, count in sorted(counts.items()) for index in draw.sample(others[layer], count)]
 
 
 def neuron_name(layer: int, index: int) -> str:
-    """Return a neuron's name for readers: its layer, from 1, and its index, from 0."""
+    """Return the name of a neuron in tables and figures: "layer.index", with layers from 1 and indexes from 0."""
     return f"{layer + 1}.{index}"

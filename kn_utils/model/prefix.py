@@ -1,8 +1,8 @@
 """KV-cached prefixes: only the tokens that depend on the prediction position are run again.
 
-A masked model looks both ways, so those are all tokens of the prompt. In a left-to-right model the tokens before the prediction position,
-which is the last one, do not see it: their keys and values are computed once and shared by any number of passes, and of copies of the
-prompts in one pass.
+In a masked model all tokens depend on each other, so the whole prompt is run again. In a left-to-right model the prediction position is the
+last token, and earlier tokens do not depend on it. Their keys and values are computed once, and shared by all passes and all copies of a
+prompt.
 """
 
 from copy import copy
@@ -19,9 +19,9 @@ from kn_utils.model.prompts import Batch
 
 @dataclass(frozen=True)
 class PromptSuffix:
-    """The tokens of B prompts that have to be run: `ids` [B, tokens], the `position` [B] in them and the `target` [B] there.
+    """The tokens of B prompts that are run: `ids` [B, tokens], prediction `position` [B] among them, and `target` token [B].
 
-    `cache` holds the keys and values of a left-to-right model's other tokens, if there are any.
+    `cache` has the keys and values of the prefix. It is None for a masked model and for prompts of one token.
     """
 
     ids: Tensor
@@ -32,17 +32,17 @@ class PromptSuffix:
 
     @property
     def arguments(self) -> dict:
-        """The model's arguments besides the tokens."""
+        """Keyword arguments for the model's forward pass, besides the tokens."""
         return {} if self.masked else {"past_key_values": self.cache, "use_cache": self.cache is not None}
 
     def select(self, rows: Tensor) -> "PromptSuffix":
-        """Return the prompts at `rows`."""
+        """Return the suffixes of the prompts at `rows`."""
         cache = None if self.cache is None else _selected(self.cache, rows)
         return replace(self, ids=self.ids[rows], position=self.position[rows], target=self.target[rows], cache=cache)
 
 
 def prompt_suffix(lm: LanguageModel, batch: Batch) -> PromptSuffix:
-    """Return whole prompts for a masked model, else their last tokens with the cached keys and values of the others."""
+    """Return the whole prompts for a masked model; for other models the last tokens, with the KV cache of the prefixes."""
     if lm.masked:
         return PromptSuffix(batch.ids, batch.position, batch.target, masked=True)
     cache = _cached(lm, batch.ids[:, :-1]) if batch.ids.shape[1] > 1 else None
@@ -50,9 +50,9 @@ def prompt_suffix(lm: LanguageModel, batch: Batch) -> PromptSuffix:
 
 
 class _PrefixLayer(DynamicLayer):
-    """Cached keys and values of the prompts' prefixes, shared by any number of copies of each and never changed.
+    """Cached keys and values of the prefixes. They are never changed, and any number of copies of a prompt shares them.
 
-    This relies on how `DynamicCache` calls its layers, which has no public interface; pyproject.toml bounds transformers for it.
+    This depends on how `DynamicCache` calls its layers, not a public interface; so pyproject.toml limits transformers.
     """
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:

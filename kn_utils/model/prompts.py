@@ -1,4 +1,4 @@
-"""Prompts: a fact's templates filled in and tokenised, with the position to predict at and the token to predict."""
+"""Prompts: filled and tokenised templates, with the prediction position and the target token."""
 
 import random
 import re
@@ -19,7 +19,7 @@ TOO_LONG = "the prompt is longer than the model can read"
 
 @dataclass(frozen=True)
 class Prompt:
-    """A filled template: `index` is the template's 0-based number, `position` where the model predicts, `target` the object's token."""
+    """A filled template. `index` is the 0-based number of the template, `position` the prediction position, `target` the object's token."""
 
     fact: Fact
     index: int
@@ -42,22 +42,21 @@ class Batch:
 
 
 def ends_with_object(template: str) -> bool:
-    """Return whether nothing but a full stop follows [Y], so that a left-to-right model can predict it."""
+    """Return whether at most a full stop follows [Y], so that a left-to-right model can predict the object."""
     return re.search(r"\[Y\][ .]*$", template) is not None
 
 
 def fill(template: str, subject: str, answer: str) -> str:
-    """Return a template with [X] and [Y] replaced; placeholders inside the subject stay as they are."""
+    """Return a template with [X] and [Y] replaced. A subject may contain these placeholders; they are not replaced."""
     filling = {"[X]": subject, "[Y]": answer}
     return re.sub(r"\[[XY]\]", lambda found: filling[found.group()], template)
 
 
 def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[Prompt | LeftOut]:
-    """Return every prompt of the facts, in the order of facts and templates: tokenised, or left out with the reason.
+    """Return all prompts of the facts, in the order of facts and templates; a prompt that cannot be used is `LeftOut` with a reason.
 
-    For a masked model the object is replaced by the mask. A left-to-right model takes only templates that end with the object, cut
-    right before it. The target is the one token that the object is in that context; a fact whose object is not one token is left out,
-    never scored as the unknown token.
+    A masked model gets the template with the mask as object. A left-to-right model gets only templates that end with the object, cut before
+    it. The target is the object's token in this context. If the object is several tokens or unknown, the prompt is left out.
     """
     filled = []
     for fact in facts:
@@ -74,15 +73,15 @@ def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[P
 
 
 def askable(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
-    """Return the prompts of a fact, without those that are left out."""
+    """Return the usable prompts of a fact."""
     return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]
 
 
 def draw_facts(lm: LanguageModel, dataset: Dataset, relation: str, n_facts: int | None, seed: int) -> list[Fact]:
-    """Return facts of a relation sampled with `seed`, `n_facts` of which have a prompt; all facts for None.
+    """Return a sample of a relation's facts in which `n_facts` have a usable prompt; None means all facts.
 
-    Facts without a prompt stay in the sample, to be counted. For each of them another fact that has prompts is drawn, as long as there
-    is one.
+    Facts without a usable prompt stay in the sample, so that they are counted. For each of them one more fact with prompts is drawn, if
+    there is one.
     """
     drawn = dataset.draw(relation, n_facts, seed)
     if n_facts is None:
@@ -98,7 +97,7 @@ def _with_prompts(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact]) ->
 
 
 def prompt_texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str]:
-    """Return a prompt's text without and with its answer; two empty texts without a template."""
+    """Return the text of a prompt without and with the object; two empty texts if there is no template."""
     if template is None:
         return "", ""
     if lm.masked:
@@ -132,13 +131,13 @@ def _checked(lm: LanguageModel, prompt: Prompt | LeftOut) -> Prompt | LeftOut:
 
 
 def stack(prompts: list[Prompt], device: torch.device) -> Batch:
-    """Return prompts of equal length as one batch of tensors."""
+    """Return prompts of equal length as a batch."""
     columns = ([prompt.ids for prompt in prompts], [prompt.position for prompt in prompts], [prompt.target for prompt in prompts])
     return Batch(*(torch.tensor(column, device=device) for column in columns))
 
 
 def group_by_length(prompts: Sequence[Prompt], limit: Callable[[int], int]) -> Iterator[list[int]]:
-    """Yield the indexes of prompts (anything with `ids`) of equal length, at most `limit(length)` at a time, shortest first."""
+    """Yield groups of indexes of prompts (or other objects with `ids`) of equal length, at most `limit(length)` each, shortest first."""
     lengths: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         lengths.setdefault(len(prompt.ids), []).append(index)

@@ -14,22 +14,22 @@ from kn_utils.paths import DATA
 
 NESTED_RULES = DATA / "nested_rules.csv"
 
-NESTED = (1, 3, 7, 15, 31, 63, 127)  # sizes of the nested rules
+NESTED = (1, 3, 7, 15, 31, 63, 127)  # numbers of nodes of the nested rules
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Nodes [k] and weights of a quadrature on [0, 1], float64; weights [k, r] are those of r rules that share the nodes."""
+    """Nodes [k] and weights [k] of a quadrature rule on [0, 1], float64; weights [k, r] if r rules share the nodes."""
 
     nodes: Tensor
     weights: Tensor
 
     def with_zero(self) -> "Rule":
-        """Put the node 0 with weight 0 in front, where the completeness gap needs the probability."""
+        """Return the rule with an additional node 0 of weight 0; the completeness gap needs the probability there."""
         return Rule(*(torch.cat([torch.zeros_like(values[:1]), values]) for values in (self.nodes, self.weights)))
 
     def chunks(self, size: int) -> Iterator["Rule"]:
-        """Yield the rule in pieces of at most `size` nodes, whose sums add up to the rule's."""
+        """Yield the rule in chunks of at most `size` nodes; the sums over the chunks add up to the sum of the rule."""
         for nodes, weights in zip(self.nodes.split(size), self.weights.split(size), strict=True):
             yield Rule(nodes, weights)
 
@@ -47,13 +47,13 @@ def gauss_legendre(n: int) -> Rule:
 
 @cache
 def nested(level: int) -> Rule:
-    """Return the nodes that the nested rule of `NESTED[level]` nodes adds to the one before, and their weights in every rule [k, 7].
+    """Return the nodes [k] that the rule of `NESTED[level]` nodes adds to the rule before, and their weights [k, 7] in all nested rules.
 
-    Level 1 holds the nodes of the first two rules: a rule of a single node is only good for comparison.
+    Level 1 has the nodes of the first two rules, since the first rule, with one node, is used for comparison only.
 
-    The rules are Gauss-Legendre's of one and of three nodes, and Patterson's extensions of the latter. Each keeps all earlier nodes; with
-    n nodes it is exact for polynomials of degree (3n + 1) / 2 (Patterson, Mathematics of Computation 22, 1968).
-    `data/make_nested_rules.py` computes them.
+    The first two are Gauss-Legendre rules; the others are Patterson's extensions. Each rule contains the nodes of all earlier ones. With n
+    nodes it is exact for polynomials of degree (3n + 1) / 2 (Patterson, Mathematics of Computation 22, 1968).
+    `data/make_nested_rules.py` computes the file.
     """
     table = torch.from_numpy(pd.read_csv(NESTED_RULES).to_numpy())
     new = table[NESTED[level - 1] if level > 1 else 0 : NESTED[level]]
@@ -61,5 +61,5 @@ def nested(level: int) -> Rule:
 
 
 def nested_rules_digest() -> str:
-    """Return the SHA-256 of the file with the nested rules' nodes and weights."""
+    """Return the SHA-256 of the file of the nested rules."""
     return hashlib.sha256(NESTED_RULES.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Section 4.4: choose which word of a web sentence to mask, and tokenise the sentence."""
+"""Web sentences (section 4.4): choose the word to mask, and tokenise the sentence."""
 
 import hashlib
 import json
@@ -12,8 +12,8 @@ from kn_utils.data.facts import Dataset, Fact, LeftOut, WebSentences
 from kn_utils.model.models import LanguageModel
 
 KINDS = ("head_and_tail", "head_only", "head_only_comparable", "random")
-FIRST_WORDS = 50  # of a head-only sentence, among which the released code masks one
-MIN_LETTERS = 4  # of a word that is comparable to a tail of at least as many
+FIRST_WORDS = 50  # the released code masks one of the first 50 words of a head-only sentence
+MIN_LETTERS = 4  # of a comparable word, unless the tail itself is shorter
 MAX_TOKENS = 512
 
 NO_HEAD = "the head is not in the sentence as a whole word"
@@ -28,14 +28,14 @@ SEVERAL_MASKS = "the sentence holds more than one mask"
 NOTHING_BEFORE = "no word stands before the one to predict"
 TOO_LONG = "the sentence up to the word is longer than the model reads"
 
-Span = tuple[int, int]  # characters, from the first to behind the last
+Span = tuple[int, int]  # characters, [start, end)
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A web sentence and the span [start, end) of the characters to mask in it.
+    """A web sentence, and the span [start, end) of the characters to mask.
 
-    `index` is the sentence's 0-based place in its bag, or the number of the draw for random ones.
+    `index` is the 0-based number of the sentence in its list; for a random sentence, the number of the draw.
     """
 
     fact: Fact
@@ -48,7 +48,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class SlotPrompt:
-    """A tokenised slot: its tokens, and the position at which the masked word is predicted."""
+    """A tokenised slot with its prediction position."""
 
     slot: Slot
     ids: tuple[int, ...]
@@ -57,13 +57,13 @@ class SlotPrompt:
 
 @dataclass(frozen=True)
 class Corpus:
-    """All web sentences of a data set, by relation and aligned with its facts; build it with `read_corpus`."""
+    """All web sentences of a data set, by relation and in the order of its facts; build it with `read_corpus`."""
 
     relations: dict[str, list[WebSentences]]
 
     @cached_property
     def sentences(self) -> list[str]:
-        """Every sentence of every relation, of both bags."""
+        """All sentences of all relations, of both kinds."""
         return [text for webs in self.relations.values() for web in webs for text in web.head_and_tail + web.head_only]
 
     @cached_property
@@ -72,12 +72,12 @@ class Corpus:
         return hashlib.sha256("".join(map(digest, self.relations.values())).encode()).hexdigest()
 
     def of(self, fact: Fact) -> WebSentences:
-        """Return a fact's own sentences."""
+        """Return the sentences of a fact."""
         return self.relations[fact.relation][fact.index]
 
 
 def read_corpus(dataset: Dataset) -> Corpus:
-    """Read the web sentences of all relations. Raises as `Dataset.web_sentences`, say FileNotFoundError if there are none."""
+    """Read the web sentences of all relations. Raises as `Dataset.web_sentences`."""
     return Corpus({relation: dataset.web_sentences(relation) for relation in dataset.relations})
 
 
@@ -88,18 +88,23 @@ def digest(sentences: list[WebSentences]) -> str:
 
 
 def find_slots(corpus: Corpus, fact: Fact, seed: int, masked: bool) -> list[Slot | LeftOut]:
-    """Return the slots of all `KINDS` of a fact; each random choice depends on `seed`, the fact and the sentence alone.
+    """Return the slots of a fact, of all `KINDS`. A random choice depends on `seed`, the fact and the sentence only.
 
-    head_and_tail: the tail's first whole-word occurrence outside the head. head_only: a random one of the first 50 words, outside the
-    head. random: a random word of as many sentences of all relations as the fact has head-and-tail ones. head_only_comparable: the
-    head-only sentence's word that is most like the tail in a random head-and-tail sentence (see `comparable_word`).
-    `masked` is False for left-to-right models, which can only predict words after the head.
+    * head_and_tail: the first whole-word occurrence of the tail outside the head.
+    * head_only: a random one of the first 50 words, outside the head.
+    * head_only_comparable: the word of the same sentence that compares best with the tail of a random head-and-tail sentence, see
+      `comparable_word`.
+    * random: a random word of a random sentence of all relations; as many sentences as the fact has with head and tail.
+
+    `masked` is False for left-to-right models; they can only predict words after the head.
     """
-    own = corpus.of(fact)
-    tails = [_slot(fact, "head_and_tail", index, text, tail(text, fact, masked)) for index, text in enumerate(own.head_and_tail)]
+    sentences = corpus.of(fact)
+    tails = [
+        _slot(fact, "head_and_tail", index, text, tail(text, fact, masked)) for index, text in enumerate(sentences.head_and_tail)
+    ]
     found = [slot for slot in tails if isinstance(slot, Slot)]
     heads_only = []
-    for index, text in enumerate(own.head_only):
+    for index, text in enumerate(sentences.head_only):
         word = random_word(text, fact, masked, _draw(seed, "head_only", fact, index))
         alike = _comparable(text, fact, masked, found, _draw(seed, "head_only_comparable", fact, index))
         heads_only += [_slot(fact, "head_only", index, text, word), _slot(fact, "head_only_comparable", index, text, alike)]
@@ -107,7 +112,7 @@ def find_slots(corpus: Corpus, fact: Fact, seed: int, masked: bool) -> list[Slot
 
 
 def tail(text: str, fact: Fact, masked: bool) -> Span | str:
-    """Return the span of the tail's first occurrence that can be predicted, or the reason why there is none."""
+    """Return the span of the first occurrence of the tail that can be predicted, or the reason why there is none."""
     heads = whole_words(fact.subject, text)
     tails = outside(whole_words(fact.object, text), heads)
     return _choose(heads, tails, NO_TAIL, masked, lambda spans: spans[0])
@@ -120,10 +125,10 @@ def random_word(text: str, fact: Fact, masked: bool, draw: random.Random) -> Spa
 
 
 def comparable_word(text: str, fact: Fact, masked: bool, wanted: int) -> Span | str:
-    """Return the span of the word whose distance from the head is nearest to `wanted` (the later of two), or why there is none.
+    """Return the span of the comparable word with the distance from the head nearest to `wanted`, or the reason why there is none.
 
-    Only words that look like the tail count: letters alone, capitalised if and only if the tail is, and at least 4 letters long, or
-    as long as a tail that is shorter. A sentence that names the tail is no control, so none of its words is taken.
+    A comparable word has letters only, is capitalised if and only if the tail is, and has at least 4 letters (or as many as a shorter
+    tail). Of two words at equal distance the later one is taken. A sentence that names the tail is not a control and has no such word.
     """
     heads = whole_words(fact.subject, text)
     if outside(whole_words(fact.object, text), heads):
@@ -137,9 +142,9 @@ def comparable_word(text: str, fact: Fact, masked: bool, wanted: int) -> Span | 
 
 
 def distance(text: str, fact: Fact, masked: bool, span: Span) -> int:
-    """Return how many words a span stands behind (or, negative, before) the nearest head; a neighbour's distance is 1 or -1.
+    """Return the distance in words from the nearest head to a span: positive after the head, negative before; 1 or -1 for neighbours.
 
-    For left-to-right models only the heads before the span count.
+    For left-to-right models only heads before the span count.
     """
     start, end = span
     heads = [head for head in whole_words(fact.subject, text) if masked or head[1] <= start]
@@ -152,25 +157,25 @@ def distance(text: str, fact: Fact, masked: bool, span: Span) -> int:
 
 
 def whole_words(text: str, sentence: str) -> list[Span]:
-    """Return the spans of a text's whole-word occurrences in a sentence, whatever their case."""
+    """Return the spans of all whole-word occurrences of a text in a sentence, ignoring case."""
     return [match.span() for match in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", sentence, re.IGNORECASE)]
 
 
 def words(sentence: str) -> list[Span]:
-    """Return the spans of a sentence's words, without the punctuation around them."""
+    """Return the spans of the words of a sentence, without punctuation."""
     return [match.span() for match in re.finditer(r"\w+(?:['’-]\w+)*", sentence)]
 
 
 def outside(spans: Iterable[Span], heads: Sequence[Span]) -> list[Span]:
-    """Return the spans that overlap no head."""
+    """Return the spans that do not overlap a head."""
     return [(start, end) for start, end in spans if not any(start < last and first < end for first, last in heads)]
 
 
 def encode_slots(lm: LanguageModel, slots: Sequence[Slot]) -> list[SlotPrompt | LeftOut]:
-    """Tokenise slots, of at most 512 tokens or the model's own limit; a slot that cannot be used is left out with the reason.
+    """Tokenise slots, with at most 512 tokens or the limit of the model; a slot that cannot be used is `LeftOut` with a reason.
 
-    For a masked model the sentence, truncated at that length, has one mask in place of the span. A left-to-right model gets the text
-    before the span and predicts at its last token.
+    A masked model gets the truncated sentence with one mask in place of the span. A left-to-right model gets the text before the span and
+    predicts at its last token.
     """
     limit = min(MAX_TOKENS, lm.max_length)
     return _mask(lm, slots, limit) if lm.masked else _cut(lm, slots, limit)
@@ -191,7 +196,9 @@ def _mask(lm: LanguageModel, slots: Sequence[Slot], limit: int) -> list[SlotProm
 def _cut(lm: LanguageModel, slots: Sequence[Slot], limit: int) -> list[SlotPrompt | LeftOut]:
     texts = [slot.text[: slot.start].rstrip() for slot in slots]
     encoded = []
-    for slot, text, ids in zip(slots, texts, _tokens(lm, texts, limit + 1), strict=True):  # one more tells which are too long
+    for slot, text, ids in zip(
+        slots, texts, _tokens(lm, texts, limit + 1), strict=True
+    ):  # one token more shows which are too long
         if text and len(ids) <= limit:
             encoded.append(SlotPrompt(slot, tuple(ids), len(ids) - 1))
         else:
@@ -234,7 +241,7 @@ def _random_slots(corpus: Corpus, fact: Fact, seed: int) -> list[Slot | LeftOut]
 def _choose(
     heads: Sequence[Span], candidates: list[Span], none_found: str, masked: bool, choose: Callable[[list[Span]], Span]
 ) -> Span | str:
-    """One of the candidates (for left-to-right models: of those after the first head), or the reason why there is none."""
+    """Choose one of the candidates, for left-to-right models one after the first head; or return the reason why there is none."""
     if not heads:
         return NO_HEAD
     if not candidates:

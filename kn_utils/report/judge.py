@@ -13,7 +13,7 @@ from kn_utils.chapters.erase_relation.claims import erased
 from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER
 from kn_utils.chapters.knowledge_neurons.claims import exclusive, number_of_neurons, shared_within, upper_layers
 from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
-from kn_utils.stats.rule import UNTESTED, Condition, NoDataError, Tables, verdict
+from kn_utils.stats.rule import UNTESTED, Condition, Tables, verdict
 from kn_utils.steps import STEP_OF
 from kn_utils.store.runs import NothingToShowError
 
@@ -106,7 +106,7 @@ def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judg
         return Judged(claim, reason=f"{claim.relation} is not among the relations")
     try:
         return Judged(claim, claim.conditions(_tables(claim, read, relations), seed))
-    except (NoDataError, NothingToShowError) as reason:
+    except NothingToShowError as reason:
         return Judged(claim, reason=str(reason))
 
 
@@ -139,8 +139,8 @@ def _tables(claim: Claim, read: Read, relations: Sequence[str]) -> Tables:
     made = made_for(read, claim.tables, about)
     if not made:
         missing = next((name for name in claim.tables if not made_for(read, [name], about)), claim.tables[-1])
-        raise NoDataError(f"there is no table {missing} of these relations: notebook {STEP_OF[missing].notebook} makes it")
+        raise NothingToShowError(f"there is no table {missing} of these relations: notebook {STEP_OF[missing].notebook} makes it")
     tables = {name: read(name, made) for name in claim.tables}
     if empty := [name for name, table in tables.items() if table.empty]:
-        raise NoDataError(f"the table {empty[0]} is empty: notebook {STEP_OF[empty[0]].notebook} says why")
+        raise NothingToShowError(f"the table {empty[0]} is empty: notebook {STEP_OF[empty[0]].notebook} says why")
     return tables

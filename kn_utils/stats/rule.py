@@ -70,10 +70,6 @@ class Condition:
         return self.above < self.low and self.high < self.below
 
 
-class NoDataError(ValueError):
-    """The tables of a run do not say anything about a claim; the text says why."""
-
-
 def verdict(conditions: Sequence[Condition]) -> str:
     """Return one of `VERDICTS` for a claim, whose first condition is the claim itself and whose others are its controls and its size.
 

@@ -1,4 +1,4 @@
-"""Result tables as Parquet files with page checksums; how a table was made stands once, in the file's metadata."""
+"""Result tables as Parquet files with page checksums; the provenance of a table is in the metadata of its file."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,23 +10,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 PROVENANCE = b"provenance"  # the key in the file's metadata
-DAMAGE = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)  # what a damaged file makes pyarrow and json raise
+DAMAGE = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)  # errors of pyarrow and json for a damaged file
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a result table. Raises FileNotFoundError if there is none and ValueError if the file is damaged."""
+    """Read a result table. Raises FileNotFoundError if there is none, and ValueError if the file is damaged."""
     with _explained_damage(Path(path)):
         return read_rows(path).to_pandas()
 
 
 def read_provenance(path: str | Path) -> dict:
-    """Read how a table was made: its `inputs` (all that its values depend on), commit, machine, time. Raises as `read_table`."""
+    """Read the provenance of a table: its `inputs` (everything its values depend on), commit, machine, time. Raises as `read_table`."""
     with _explained_damage(Path(path)):
         return json.loads(pq.read_metadata(path).metadata[PROVENANCE])
 
 
 def read_rows(path: str | Path) -> pa.Table:
-    """Read a file's rows. Raises one of `DAMAGE` if a page does not fit its checksum, or the file is no Parquet file."""
+    """Read the rows of a file. Raises one of `DAMAGE` if a page has a wrong checksum, or if it is not a Parquet file."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         return file.read()
 
@@ -34,7 +34,7 @@ def read_rows(path: str | Path) -> pa.Table:
 def write_table(
     path: str | Path, pieces: Iterable[pa.Table], schema: pa.Schema, provenance: dict | None = None, **options
 ) -> None:
-    """Write rows of one schema, a piece at a time; `options` are those of `pyarrow.parquet.ParquetWriter`."""
+    """Write tables of one schema into one file, one after another; `options` are passed to `pyarrow.parquet.ParquetWriter`."""
     plain = schema.remove_metadata()
     with pq.ParquetWriter(path, plain, write_page_checksum=True, **options) as writer:
         for piece in pieces:

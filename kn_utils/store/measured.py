@@ -1,4 +1,4 @@
-"""What scripts in `benchmarks/` measured, as it is published."""
+"""Published measurements of the scripts in `benchmarks/`."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ from kn_utils.paths import DATA, readable_path
 
 
 def load_measured(name: str, folder: Path = DATA / "published") -> tuple[pd.DataFrame, dict]:
-    """Return the rows that `benchmarks/<name>.py` measured, and the machine, versions and settings it was made with.
+    """Return the rows that `benchmarks/<name>.py` measured, and the machine, versions and settings of the measurement.
 
-    Raises FileNotFoundError if it has not been made.
+    Raises FileNotFoundError if there is no measurement.
     """
     path = folder / f"{name}.json"
     if not path.is_file():
         command = f"python benchmarks/{name}.py --output {readable_path(path)}"
         raise FileNotFoundError(f"there is no {readable_path(path)}: `{command}` makes it, on a machine that does nothing else")
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    return pd.DataFrame(measured["rows"]), measured["machine"]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return pd.DataFrame(content["rows"]), content["machine"]

@@ -1,4 +1,4 @@
-"""How a table was made: the code that its values depend on, the packages, the commit and the machine."""
+"""Provenance of tables: the code and the packages on which values depend, the commit and the machine."""
 
 import ast
 import hashlib
@@ -13,24 +13,24 @@ import kn_utils
 from kn_utils.paths import ROOT
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
-CHANGED = "+changes"  # behind the commit of a tree with changes that are not committed
+CHANGED = "+changes"  # appended to the commit if there are uncommitted changes
 
 
 @cache
 def sources_digest(module: str) -> str:
-    """Return the SHA-256 of a module of kn_utils and of all modules on its floors that it imports, directly or not.
+    """Return the SHA-256 of the source of a module of kn_utils and of all modules that it imports, directly or indirectly.
 
-    Taken from the syntax trees without docstrings: comments and formatting change nothing. Modules beside the floors (`steps`, `paths`,
-    `parameters`) are left out: they say where tables are and what is allowed, and no value depends on them.
+    The digest is computed from syntax trees without docstrings, so comments and formatting do not change it. `steps`, `paths` and
+    `parameters` are not included, since no value depends on them.
     """
-    on_floors = sorted(name for name in imported_modules(module) if name.count(".") > 1)
-    code = [(name, _syntax(_tree(name))) for name in on_floors]
+    names = sorted(name for name in imported_modules(module) if name.count(".") > 1)
+    code = [(name, _syntax(_tree(name))) for name in names]
     return hashlib.sha256(repr(code).encode()).hexdigest()
 
 
 @cache
 def imported_modules(module: str) -> frozenset[str]:
-    """Return a module of kn_utils and all that it imports from kn_utils, directly or not."""
+    """Return a module of kn_utils and all modules of kn_utils that it imports, directly or indirectly."""
     found, left = set(), [module]
     while left:
         name = left.pop()
@@ -42,12 +42,12 @@ def imported_modules(module: str) -> frozenset[str]:
 
 @cache
 def direct_imports(module: str) -> tuple[str, ...]:
-    """Return the modules of kn_utils that a module's source imports anywhere in it."""
+    """Return the modules of kn_utils that a module imports, at the top or inside functions."""
     return imports_in(_tree(module))
 
 
 def imports_in(code: ast.AST) -> tuple[str, ...]:
-    """Return the modules of kn_utils that a piece of code imports anywhere in it."""
+    """Return the modules of kn_utils that a piece of code imports."""
     found = []
     for node in ast.walk(code):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -68,7 +68,7 @@ def _tree(module: str) -> ast.Module:
 
 
 def _syntax(node: object) -> object:
-    """A syntax tree as nested lists, without docstrings, positions and the empty fields that newer Pythons add."""
+    """Return a syntax tree as nested lists, without docstrings, positions, and empty fields, which depend on the Python version."""
     if isinstance(node, ast.AST):
         return [type(node).__name__, *_fields(node)]
     return [_syntax(item) for item in node if not _is_docstring(item)] if isinstance(node, list) else repr(node)
@@ -85,15 +85,15 @@ def _is_docstring(node: object) -> bool:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of the numeric packages, on which values may depend."""
+    """Return the versions of the numeric packages."""
     return {package: version(package) for package in PACKAGES}
 
 
 @cache
 def commit() -> str:
-    """Return the commit of this repository, with `CHANGED` behind it if files differ from it; "" outside a git repository.
+    """Return the commit of this repository, with `CHANGED` appended if files differ from it; "" outside a git repository.
 
-    New files count in `kn_utils` alone, where they may be imported. `data/published` does not count: publishing changes it.
+    New files count in `kn_utils` only, where they may be imported. `data/published` does not count, since publishing changes it.
     """
     head = _git("rev-parse", "HEAD")
     tracked = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!data/published")
@@ -109,14 +109,13 @@ def _git(*arguments: str) -> str:
 
 
 def circumstances(seconds: float) -> dict:
-    """Return what is kept of a run besides its inputs; values do not depend on it."""
-
+    """Return the part of the provenance on which values do not depend."""
     return {
         "seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "kn_utils": kn_utils.__version__,
-        "threads": 1,  # of each worker; `seconds` are the sum over workers
+        "threads": 1,  # of each worker; `seconds` is the sum over workers
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }

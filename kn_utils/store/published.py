@@ -1,6 +1,6 @@
-"""Our own published results, in `data/published/results/`: all relations of a model and data set in one file per table.
+"""Our published results, in `data/published/results/<model>/<dataset>/`: one file per table, with all relations.
 
-`python -m kn_utils.store.published MODEL DATASET` puts the tables of finished runs there; `snakemake published` runs first what they need.
+`python -m kn_utils.store.published MODEL DATASET` publishes the tables of a finished run; `snakemake published` first makes the tables.
 """
 
 import argparse
@@ -23,7 +23,7 @@ RESULTS = DATA / "published" / "results"
 
 @dataclass(frozen=True)
 class PublishedResults:
-    """Our own published tables of one model and data set."""
+    """Our published tables of one model and data set."""
 
     model: str
     dataset: str
@@ -31,51 +31,51 @@ class PublishedResults:
 
     @property
     def relations(self) -> list[str]:
-        """The relations whose facts are published."""
+        """The published relations."""
         return list(self.provenance("facts"))
 
     def scope(self, relations: Sequence[str]) -> str:
-        """Return the model, the data set and the relations, or their number, for readers."""
+        """Return the model, the data set and the relations (or their number) as text, for titles."""
         return scope(self.model, self.dataset, relations)
 
     def path(self, table: str) -> Path:
-        """Return where a table lies. Raises FileNotFoundError if it is not published."""
-        place = self.folder / self.model / self.dataset
-        if not (place / f"{table}.parquet").is_file():
-            there = ", ".join(sorted(path.stem for path in place.glob("*.parquet"))) or "none"
+        """Return the path of a table. Raises FileNotFoundError if it is not published."""
+        path = self.folder / self.model / self.dataset / f"{table}.parquet"
+        if not path.is_file():
+            there = ", ".join(sorted(other.stem for other in path.parent.glob("*.parquet"))) or "none"
             raise FileNotFoundError(f"no table {table} is published of {self.model} on {self.dataset}; tables there: {there}")
-        return place / f"{table}.parquet"
+        return path
 
     def provenance(self, table: str) -> dict[str, dict]:
-        """Return how a table was made, by relation, as `read_provenance` does for a single one."""
+        """Return the provenance of a table, by relation."""
         return read_provenance(self.path(table))
 
     def made_with(self, table: str, relation: str) -> dict:
-        """Return the inputs that a table of a relation was made with."""
+        """Return the inputs of a table of one relation."""
         return self.provenance(table)[relation]["inputs"]
 
     def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:
-        """Return a table of several relations joined, as `Run.read` does.
+        """Return a table of several relations, in their order, as `Run.read`.
 
-        Raises FileNotFoundError if it is not published, or not of all these relations, and ValueError if the file is damaged.
+        Raises FileNotFoundError if the table is not published for all of them, and ValueError if the file is damaged.
         """
-        there = self.provenance(table)
-        if missing := [relation for relation in relations if relation not in there]:
+        published = self.provenance(table)
+        if missing := [relation for relation in relations if relation not in published]:
             raise FileNotFoundError(f"{self.path(table)} has no {', '.join(missing)}")
         rows = read_table(self.path(table))
-        place = {relation: number for number, relation in enumerate(relations)}
-        wanted = rows[rows["relation"].isin(relations)]
-        return wanted.sort_values("relation", key=lambda names: names.map(place), kind="stable", ignore_index=True)
+        order = {relation: number for number, relation in enumerate(relations)}
+        chosen = rows[rows["relation"].isin(relations)]
+        return chosen.sort_values("relation", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def published_results(folder: Path = RESULTS) -> list[PublishedResults]:
-    """Return all our published results, in the order of their names."""
-    places = sorted(path.parent for path in folder.glob("*/*/facts.parquet"))
-    return [PublishedResults(place.parent.name, place.name, folder) for place in places]
+    """Return all our published results, sorted by name."""
+    folders = sorted(path.parent for path in folder.glob("*/*/facts.parquet"))
+    return [PublishedResults(found.parent.name, found.name, folder) for found in folders]
 
 
 def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -> bool:
-    """Return whether published knowledge neurons of a run's relations are the run's own: made with the same inputs."""
+    """Return whether the published knowledge neurons of these relations have the same inputs as the run's."""
     if (results.model, results.dataset) != (run.model, run.dataset.name) or not set(relations) <= set(results.relations):
         return False
     if not all(run.path("knowledge_neurons", relation).is_file() for relation in relations):
@@ -85,16 +85,16 @@ def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -
 
 
 def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
-    """Write a run's tables as published results, in place of earlier ones of its model and data set, and return their paths.
+    """Write the tables of a run as published results and return their paths; older ones of the same model and data set are replaced.
 
-    Every table has the relations that were run, in the data set's order, and the provenance of each. Raises FileNotFoundError if step 1
-    has not been run for any relation, and ValueError if a table is damaged, belongs to another run, was made by other code than this, or
-    was made at no commit or beside changes that were not committed; the same for the repository as it is now.
+    Every table has all relations that were run, with the provenance of each. Raises FileNotFoundError if step 1 has not been run for any
+    relation, and ValueError if a table is damaged, belongs to another run or was made by other code. Also raises ValueError if a table was
+    made outside a commit or with uncommitted changes, or if this repository has uncommitted changes now.
     """
     _check_commit("this repository", commit())
     done = {table: [name for name in run.dataset.relations if run.path(table, name).is_file()] for table in PUBLISHED}
     if not done["facts"]:
-        run.made_with("facts", run.dataset.relations[0])  # its error says what to run first
+        run.made_with("facts", run.dataset.relations[0])  # raises an error that tells what to run first
     made = {table: _provenances(run, table, relations) for table, relations in done.items() if relations}
     tables = {table: _joined(run, table, list(relations)) for table, relations in made.items()}
     place = folder / run.model / run.dataset.name
@@ -127,13 +127,13 @@ def _check_commit(what: str, at: str) -> None:
 
 def _joined(run: Run, table: str, relations: Sequence[str]) -> pa.Table:
     rows = run.read(table, relations)
-    if table == "completeness":  # a row per prompt and layer would be large
+    if table == "completeness":  # one row per prompt and layer would be too large
         rows = quadrature_by_layer(rows)
     return pa.Table.from_pandas(rows, preserve_index=False)
 
 
 def write_small(table: pa.Table, made: dict[str, dict], path: Path) -> None:
-    """Write a table with the provenance of each relation; numbers byte by byte, the high bytes together, which halves their size."""
+    """Write a table with the provenance of each relation. Byte-stream splitting of floats halves the size."""
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     others = [name for name in table.column_names if name not in floats]
     encoding = {"use_dictionary": others, "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT")}
@@ -141,9 +141,9 @@ def write_small(table: pa.Table, made: dict[str, dict], path: Path) -> None:
 
 
 def quadrature_by_layer(completeness: pd.DataFrame) -> pd.DataFrame:
-    """Count the prompts of each relation and layer by the nodes they took.
+    """Return the number of prompts for each relation, layer and number of nodes.
 
-    Columns relation, layer (from 0), nodes, prompts, `error` (the largest of the estimated ones) and `gap` (the largest, without sign).
+    Columns relation, layer (from 0), nodes, prompts, error (largest estimate) and gap (largest absolute value).
     """
     sized = completeness.assign(gap=completeness["gap"].abs())
     kinds = sized.groupby(["relation", "layer", "nodes"], sort=False)

@@ -1,7 +1,7 @@
-"""Making the tables of a step: reused when finished with equal inputs, resumed when killed.
+"""Make the tables of a step; reuse finished tables with equal inputs, and resume killed runs.
 
-A step works through its facts in parts. Each part is written beside the results and renamed, so a file that is there is whole; when all
-parts are there they are joined, again beside and renamed, and removed. The step's own table is always the last to appear.
+A step computes its facts in parts. Each part is written under a temporary name and then renamed, so every part that exists is complete.
+When all parts exist, they are joined into the tables in the same way, and then deleted. The first table of the step is written last.
 """
 
 import hashlib
@@ -31,13 +31,13 @@ Work = Callable[[Sequence], dict[str, pd.DataFrame]]  # the rows of all tables, 
 def compute_in_parts(
     tables: Sequence[Path], inputs: dict, facts: Sequence, work: Work, per_part: int = FACTS_PER_PART, workers: int = 1
 ) -> None:
-    """Make the tables of one step for one relation, unless they are there already; print which of the two.
+    """Make the tables of one step for one relation, or reuse them, and print which.
 
-    `tables` are the paths of the step's own table and of those made with it. `work` turns `per_part` facts into the rows of all tables.
-    `inputs` is all that the values depend on: finished tables with equal inputs are kept, with others they are made anew, and a killed
-    run with equal inputs goes on after its last whole part. Parts are made by as many `workers`.
-    Raises RuntimeError if another run is making the same tables, ValueError if a table or part that is there is damaged, and OSError,
-    with what to do, if they cannot be written.
+    `tables` are the paths of the step's tables. `work` returns the rows of all tables for `per_part` facts. `inputs` is everything on which
+    the values depend: tables with equal inputs are reused, tables with other inputs are computed again, and a killed run with equal inputs
+    continues after its last complete part. `workers` processes compute the parts.
+    Raises RuntimeError if another run is making the same tables, ValueError if an existing table or part is damaged, and OSError, with
+    advice, if a table cannot be written.
     """
     main, *sides = tables
     relation = main.stem
@@ -46,14 +46,14 @@ def compute_in_parts(
         _discard(parts)
         return
     with _exclusive_lock(main.parent / f".{relation}.lock"):
-        if _is_finished(tables, inputs, say=lambda _: None):  # another run has made them just before
+        if _is_finished(tables, inputs, say=lambda _: None):  # another run finished in the meantime
             return
         folders = _work_through(parts, facts, work, relation, per_part, workers)
         provenance = {"inputs": inputs} | circumstances(sum(map(_seconds, folders)))
         with explained_write_errors(main.parent):
             for table in (*sides, main):
                 _join([folder / f"{table.parent.name}.parquet" for folder in folders], table, provenance)
-        for left in main.parent.glob(f".{relation}.????????????"):  # of this run, and of killed ones with other inputs
+        for left in main.parent.glob(f".{relation}.????????????"):  # also of killed runs with other inputs
             _discard(left)
 
 
@@ -84,8 +84,8 @@ def _work_through(parts: Path, facts: Sequence, work: Work, relation: str, per_p
     folders = [parts / f"{number:05d}" for number in range(len(starts))]
     chunks = [facts[start : start + per_part] for start in starts]
     missing = [(folder, chunk) for folder, chunk in zip(folders, chunks, strict=True) if not folder.is_dir()]
-    still = sum(len(chunk) for _, chunk in missing)
-    with tqdm(total=len(facts), initial=len(facts) - still, desc=relation, unit="fact") as progress:
+    finished = len(facts) - sum(len(chunk) for _, chunk in missing)
+    with tqdm(total=len(facts), initial=finished, desc=relation, unit="fact") as progress:
         for number in run_all(_make_part, [(folder, chunk, work) for folder, chunk in missing], workers):
             progress.update(len(missing[number][1]))
     return folders
@@ -110,13 +110,13 @@ def _write_part(folder: Path, tables: dict[str, pd.DataFrame], seconds: float) -
 
 
 def _seconds(part: Path) -> float:
-    """The time a part took, so that a resumed run's provenance counts all of its sessions."""
+    """Return the computing time of a part; so the provenance of a resumed run counts all of its sessions."""
     with _explained_damage(part):
         return float((part / "seconds").read_text(encoding="utf-8"))
 
 
 def _join(parts: list[Path], target: Path, provenance: dict) -> None:
-    """Write the rows of all parts as one table, a part at a time, so that memory does not grow with their number."""
+    """Write the rows of all parts as one table, one part at a time: memory does not grow with the number of parts."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.part")
     write_table(partial, map(_read_part, parts), _read_part(parts[0]).schema, provenance)
@@ -129,7 +129,7 @@ def _read_part(path: Path) -> pa.Table:
 
 
 def _discard(parts: Path) -> None:
-    """Remove parts that have been joined; renamed first, so that a kill half-way leaves none that looks whole."""
+    """Delete parts. They are renamed first, so that a kill during the deletion leaves no part that looks complete."""
     removed = parts.with_name(f"{parts.name}.part")
     with suppress(OSError):
         shutil.rmtree(removed, ignore_errors=True)
@@ -157,7 +157,7 @@ def _exclusive_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def explained_write_errors(folder: Path) -> Iterator[None]:
-    """Turn an error of the file system into one that says what is kept and what to do."""
+    """Replace an error of the file system by one that tells what is kept and what to do."""
     try:
         yield
     except OSError as reason:

@@ -1,4 +1,4 @@
-"""A run: the model, data set, draw of facts and results folder that the notebooks share, and the tables made so far."""
+"""A run: model, data set, sample of facts and results folder, which all notebooks share, and the tables made so far."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,28 +17,28 @@ from kn_utils.store.provenance import package_versions, sources_digest
 from kn_utils.store.results import FACTS_PER_PART, Work, compute_in_parts, digest
 from kn_utils.store.workers import default_workers
 
-FACT_KEY = ["relation", "fact"]  # the columns that name a fact
+FACT_KEY = ["relation", "fact"]  # the key columns of a fact
 MODEL_INPUTS = ("weights", "settings", "dtype", "device")
 
 
 class NothingToShowError(ValueError):
-    """Raised when a step's tables are valid but hold nothing to show; the message says why.
+    """Tables are valid, but have no data to show or to test a claim on; the message gives the reason.
 
-    `book/run_notebook.py` counts it as success, and no page is made of it.
+    `book/run_notebook.py` treats it as success and makes no page.
     """
 
 
 def scope(model: str, dataset: str, relations: Sequence[str]) -> str:
-    """Return what a result is of, for readers: the model, the data set and the relations, or their number."""
+    """Return the model, the data set and the relations (or their number) as text, for titles."""
     shown = ", ".join(relations) if len(relations) <= 4 else f"{len(relations)} relations"
     return f"{model} on {dataset}, {shown}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all steps share; `model` is the model's name in paths, `LanguageModel.name` or `kn_utils.paths.result_name`.
+    """The settings that all steps share. `model` is the name in paths: `LanguageModel.name`, or `kn_utils.paths.result_name`.
 
-    `workers` processes share the work, by default one for each core. Raises ValueError for a number or a folder that is not allowed.
+    `workers` is the number of worker processes, by default one for each core. Raises ValueError for a value that is not allowed.
     """
 
     model: str
@@ -53,18 +53,18 @@ class Run:
         check(n_facts=self.n_facts, seed=self.seed, results_dir=self.results_dir, workers=self.workers)
 
     def scope(self, relations: Sequence[str]) -> str:
-        """Return the model, the data set and the relations, or their number, for the title of a figure."""
+        """Return the model, the data set and the relations (or their number) as text, for titles."""
         return scope(self.model, self.dataset.name, relations)
 
     def facts(self, relation: str, lm: LanguageModel) -> list[Fact]:
-        """Return the facts of a relation that the run is about: drawn so that the model can be prompted with `n_facts` of them."""
-        place = (lm.name, relation)
-        if place not in self._drawn:  # drawing may tokenise the whole relation
-            self._drawn[place] = draw_facts(lm, self.dataset, relation, self.n_facts, self.seed)
-        return self._drawn[place]
+        """Return the sample of a relation's facts; `n_facts` of them have a usable prompt."""
+        key = (lm.name, relation)
+        if key not in self._drawn:  # drawing may tokenise the whole relation
+            self._drawn[key] = draw_facts(lm, self.dataset, relation, self.n_facts, self.seed)
+        return self._drawn[key]
 
     def path(self, table: str, relation: str) -> Path:
-        """Return where a table of a relation is kept."""
+        """Return the path of a table of a relation."""
         return table_path(self.results_dir, self.model, self.dataset.name, table, relation)
 
     def make(
@@ -77,22 +77,22 @@ class Run:
         lm: LanguageModel | None = None,
         per_part: int = FACTS_PER_PART,
     ) -> Path:
-        """Make the tables of a step for one relation, unless they are there, and return the path of the step's own table.
+        """Make or reuse the tables of a step for one relation, and return the path of the step's first table.
 
-        `work` turns `per_part` of the `facts` into the rows of all tables. `inputs` are those of the step beside what every step depends
-        on; a step without `lm` takes the model's from the tables that it reads.
-        Raises as `made_with` for tables of earlier steps, and as `kn_utils.store.results.compute_in_parts`.
+        `work` returns the rows of all tables for `per_part` of the `facts`. `inputs` are the step's own inputs; the inputs of all steps are
+        added. Without `lm`, the inputs that describe the model come from the tables of earlier steps.
+        Raises as `made_with` for these tables, and as `kn_utils.store.results.compute_in_parts`.
         """
         tables = [self.path(table, relation) for table in STEP_OF[step].tables]
         earlier = {name: self.made_with(name, relation, lm) for name in upstream(STEP_OF[step])}
-        carried = {name: made[name] for made in earlier.values() for name in MODEL_INPUTS if name in made}
+        model_inputs = {name: made[name] for made in earlier.values() for name in MODEL_INPUTS if name in made}
         made_from = {"made_from": {name: digest(made) for name, made in earlier.items()}} if earlier else {}
-        whole = self._inputs(step, relation) | (lm.identity() if lm else carried) | made_from | inputs
-        compute_in_parts(tables, whole, facts, work, per_part, self.workers or default_workers(lm and lm.device))
+        all_inputs = self._inputs(step, relation) | (lm.identity() if lm else model_inputs) | made_from | inputs
+        compute_in_parts(tables, all_inputs, facts, work, per_part, self.workers or default_workers(lm and lm.device))
         return tables[0]
 
     def _inputs(self, step: str, relation: str) -> dict:
-        """What the values of every step depend on, but for the model's weights."""
+        """Return the inputs of every step, without those that describe the model."""
         return {
             "step": step,
             "sources": sources_digest(f"kn_utils.chapters.{step}.table"),
@@ -106,10 +106,10 @@ class Run:
         }
 
     def made_with(self, table: str, relation: str, lm: LanguageModel | None = None) -> dict:
-        """Return the inputs that a finished table was made with.
+        """Return the inputs of a finished table.
 
-        Raises FileNotFoundError if there is no table, and ValueError if it was made by other code, is of other facts, another draw or
-        another model, or was made from a table of an earlier step that has been made anew since.
+        Raises FileNotFoundError if there is no table, and ValueError if it was made by other code, from other facts, with another sample or
+        another model, or from a table of an earlier step that was computed again afterwards.
         """
         path, step = self.path(table, relation), STEP_OF[table]
         if not path.is_file():
@@ -133,18 +133,18 @@ class Run:
         return found
 
     def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:
-        """Return a table of several relations joined. Raises as `made_with`, and ValueError if a file is damaged."""
+        """Return the joined tables of several relations. Raises as `made_with`, and ValueError if a file is damaged."""
         for relation in relations:
             self.made_with(table, relation)
         return pd.concat([read_table(self.path(table, relation)) for relation in relations], ignore_index=True)
 
     def asked_facts(self, relations: Sequence[str]) -> pd.DataFrame:
-        """Return the facts that the model was prompted with. Raises as `asked_facts`, and as `read`."""
+        """Return the facts with at least one prompt. Raises as the function `asked_facts`, and as `read`."""
         return asked_facts(self.read("facts", relations))
 
 
 def asked_facts(facts: pd.DataFrame) -> pd.DataFrame:
-    """Return the facts of step 1's table `facts` that the model was prompted with: columns relation, fact, subject, object, prompts.
+    """Return the facts of step 1's table `facts` with at least one prompt: columns relation, fact, subject, object, prompts.
 
     Raises NothingToShowError if there is none.
     """

@@ -1,7 +1,7 @@
-"""Worker processes of one thread each: the one way in which a step uses several cores.
+"""Worker processes with one thread each, by which a step uses several cores.
 
-Small matrix products gain little from threads, and beside a busy neighbour every product waits for the slowest thread. So each part of a
-step is computed on one thread, in this process or in a worker, and tables do not depend on the number of workers.
+Small matrix products gain little from threads, and on a busy machine each product waits for the slowest thread. So each part of a step is
+computed on one thread, in this process or in a worker, and tables do not depend on the number of workers.
 """
 
 import os
@@ -16,49 +16,49 @@ from joblib import Parallel, delayed
 
 from kn_utils.model.memory import keep_freed_memory
 
-SECONDS_BETWEEN_LOOKS = 0.5  # of a worker after its parent
+SECONDS_BETWEEN_LOOKS = 0.5  # how often a worker checks whether its parent is alive
 
 
 def default_workers(device: torch.device | None) -> int:
     """Return the number of cores that this process may use; 1 on an accelerator, and for a step without a model.
 
-    joblib counts them, by the process's affinity, its container, and `LOKY_MAX_CPU_COUNT`, by which the workflow gives a job its cores.
+    joblib respects the process's affinity, the limits of a container, and `LOKY_MAX_CPU_COUNT`, which the workflow sets for each job.
     """
     return joblib.cpu_count() if device is not None and device.type == "cpu" else 1
 
 
 def run_all(task: Callable, arguments: Sequence[tuple], workers: int) -> Iterator[int]:
-    """Call `task` with each of the arguments, in at most `workers` processes, and yield the number of each call as it ends.
+    """Call `task(*arguments[i])` for every i, in at most `workers` processes, and yield i when the call ends.
 
-    An error of a call is raised here, with the worker's traceback. No worker outlives this process.
+    If a call raises an error, it is raised here, with the worker's traceback. No worker outlives this process.
     """
     if min(workers, len(arguments)) < 2:
-        yield from (_call(number, task, given) for number, given in enumerate(arguments))
+        yield from (_call(i, task, given) for i, given in enumerate(arguments))
         return
-    calls = (delayed(_call_in_worker)(os.getpid(), number, task, given) for number, given in enumerate(arguments))
+    calls = (delayed(_call_in_worker)(os.getpid(), i, task, given) for i, given in enumerate(arguments))
     with Parallel(
         n_jobs=min(workers, len(arguments)), backend="loky", return_as="generator_unordered", pre_dispatch="n_jobs"
     ) as pool:
         yield from pool(calls)
 
 
-def _call(number: int, task: Callable, given: tuple) -> int:
+def _call(i: int, task: Callable, given: tuple) -> int:
     keep_freed_memory()
     with one_thread():
         task(*given)
-    return number
+    return i
 
 
-def _call_in_worker(parent: int, number: int, task: Callable, given: tuple) -> int:
+def _call_in_worker(parent: int, i: int, task: Callable, given: tuple) -> int:
     _end_with(parent)
-    return _call(number, task, given)
+    return _call(i, task, given)
 
 
-_watched: set[int] = set()  # parents that a thread of this worker looks after
+_watched: set[int] = set()  # parent processes that a thread of this worker watches
 
 
 def _end_with(parent: int) -> None:
-    """End this process as soon as its parent is gone, even if it was killed."""
+    """End this process soon after its parent has ended or was killed."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -72,7 +72,7 @@ def _end_with(parent: int) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Have torch use one thread inside, and as many as before afterwards."""
+    """Inside the block torch uses one thread; on exit the old number is restored."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -19,7 +19,6 @@ from kn_utils.stats.rule import (
     REPLICATED,
     UNTESTED,
     Condition,
-    NoDataError,
     Reported,
     half_the_paper,
     number,
@@ -128,7 +127,7 @@ def test_other_facts_are_measured_against_the_fact_itself():
     ]
     for condition in other_facts(answers(rows), seed=0):
         assert condition.value == pytest.approx(4) and condition.holds
-    with pytest.raises(NoDataError, match="no facts of other relations"):
+    with pytest.raises(NothingToShowError, match="no facts of other relations"):
         other_facts(answers([row for row in rows if row[3] == "own"]), seed=0)
 
 
@@ -188,7 +187,7 @@ def test_edits_are_compared_with_random_neurons_of_the_same_facts():
     assert (claim.value, templates.value, claim.n, claim.unit) == (50, 50, 4, "edits in 1 relation")
     assert not claim.holds and size.paper.value == pytest.approx(34.4)  # one edit in four the other way: too few
     assert verdict(edit_rate(SUCCESS, edits([1, 1, 1, 1], [0, 0, 0, 0], 0), seed=0)) == REPLICATED
-    with pytest.raises(NoDataError, match="no fact was edited"):
+    with pytest.raises(NothingToShowError, match="no fact was edited"):
         edit_rate(SUCCESS, {"edit_facts": edits([1], [0], 0)["edit_facts"].head(0)}, seed=0)
 
 

@@ -1,4 +1,4 @@
-"""Figures of notebook 01: every `plot_x` takes a table or arrays and a title that says model, data set, number of facts and seed."""
+"""Figures of notebook 01."""
 
 import textwrap
 
@@ -14,9 +14,9 @@ from kn_utils.plots.style import NAMES, PALETTE
 
 
 def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Figure:
-    """Show one prompt's scores over layers and neurons, ours above the baseline, each as a share of its largest.
+    """Show the scores of one prompt over layers and neurons; integrated gradients above, the baseline below.
 
-    `score` and `activation` are [layers, neurons]. One dot stands for each neuron whose share is at least 2 %; its size is the share.
+    `score` and `activation` are [layers, neurons]. Each dot is a neuron with at least 2 % of the largest score; its size is this share.
     """
     with panels(title, 5.6, rows=2, sharex=True, sharey=True) as (figure, axes):
         for axis, (method, values) in zip(axes, {"attribution": score, "activation": activation}.items(), strict=True):
@@ -31,7 +31,7 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
 
 
 def plot_agreement(agreement: pd.DataFrame, title: str) -> Figure:
-    """Show how much the kept neurons of two prompts overlap; `agreement` as of `mean_agreement`."""
+    """Show how much the kept neurons of two prompts overlap; `agreement` is the table of `mean_agreement`."""
     with panels(title, 2.8) as (figure, [axis]):
         plot_intervals(axis, agreement.rename(columns={"kind": "label", "mean": "value"}))
         axis.set(xlabel="overlap of kept neurons (Jaccard index; bars: 95 % bootstrap interval)", xlim=(0, None))
@@ -39,7 +39,7 @@ def plot_agreement(agreement: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_answers(prompts: pd.DataFrame, templates: list[str], title: str) -> Figure:
-    """Show, per template of one relation, the share of correct answers and the object's probability; `prompts` is the step's table."""
+    """Show the share of correct answers and the object's probability for each template of a relation; `prompts` is step 1's table."""
     labels = prompts["prompt"].map(lambda index: textwrap.shorten(f"{index}: {templates[index]}", 45, placeholder=" ..."))
     labelled = prompts.assign(template=labels, percent=100 * prompts["correct"])
     color = PALETTE["attribution"]
@@ -53,7 +53,7 @@ def plot_answers(prompts: pd.DataFrame, templates: list[str], title: str) -> Fig
 
 
 def plot_error(completeness: pd.DataFrame, title: str) -> Figure:
-    """Show the quadrature per layer: its completeness gap as a share of P(object); `completeness` has layer (from 1) and gap_share."""
+    """Show the completeness gap of each layer as a share of P(object); `completeness` is the table of `gap_shares`."""
     with panels(title, 3) as (figure, [axis]):
         sns.boxplot(completeness, x="layer", y="gap_share", color=PALETTE["attribution"], fliersize=2, linewidth=0.8, ax=axis)
         axis.set(xlabel="layer", ylabel="|completeness gap| / P(object)", yscale="log")

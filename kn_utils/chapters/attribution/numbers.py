@@ -1,4 +1,4 @@
-"""What notebook 01 shows of step 1's tables."""
+"""Statistics of step 1's tables, for notebook 01."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,11 @@ from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import FACT_KEY
 
 PROMPT_KEY = [*FACT_KEY, "prompt"]
-UNCLEAR = "are neither clearly more nor clearly less selective"
 SAME_FACT, SAME_TEMPLATE = "same fact,\ntwo templates", "same template,\ntwo facts"
 
 
 def count_facts(facts: pd.DataFrame) -> pd.DataFrame:
-    """Count each relation's facts: drawn, prompted, and left out by reason; `facts` is step 1's table."""
+    """Count the facts of each relation: all, with prompts, and left out by reason; `facts` is step 1's table."""
     prompted = facts["prompts"] > 0
     counts = facts.assign(prompted=prompted).groupby("relation", sort=False)["prompted"].agg(facts="size", prompted="sum")
     reasons = pd.crosstab(facts.loc[~prompted, "relation"], facts.loc[~prompted, "left_out_because"])
@@ -27,10 +26,9 @@ def count_facts(facts: pd.DataFrame) -> pd.DataFrame:
 
 
 def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return how many neurons of a prompt each method keeps, and the difference of the two methods.
+    """Return the mean number of neurons that are kept per prompt: rows attribution, activation, difference; columns mean, low, high.
 
-    `scores` and `prompts` are step 1's tables `attribution` and `prompts`. Rows attribution, activation and difference (attribution minus
-    activation); columns mean, low, high. The intervals resample facts.
+    `scores` and `prompts` are step 1's tables `attribution` and `prompts`. The difference is attribution minus activation.
     """
     index = pd.MultiIndex.from_frame(prompts[PROMPT_KEY])
     kept = scores.groupby([*PROMPT_KEY, "method"]).size().unstack(fill_value=0).reindex(index, columns=METHODS, fill_value=0)
@@ -46,9 +44,9 @@ def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> p
 
 
 def top_neurons(scores: pd.DataFrame, relation: str, fact: int, n: int = 10) -> pd.DataFrame:
-    """Return the n neurons with the largest attribution summed over a fact's prompts, largest first.
+    """Return the n neurons with the largest sum of attribution scores over the prompts of a fact.
 
-    Columns neuron ("layer.index", layers from 1), prompts (that keep it), mean_score (over these) and total.
+    Columns neuron ("layer.index", layers from 1), prompts (in which it is kept), mean_score (over these prompts) and total.
     """
     rows = scores.query("relation == @relation and fact == @fact and method == 'attribution'")
     table = rows.groupby(["layer", "neuron"])["score"].agg(prompts="size", mean_score="mean", total="sum").reset_index()
@@ -58,11 +56,10 @@ def top_neurons(scores: pd.DataFrame, relation: str, fact: int, n: int = 10) -> 
 
 
 def prompt_agreement(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return how much the kept neurons of two prompts overlap (Jaccard index), averaged per fact.
+    """Return how much the kept neurons of two prompts overlap (Jaccard index), averaged per fact: method, relation, kind, overlap.
 
-    Columns method, relation, kind, overlap. Kinds: all pairs of prompts of one fact; and each prompt against the same template filled
-    with another fact of the relation, drawn with `seed`. Facts with a single prompt, and relations with a single fact, have no pairs of
-    that kind.
+    There are two kinds of pairs: two prompts of the same fact, and a prompt with the same template of a random other fact of the relation.
+    A fact without pairs of a kind has no row for it.
     """
     generator = np.random.default_rng(seed)
     rows = []
@@ -79,7 +76,7 @@ def prompt_agreement(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _kept_neurons(table: pd.DataFrame) -> dict[tuple[int, int], set]:
-    """The kept neurons of each prompt, by fact and prompt, in the order of both."""
+    """Return the kept neurons of each prompt, by (fact, prompt), in this order."""
     neurons = pd.Series(list(zip(table["layer"], table["neuron"], strict=True)))
     return {place: set(group) for place, group in neurons.groupby([table["fact"].to_numpy(), table["prompt"].to_numpy()])}
 
@@ -92,7 +89,7 @@ def _grouped(pairs: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
 
 
 def _other(facts: Sequence[int], fact: int, generator: np.random.Generator) -> int | None:
-    """A random one of the other facts, if there are any."""
+    """Return a random other fact, if there is one."""
     if len(facts) < 2:
         return None
     drawn = generator.integers(len(facts) - 1)
@@ -109,10 +106,12 @@ def mean_agreement(agreement: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def finding(kept: pd.DataFrame, agreement: pd.DataFrame, n_neurons: int) -> str:
-    """Return in two sentences how selective attribution is, from the tables of `kept_per_prompt` and `mean_agreement`."""
+    """Return two sentences on how selective attribution is, from the tables of `kept_per_prompt` and `mean_agreement`."""
     ours, baseline, difference = (with_interval(*row) for row in kept.itertuples(index=False))
     _, low, high = kept.loc["difference"]
-    selective = in_words(low, high, "are more selective", "are less selective", UNCLEAR)
+    selective = in_words(
+        low, high, "are more selective", "are less selective", "are neither clearly more nor clearly less selective"
+    )
     text = agreement[agreement["method"] == "attribution"].set_index("kind")[["mean", "low", "high"]]
     overlaps = {kind: with_interval(*row) for kind, *row in text.itertuples()}
     return (
@@ -124,11 +123,11 @@ def finding(kept: pd.DataFrame, agreement: pd.DataFrame, n_neurons: int) -> str:
 
 
 def gap_shares(completeness: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFrame:
-    """Return step 1's completeness gaps with layers counted from 1 and `gap_share`, the gap's size as a share of P(object)."""
+    """Return step 1's table `completeness` with layers from 1 and `gap_share`, the absolute gap as a share of P(object)."""
     joined = completeness.merge(prompts[[*PROMPT_KEY, "probability"]], on=PROMPT_KEY)
     return joined.assign(layer=joined["layer"] + 1, gap_share=joined["gap"].abs() / joined["probability"])
 
 
 def seconds_per_fact(paths: Sequence[Path], n_facts: int) -> float:
-    """Return the time that the runs took, according to their provenance, per fact."""
+    """Return the computing time per fact, from the provenance of the tables at `paths`."""
     return sum(read_provenance(path)["seconds"] for path in paths) / n_facts

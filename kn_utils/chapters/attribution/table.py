@@ -1,4 +1,4 @@
-"""Step 1 as tables: the prompts of a relation's facts are attributed, and what later steps and readers need is kept."""
+"""Step 1: attribution scores of all prompts of a relation, as tables."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,21 +16,23 @@ from kn_utils.store.runs import Run
 
 
 def attribute_relation(lm: LanguageModel, run: Run, relation: str, quadrature: Quadrature = Quadrature()) -> Path:
-    """Make the tables `attribution`, `facts`, `prompts` and `completeness` of a relation and return the first one's path.
+    """Make the tables `attribution`, `facts`, `prompts` and `completeness` of a relation, and return the path of the first.
 
-    `attribution` holds, per prompt, the neurons whose integrated gradient ("attribution") or activation ("activation", the paper's
-    baseline) is at least a tenth of the prompt's largest; `facts` the number of prompts of each fact, and why others were left out;
-    `prompts` what the model answered; `completeness` the quadrature's nodes, gap and error per layer.
+    * `attribution`: the neurons of each prompt with at least a tenth of the prompt's largest score. The method "attribution" is integrated
+      gradients; "activation" is the paper's baseline.
+    * `facts`: the number of prompts of each fact, and why it has none.
+    * `prompts`: the answers of the model.
+    * `completeness`: number of nodes, completeness gap and estimated error for each prompt and layer.
     """
-    facts, drawn = run.facts(relation, lm), run.dataset.draw(relation, run.n_facts, run.seed)
+    facts, sampled = run.facts(relation, lm), run.dataset.draw(relation, run.n_facts, run.seed)
     inputs = {"kept_share": KEPT_SHARE} | quadrature.inputs()
-    if instead := [fact.index for fact in facts[len(drawn) :]]:
-        inputs["drawn_instead"] = instead
+    if replacements := [fact.index for fact in facts[len(sampled) :]]:
+        inputs["drawn_instead"] = replacements
     return run.make("attribution", relation, facts, partial(attributed, lm, run.dataset, quadrature), inputs, lm)
 
 
 def attributed(lm: LanguageModel, dataset: Dataset, quadrature: Quadrature, facts: Sequence[Fact]) -> dict[str, pd.DataFrame]:
-    """Return the rows of all tables of step 1 for some facts, by table."""
+    """Return the rows of all tables of step 1 for some facts, by name of the table."""
     encoded = encode(lm, dataset, facts)
     prompts = [prompt for prompt in encoded if isinstance(prompt, Prompt)]
     rows: list[dict[str, pd.DataFrame]] = [{} for _ in prompts]
@@ -87,7 +89,7 @@ def _prompt_rows(lm: LanguageModel, prompt: Prompt, found: Attribution, place: i
 
 
 def _kept(method: str, values: Tensor) -> pd.DataFrame:
-    """The neurons of one prompt whose value is at least a tenth of its largest; none if the largest is not positive."""
+    """Return the neurons of a prompt with at least a tenth of the largest value; none if the largest is not positive."""
     largest = values.max()
     layer, neuron = ((values >= KEPT_SHARE * largest) & (largest > 0)).nonzero(as_tuple=True)
     return pd.DataFrame(

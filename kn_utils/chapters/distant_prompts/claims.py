@@ -3,14 +3,15 @@
 import numpy as np
 
 from kn_utils.chapters.distant_prompts.numbers import differences, fact_means, lost_without_tail
-from kn_utils.stats.rule import Condition, NoDataError, Tables, half_the_paper, reported
+from kn_utils.stats.rule import Condition, Tables, half_the_paper, reported
+from kn_utils.store.runs import NothingToShowError
 
 
 def web_sentences(tables: Tables, seed: int) -> list[Condition]:
     """Web sentences with head and tail activate a fact's neurons more than those with the head only, and than random ones (section 4.4)."""
     means = fact_means(tables["distant_prompts"]).query("method == 'attribution'")
     if means.empty:
-        raise NoDataError("no fact has knowledge neurons and both kinds of sentences")
+        raise NothingToShowError("no fact has knowledge neurons and both kinds of sentences")
     gains = differences(means, seed).set_index("kind").reindex(["head_only", "random", "head_only_comparable"])
     head, random, comparable = gains[["difference", "low", "high"]].to_numpy().tolist()
     facts = gains["facts"].fillna(0).astype(int).to_dict()

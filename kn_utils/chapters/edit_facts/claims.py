@@ -17,14 +17,15 @@ from kn_utils.chapters.edit_facts.numbers import (
     rise,
     template_rate,
 )
-from kn_utils.stats.rule import NEGLIGIBLE, Condition, NoDataError, Tables, half_the_paper, intervals, reported
+from kn_utils.stats.rule import NEGLIGIBLE, Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.store.runs import NothingToShowError
 
 
 def edit_rate(outcome: str, tables: Tables, seed: int) -> list[Condition]:
     """Edits change the answer, or make it the new object (`outcome` is `CHANGED` or `SUCCESS`), unlike edits of random neurons (5.1)."""
     ours, control = paired_edits(tables["edit_facts"])
     if ours.empty:
-        raise NoDataError("no fact was edited")
+        raise NothingToShowError("no fact was edited")
     relations = ours.index.get_level_values("relation")
     columns = [RATES[outcome], TEMPLATE_RATES[outcome]]
     difference = ours.assign(**(ours[columns].astype(float) - control[columns].astype(float)))
@@ -40,7 +41,7 @@ def side_effects(tables: Tables, seed: int) -> list[Condition]:
     """Edits hardly harm other facts, of the same relation and of others, and no more than those of random neurons (section 5.1)."""
     ours, control = paired_edits(tables["edit_facts"])
     if ours.empty:
-        raise NoDataError("no fact was edited")
+        raise NothingToShowError("no fact was edited")
     logs = np.stack([log_ratio(ours, where) for where in (SAME, OTHER)])
     rises = (rise(ours, SAME) - rise(control, SAME)).to_numpy()
 

@@ -10,8 +10,8 @@ from kn_utils.chapters.knowledge_neurons.intersections import KINDS
 from kn_utils.chapters.knowledge_neurons.numbers import mean_neurons, neurons_per_fact, shared_neurons
 from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS
 from kn_utils.stats.layers import first_upper_layer, upper_third_interval
-from kn_utils.stats.rule import Condition, NoDataError, Tables, half_the_paper, intervals, reported
-from kn_utils.store.runs import FACT_KEY, asked_facts
+from kn_utils.stats.rule import Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.store.runs import FACT_KEY, NothingToShowError, asked_facts
 
 WITHIN = KINDS.index("one relation")
 BETWEEN = KINDS.index("different relations")
@@ -39,7 +39,7 @@ def upper_layers(tables: Tables, seed: int) -> list[Condition]:
     n_layers = int(tables["completeness"]["layer"].max()) + 1
     neurons = tables["knowledge_neurons"].query("method == 'attribution'")
     if neurons.empty:
-        raise NoDataError("no fact has knowledge neurons")
+        raise NothingToShowError("no fact has knowledge neurons")
     share, facts = upper_third_interval(neurons, n_layers, seed), neurons.groupby(FACT_KEY).ngroups
     chance = 100 * (n_layers - first_upper_layer(n_layers)) / n_layers
     return [

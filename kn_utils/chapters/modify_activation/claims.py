@@ -6,7 +6,8 @@ Each function takes tables by name and a seed, and returns the claim's condition
 import numpy as np
 
 from kn_utils.chapters.modify_activation.numbers import changes
-from kn_utils.stats.rule import NEGLIGIBLE, Condition, NoDataError, Tables, half_the_paper, intervals, reported
+from kn_utils.stats.rule import NEGLIGIBLE, Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.store.runs import NothingToShowError
 
 
 def changed_probability(operation: str, tables: Tables, seed: int) -> list[Condition]:
@@ -36,7 +37,7 @@ def other_facts(tables: Tables, seed: int) -> list[Condition]:
     """Changing a fact's neurons hardly changes the answers about facts of other relations (first arXiv version)."""
     table = tables["modify_activation"].query("method == 'attribution'")
     if not (table["target"] == "other").any():
-        raise NoDataError("the data set has no facts of other relations to ask")
+        raise NothingToShowError("the data set has no facts of other relations to ask")
     change, relations = changes(table, ["operation", "target"])  # amplify: other, own; suppress: other, own
 
     def statistic(rows: np.ndarray) -> list[float]:
