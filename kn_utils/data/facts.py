@@ -62,15 +62,14 @@ class WebSentences:
 class Dataset:
     """A named set of relations; build it with `load_dataset`.
 
-    `facts`, `templates`, `labels` and `types` map the id of a relation, such as "P101", to its facts, its templates with [X] (subject) and
-    [Y] (object), its name, and its LAMA type (1-1, N-1, N-M; "" if unknown).
+    `facts`, `templates` and `labels` map the id of a relation, such as "P101", to its facts, its templates with [X] (subject) and [Y]
+    (object), and its name.
     """
 
     name: str
     facts: dict[str, list[Fact]]
     templates: dict[str, list[str]]
     labels: dict[str, str]
-    types: dict[str, str]
     locate: Callable[[str], Path] = field(repr=False)
 
     @property
@@ -161,14 +160,12 @@ def _read(name: str, locate: Callable[..., Path], labelled: bool = False) -> Dat
     facts = _read_facts(locate("pairs"))
     templates = {relation: _read_templates(locate("patterns", relation)) for relation in facts}
     try:
-        about = {line["relation"]: line for line in _read_lines(locate("relations"), ("relation", "label"), ("type",))}
+        labels = {line["relation"]: line["label"] for line in _read_lines(locate("relations"), ("relation", "label"))}
     except FileNotFoundError:
         if labelled:
             raise
-        about = {}
-    labels = {relation: about.get(relation, {}).get("label", relation) for relation in facts}
-    types = {relation: about.get(relation, {}).get("type", "") for relation in facts}
-    return Dataset(name, facts, templates, labels, types, locate)
+        labels = {}
+    return Dataset(name, facts, templates, {relation: labels.get(relation, relation) for relation in facts}, locate)
 
 
 def _read_facts(path: Path) -> dict[str, list[Fact]]:
@@ -199,17 +196,15 @@ def _read_templates(path: Path) -> list[str]:
     return templates
 
 
-def _read_lines(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict]:
+def _read_lines(path: Path, keys: tuple[str, ...]) -> list[dict]:
     rows = []
     for number, line in enumerate(
         _read_text(path).split("\n"), start=1
     ):  # not splitlines: U+2028 is allowed inside a JSON string
         if line.strip():
             row = _parse(line, f"{path}, line {number}")
-            if not isinstance(row, dict) or not all(
-                _is_text(row.get(key, "" if key in optional else None)) for key in keys + optional
-            ):
-                raise ValueError(f"{path}, line {number}: must be a JSON object with the texts {', '.join(keys + optional)}")
+            if not isinstance(row, dict) or not all(_is_text(row.get(key)) for key in keys):
+                raise ValueError(f"{path}, line {number}: must be a JSON object with the texts {', '.join(keys)}")
             rows.append(row)
     return rows
 

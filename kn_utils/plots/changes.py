@@ -1,4 +1,4 @@
-"""The panel that notebooks 03 and 10 share: the mean change of the object's probability, beside the paper's."""
+"""The panel of notebooks 03 and 10: the mean change of the object's probability, with the paper's values."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,12 +8,12 @@ from kn_utils.plots.intervals import plot_intervals
 from kn_utils.plots.style import LINE
 from kn_utils.store.paper import paper_values
 
-MEAN = "mean of relations"  # in the column relation, for the mean over them
+MEAN = "mean of relations"  # value of the column relation for the mean over relations
 VERBS = {"suppress": "suppressed (x 0)", "amplify": "amplified (x 2)"}
 
 
 def draw_changes(axis: Axes, changes: pd.DataFrame, operation: str, beside: str) -> None:
-    """Draw the mean changes by an operation into a panel, a row per `label`, with the paper's values in the row `beside`."""
+    """Draw the mean changes by an operation, a row per `label`, with the paper's values in the row `beside`."""
     values = paper_values()["value"]
     paper = {(beside, method): values[f"{operation}_{method}"] for method in METHODS}
     plot_intervals(axis, changes[changes["operation"] == operation], paper)

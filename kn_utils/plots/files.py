@@ -1,4 +1,4 @@
-"""Figures as files: the same bytes at every run, and never half a file."""
+"""Figures as files, with the same bytes at every run."""
 
 import os
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from kn_utils.paths import ROOT, user_path
 
 UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 SETTINGS = {
-    "svg.hashsalt": "knowledge-neurons",  # names inside the file are random otherwise
-    "svg.fonttype": "path",  # a page shows it right without the font; the PDF has the text, with its font
-    "pdf.fonttype": 42,  # TrueType, which printers and editors read
+    "svg.hashsalt": "knowledge-neurons",  # otherwise ids inside the file are random
+    "svg.fonttype": "path",  # pages need no font
+    "pdf.fonttype": 42,  # TrueType fonts, for printers and editors
 }
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> list[Path]:
-    """Write a figure as SVG, PDF and PNG (300 dpi) and return the paths; each is written beside and renamed.
+    """Write a figure as SVG, PDF and PNG (300 dpi) and return the paths. Files are written under a temporary name and renamed.
 
-    Raises OSError, with what to do, if that cannot be done.
+    Raises OSError, with advice, if a file cannot be written.
     """
     folder = user_path(folder)
     try:
@@ -39,13 +39,13 @@ def _write(figure: Figure, path: Path, kind: str) -> Path:
 
 
 def file_links(saved: dict[str, Sequence[Path]]) -> str:
-    """Return a Markdown table of figures, by what they show, with links to their files."""
+    """Return a Markdown table of figures with links to their files."""
     links = {name: ", ".join(f"[{path.suffix[1:].upper()}]({_address(path)})" for path in paths) for name, paths in saved.items()}
     return "\n".join(["| figure | files |", "|---|---|", *(f"| {name} | {files} |" for name, files in links.items())])
 
 
 def _address(path: Path) -> str:
-    """A file's address on a page in the folder `notebooks`, of the book for files in it, else of this repository."""
+    """Return the address of a file, relative to the folder `notebooks` of the book or of this repository; else a file: URI."""
     path = Path(os.path.normpath(path))
     home = next((folder for folder in (ROOT / "book", ROOT) if path.is_relative_to(folder)), None)
     return quote(Path(os.path.relpath(path, home / "notebooks")).as_posix()) if home else path.as_uri()

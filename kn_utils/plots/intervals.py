@@ -1,4 +1,4 @@
-"""Estimates with their intervals, side by side by method: the form in which most results are shown."""
+"""Estimates with intervals for each method: the form of most figures."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from kn_utils.plots.style import MARKERS, NAMES, PALETTE, PAPER
 
 
 def plot_intervals(axis: Axes, table: pd.DataFrame, paper: Mapping[tuple[str, str], float] | None = None) -> None:
-    """Draw a row per label and in it a dot with its interval per method; `table` has the columns label, method, value, low and high.
+    """Draw a row per label, with a dot and its interval for each method: columns label, method, value, low, high of `table`.
 
     `paper` maps (label, method) to the paper's value, drawn as a diamond.
     """

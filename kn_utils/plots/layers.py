@@ -1,4 +1,4 @@
-"""The figure that notebooks 01, 02, 08 and 10 share: in which layers neurons lie (the paper's figure 3)."""
+"""The figure of notebooks 01, 02, 08 and 10: shares of neurons in each layer (the paper's figure 3)."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +12,7 @@ from kn_utils.plots.style import LINE
 
 
 def plot_layer_shares(shares: pd.DataFrame, neurons: str, title: str) -> Figure:
-    """Show the share of `neurons` (a word for them) by layer; `shares` has the columns method, layer (from 1) and share (per cent)."""
+    """Show the share of neurons in each layer; `shares` is the table of `layer_shares`, and `neurons` is a name for axis labels."""
     with panels(title, 3.2) as (figure, [axis]):
         draw_layer_shares(axis, shares)
         axis.set(xlabel="layer", ylabel=f"share of\n{neurons} (%)")
@@ -27,7 +27,7 @@ def draw_layer_shares(axis: Axes, shares: pd.DataFrame) -> None:
 
 
 def plot_layer_intervals(shares: pd.DataFrame, neurons: str, title: str) -> Figure:
-    """Show the same with intervals, the last layer on top; `shares` has the columns low and high too. The dotted line is an even spread."""
+    """Show the shares of `layer_intervals`, the last layer on top. The dotted line is an even distribution over layers."""
     n_layers = shares["layer"].max()
     with panels(title, 0.25 * n_layers + 1.6) as (figure, [axis]):
         downwards = shares.sort_values("layer", ascending=False)

@@ -1,4 +1,4 @@
-"""The frame of every figure: panels of one width, a title above them, one legend below; and readable logarithmic scales."""
+"""The frame of every figure: panels, a title above, one legend below; and plain numbers on logarithmic scales."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ from kn_utils.plots.style import NAMES, WIDTH
 def panels(
     title: str, height: float, rows: int = 1, columns: int = 1, legend_columns: int = 4, **shared
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Make a figure of `height` inches and give it and its panels, row by row; at the end add its title and the legend of all panels.
+    """Yield a figure of `height` inches and the list of its panels; on exit, add the title and a common legend.
 
-    `shared` are further arguments of `matplotlib.pyplot.subplots`, such as `sharey=True`.
+    `shared` is passed to `matplotlib.pyplot.subplots`, for example `sharey=True`.
     """
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, layout="constrained", **shared)
     yield figure, list(axes.flat)
@@ -27,7 +27,7 @@ def panels(
 
 
 def _share_legend(figure: Figure, columns: int) -> None:
-    """Put one legend of all panels below them, where it hides nothing: methods in their order, then the rest."""
+    """Put a common legend below the panels: methods first, then other entries."""
     entries = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     names = [*NAMES.values()]
     labels = sorted(entries, key=lambda label: names.index(label) if label in names else len(names))
@@ -39,16 +39,13 @@ def _share_legend(figure: Figure, columns: int) -> None:
 
 
 def label_log_scale(axis: Axis) -> None:
-    """Write plain numbers at 1, 2 and 5 of every decade."""
+    """Label a logarithmic axis with plain numbers at 1, 2 and 5 of every decade."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     write_numbers(axis)
 
 
 def write_numbers(axis: Axis, about: int = 6) -> None:
-    """Write a logarithmic scale's numbers out; matplotlib's own labels are formulas, which the project's style does not read.
-
-    Numbers take more room than formulas: where there are many more than `about` decades, every second or third one is labelled.
-    """
+    """Label a logarithmic axis with plain numbers, at about `about` of its decades; the style turns matplotlib's formulas off."""
     axis.get_major_locator().set_params(numticks=about)
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -1,12 +1,12 @@
-"""The look that figures and tables share: one width, one palette, one order of methods and one set of names."""
+"""Style of figures and tables: width, colours, markers, and names and order of the methods."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-WIDTH = 7.5  # inches; printed 160 mm wide, the text column of an A4 page, letters stay above 7 pt
+WIDTH = 7.5  # inches; letters stay above 7 pt when printed 160 mm wide, the text width of an A4 page
 
-# Okabe and Ito's colours, told apart by colour-blind readers; markers, lines and hatches tell the methods apart in greyscale
+# colours of Okabe and Ito, for colour-blind readers; markers, lines and hatches distinguish the methods in greyscale
 PALETTE = {"attribution": "#0072B2", "activation": "#D55E00", "random": "#7F7F7F"}
 MARKERS = {"attribution": "o", "activation": "s", "random": "^"}
 LINES = {"attribution": "-", "activation": "--", "random": ":"}
@@ -19,13 +19,13 @@ KIND_NAMES = {
     "random": "random sentence",
 }
 PAPER = {"marker": "D", "color": "black", "markersize": 4, "linestyle": "none", "zorder": 5}  # the paper's values in figures
-LINE = {"color": "black", "linewidth": 0.8}  # reference lines: zero, or another value to compare with
+LINE = {"color": "black", "linewidth": 0.8}  # reference lines, for example at zero
 
 
 def use_style() -> None:
-    """Set the look that all figures of the project share, on a white background.
+    """Set the style of all figures and tables.
 
-    Titles, labels and tables hold text of data sets, so a pair of dollar signs is never taken for a formula.
+    Titles, labels and tables contain text from data sets, so dollar signs are not read as formulas.
     """
     sns.set_theme(context="paper", style="whitegrid", palette=list(PALETTE.values()))
     plt.rcParams |= {"figure.dpi": 110, "savefig.bbox": "tight", "figure.titlesize": "medium", "hatch.linewidth": 0.6}

@@ -1,4 +1,4 @@
-"""What notebook 00 shows besides verdicts: the facts of a run grouped by what the model knows, and by what it was taught."""
+"""Results for groups of facts: by whether the model answers them right, and by whether its training held them out."""
 
 from collections.abc import Sequence
 
@@ -13,18 +13,18 @@ MEASURES = {"neurons per fact": NUMBER, "suppress, %": SUPPRESSED, "amplify, %":
 
 
 def by_knowledge(model: str, read: Read, relations: Sequence[str], seed: int) -> pd.DataFrame:
-    """Return a row per group of facts that were asked: facts, prompts, the share answered right, and `MEASURES` with their intervals.
+    """Return a row per group of facts: numbers of facts and prompts, share of right answers, and `MEASURES` with intervals.
 
-    All facts; those with a right answer to at least one prompt, and the others; of the model `starter` also those that its training
-    leaves out by rule, and the others. `read` and `relations` as of `kn_utils.report.judge.judge`; what cannot be measured is "–". No rows
-    if step 1 has not been run.
+    The groups are all facts with prompts; facts with at least one right answer, and the others; and for the model `starter`, facts held out
+    of its training, and the others. A measure without data is "–". The table is empty if step 1 has not been run.
+    For `read` and `relations` see `kn_utils.report.judge.judge`.
     """
     read = read_once(read)
     if not made_for(read, ["facts"], relations):
         return pd.DataFrame()
     facts, prompts = read("facts", relations), read("prompts", relations)
     groups = _groups(model, facts[facts["prompts"] > 0], prompts)
-    rows = {name: _measured(only(read, places), relations, seed) for name, places in groups.items() if places}
+    rows = {name: _measured(only(read, facts), relations, seed) for name, facts in groups.items() if facts}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

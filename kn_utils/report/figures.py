@@ -12,14 +12,14 @@ from kn_utils.report.judge import Judged
 from kn_utils.stats.rule import Condition
 
 MARKERS = "os^Dv"
-SHOWN = (-200, 600)  # per cent of the paper's effect; one ratio of tiny numbers would leave no room for the others
+SHOWN = (-200, 600)  # % of the paper's effect; a ratio of tiny numbers could be far outside
 
 
 def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
-    """Show each claim's effect as a share of the paper's, with its interval, for every run that can test it.
+    """Show the effect of each claim in % of the paper's, with its interval, for every run that can test the claim.
 
-    Claims without an effect in the paper are not shown. Left of zero the effect is the opposite of the paper's. What lies beyond
-    `SHOWN` is drawn at its end, an estimate as an arrow.
+    Claims without a size in the paper are not shown. A negative effect is opposite to the paper's. Intervals are cut at the limits `SHOWN`;
+    an estimate outside is an arrow at the limit.
     """
     sizes = {name: {result.claim: _size(result) for result in judged} for name, judged in runs.items()}
     claims = [claim for claim in next(iter(sizes.values())) if any(found[claim] for found in sizes.values())]
@@ -43,10 +43,10 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
 
 
 def _arrow(value: float) -> str:
-    """The marker of an estimate that is not shown in its place."""
+    """Return the marker of an estimate outside `SHOWN`, else ""."""
     return "<" if value < SHOWN[0] else ">" if value > SHOWN[1] else ""
 
 
 def _size(result: Judged) -> Condition | None:
-    """The condition on the effect's size, if the claim has one that could be measured."""
+    """Return the claim's condition on the size of the effect, if it was tested."""
     return next((condition for condition in result.conditions if condition.is_size and condition.tested), None)

@@ -1,4 +1,4 @@
-"""All claims of the paper, and their verdicts on the tables of a run."""
+"""All claims of the paper, and their verdicts for a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ Read = Callable[[str, Sequence[str]], pd.DataFrame]
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper: its section, its `text`, the tables it is tested on and what turns them into conditions.
+    """A claim of the paper: its section, its `text`, the tables it is tested on, and the function that makes its `conditions`.
 
-    `relation` is the one it is about, if it is about a single one; without `conditions`, `remark` says why it cannot be tested.
+    `relation` is set if the claim is about a single relation. Without `conditions`, `remark` is the reason why it cannot be tested.
     """
 
     section: str
@@ -38,7 +38,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its conditions as measured, or the reason why there are none."""
+    """A claim with its measured conditions, or the reason why there are none."""
 
     claim: Claim
     conditions: list[Condition] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Judged:
 
     @property
     def explanation(self) -> str:
-        """Why the claim is not replicated: the reason, or the conditions that fail, with their numbers; "" if it is."""
+        """The reason why the claim is not replicated, or the conditions that fail, with numbers; "" if it is replicated."""
         if self.verdict == UNTESTED:
             return self.reason or f"{self.conditions[0].contrast}: too few {self.conditions[0].unit} or relations for an interval"
         failed = [condition for condition in self.conditions if condition.tested and not condition.holds]
@@ -95,10 +95,10 @@ CLAIMS = (
 
 
 def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judged:
-    """Test one claim; `read` returns a table of relations, as `Run.read` or `PublishedResults.read`.
+    """Test one claim; `read` is `Run.read` or `PublishedResults.read`.
 
-    It is tested on the relations for which all its tables were made; if there are none, or a table is empty, it cannot be tested. Raises
-    ValueError for damaged tables, or tables of another run.
+    The claim is tested on the relations that have all its tables. Without such a relation, or with an empty table, it cannot be tested.
+    Raises ValueError for damaged tables and tables of another run.
     """
     if claim.conditions is None:
         return Judged(claim, reason=claim.remark)
@@ -111,19 +111,19 @@ def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judg
 
 
 def judge_all(read: Read, relations: Sequence[str], seed: int, section: str = "") -> list[Judged]:
-    """Test the claims of a section of the paper, by default of all; other arguments as of `judge`."""
+    """Test the claims of a section of the paper, by default all claims; for other arguments see `judge`."""
     read = read_once(read)
     return [judge(claim, read, relations, seed) for claim in CLAIMS if claim.section.startswith(section)]
 
 
 def read_once(read: Read) -> Read:
-    """Return a reader that keeps what it has read; its tables must not be changed."""
+    """Return `read` with a cache; callers must not change its tables."""
     kept = cache(lambda name, relations: read(name, list(relations)))
     return lambda name, relations: kept(name, tuple(relations))
 
 
 def made_for(read: Read, tables: Sequence[str], relations: Sequence[str]) -> list[str]:
-    """Return the relations for which all the tables were made: edits and erasures are often made for some alone."""
+    """Return the relations that have all the tables; edits and erasures are often made for some relations only."""
     try:
         for table in tables:
             read(table, relations)
@@ -134,7 +134,7 @@ def made_for(read: Read, tables: Sequence[str], relations: Sequence[str]) -> lis
 
 
 def _tables(claim: Claim, read: Read, relations: Sequence[str]) -> Tables:
-    """The claim's tables, of the relations for which all of them were made."""
+    """Return the claim's tables, for the relations that have all of them."""
     about = [claim.relation] if claim.relation else relations
     made = made_for(read, claim.tables, about)
     if not made:

@@ -1,4 +1,4 @@
-"""What the notebooks share: opening a run, and showing tables and sources."""
+"""Functions for all notebooks: open a run, show tables and source code."""
 
 import inspect
 
@@ -21,9 +21,9 @@ def open_run(
     seed: int,
     workers: int | None = None,
 ) -> tuple[Run, list[str]]:
-    """Return the run that a notebook's parameters describe, and its relations; also set the style of figures and tables.
+    """Return the run of a notebook's parameters and its relations, and set the style of figures and tables.
 
-    Raises ValueError for a parameter with a value that is not allowed, and FileNotFoundError for a data set that is not there.
+    Raises ValueError for a value that is not allowed, and FileNotFoundError if the data set is missing.
     """
     use_style()
     data = load_dataset(dataset)
@@ -31,10 +31,7 @@ def open_run(
 
 
 def show(table: pd.DataFrame, precision: int = 2) -> Styler:
-    """Return a table as readers see it: methods by their names, numbers rounded, nothing in it taken for HTML.
-
-    A plain row number is left out.
-    """
+    """Return a table for display: full names of methods, rounded numbers, escaped HTML, and no row numbers."""
     named = table.replace({"method": NAMES}) if "method" in table else table
     shown = named.rename(index=NAMES).style.format(precision=precision, thousands=",", na_rep="–", escape="html")
     shown = shown.format_index(escape="html").format_index(escape="html", axis="columns")
@@ -42,5 +39,5 @@ def show(table: pd.DataFrame, precision: int = 2) -> Styler:
 
 
 def show_source(*functions: object) -> Code:
-    """Return the source of functions or classes, to be shown as the code that runs."""
+    """Return the source code of functions or classes, for display."""
     return Code("\n\n".join(inspect.getsource(function) for function in functions), language="python")

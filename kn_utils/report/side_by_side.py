@@ -1,4 +1,4 @@
-"""The same claims on a run and on our published results."""
+"""The same claims for a run and for our published results."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,14 +9,14 @@ from kn_utils.report.judge import Judged, Read, judge_all, made_for
 from kn_utils.store.published import PublishedResults, is_same_run, published_results
 from kn_utils.store.runs import FACT_KEY, Run
 
-Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # by their names for readers: a run and its relations
+Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # a run and its relations, by the name that tables show
 
 
 def beside_published(run: Run, relations: Sequence[str]) -> Runs:
-    """Return a run and, after it, our published results of the same relations, but for results that are the run itself.
+    """Return a run, followed by our published results for the same relations; published results of this very run are left out.
 
-    Only relations that can have knowledge neurons count, see `with_enough_prompts`; if a run has none of these, all of which step 1 was
-    run; if it was run for none, all.
+    Only relations that can have knowledge neurons are used, see `with_enough_prompts`. If there are none, all relations with step 1 are
+    used, and if there are none of these, all relations.
     """
     counted = with_enough_prompts(run.read, relations) or made_for(run.read, ["facts"], relations) or relations
     runs: Runs = {f"this run: {run.scope(counted)}": (run, counted)}
@@ -29,9 +29,9 @@ def beside_published(run: Run, relations: Sequence[str]) -> Runs:
 
 
 def with_enough_prompts(read: Read, relations: Sequence[str]) -> list[str]:
-    """Return the relations of which some fact was asked with three templates or more; no fact of the others can have knowledge neurons.
+    """Return the relations in which a fact has at least three prompts; facts of other relations cannot have knowledge neurons.
 
-    Relations of which step 1 was not run are left out.
+    Relations without step 1 are left out.
     """
     made = made_for(read, ["facts"], relations)
     if not made:
@@ -41,12 +41,12 @@ def with_enough_prompts(read: Read, relations: Sequence[str]) -> list[str]:
 
 
 def judge_runs(runs: Runs, seed: int, section: str = "") -> dict[str, list[Judged]]:
-    """Test the claims of a section of the paper, by default of all, on each run."""
+    """Test the claims of a section of the paper, by default all claims, on each run."""
     return {name: judge_all(run.read, relations, seed, section) for name, (run, relations) in runs.items()}
 
 
 def only(read: Read, facts: Collection[tuple[str, int]]) -> Read:
-    """Return a reader of the rows of some facts, given as (relation, fact); tables that are not by fact stay whole."""
+    """Return `read` restricted to the given facts (relation, fact); tables without a column fact are not restricted."""
     wanted = pd.MultiIndex.from_tuples(sorted(facts), names=FACT_KEY)
 
     def read_only(table: str, relations: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Verdicts as tables to be shown."""
+"""Verdicts as tables and sentences."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ INPUTS = {
 
 
 def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per condition: what is measured, in the paper and here, the range it must lie in, and whether it does."""
+    """Return a row per condition: the contrast, its value in the paper and here, the required range, and whether it holds."""
     rows = [
         {"claim": result.claim.text, "contrast": condition.contrast}
         | _values(condition)
@@ -36,13 +36,13 @@ def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per claim that is not replicated, with the conditions that fail or the reason why it cannot be tested."""
+    """Return a row per claim that is not replicated, with the failing conditions or the reason why it cannot be tested."""
     rows = [(_claim(result), SIGNS[result.verdict], result.explanation) for result in judged if result.explanation]
     return pd.DataFrame(rows, columns=["claim", "verdict", "because"])
 
 
 def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
-    """Return a row per claim: its contrast, in the paper, and a column per run: its verdict and, where tested, the contrast and n."""
+    """Return a row per claim with its contrast and the paper's value, and for each run a column with verdict, estimate and n."""
     rows = []
     for same in zip(*runs.values(), strict=True):
         measured = next((result for result in same if result.conditions), same[0])
@@ -53,13 +53,13 @@ def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
 
 
 def verdict_sentences(judged: Sequence[Judged]) -> str:
-    """Return, as Markdown, a sentence for each verdict with the claims that have it."""
+    """Return Markdown that lists the claims of each verdict."""
     claims = {name: [result.claim.text for result in judged if result.verdict == name] for name in VERDICTS}
     return " ".join(f"**{name.capitalize()}:** {'; '.join(texts)}." for name, texts in claims.items() if texts)
 
 
 def counted_verdicts(judged: Sequence[Judged]) -> str:
-    """Return how many of the claims that can be tested have which verdict, as a part of a sentence."""
+    """Return the number of claims with each verdict, as part of a sentence."""
     counts = Counter(result.verdict for result in judged)
     tested = sum(counts.values()) - counts[UNTESTED]
     if not tested:
@@ -68,7 +68,7 @@ def counted_verdicts(judged: Sequence[Judged]) -> str:
 
 
 def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
-    """Return, as Markdown, which claims are replicated in every run that can test them, which in none, and which in some or in part."""
+    """Return Markdown that lists the claims replicated in all runs that can test them, in none, and in some or partly."""
     kinds: dict[str, list[str]] = {"Replicated wherever it can be tested": [], "Nowhere": [], "In some runs, or in part": []}
     every, nowhere, mixed = kinds.values()
     for same in zip(*runs.values(), strict=True):
@@ -80,7 +80,7 @@ def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
 
 
 def styled(table: pd.DataFrame) -> Styler:
-    """Return a table of texts to be shown: to the left, with its line breaks, and with nothing in it taken for HTML."""
+    """Return a table of texts for display: aligned left, with line breaks, and escaped HTML."""
     left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"}
     shown = table.style.format(na_rep="", escape="html").format_index(escape="html").format_index(escape="html", axis="columns")
     shown = shown if table.index.names[0] else shown.hide(axis="index")
@@ -88,7 +88,7 @@ def styled(table: pd.DataFrame) -> Styler:
 
 
 def described(results: Run | PublishedResults, relations: Sequence[str]) -> dict[str, str]:
-    """Return what was run, from step 1's tables and how they were made."""
+    """Return a description of a run, from step 1's tables and their provenance."""
     if not made_for(results.read, ["facts"], relations):
         return {"relations": "step 1 has not been run"}
     facts, prompts = results.read("facts", relations), results.read("prompts", relations)

@@ -1,4 +1,4 @@
-"""What a chapter's notebook shows of the claims of its section; a notebook without claims does not depend on them."""
+"""The claims of one section, for its notebook."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from kn_utils.store.runs import Run
 
 
 def answer(run: Run, relations: Sequence[str], seed: int, section: str, *findings: str) -> Markdown:
-    """Return a chapter's answer: what was found, in sentences, and this run's verdicts on the claims of a section about its relations."""
+    """Return the answer of a chapter: the given sentences, and this run's verdicts on the claims of the section."""
     counted = with_enough_prompts(run.read, relations) or relations
     judged = judge_all(run.read, counted, seed, section)
     about = [result for result in judged if not result.claim.relation or result.claim.relation in counted]
@@ -20,5 +20,5 @@ def answer(run: Run, relations: Sequence[str], seed: int, section: str, *finding
 
 
 def verdicts(run: Run, relations: Sequence[str], seed: int, section: str) -> Styler:
-    """Return the verdicts on a section's claims, in this run and in our published results."""
+    """Return the verdicts on the claims of a section, for this run and for our published results."""
     return tables.styled(tables.by_run(judge_runs(beside_published(run, relations), seed, section)))

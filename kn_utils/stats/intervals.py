@@ -1,4 +1,4 @@
-"""Confidence intervals by bootstrap over facts, and how they are written."""
+"""Bootstrap confidence intervals, and their text."""
 
 import math
 import warnings
@@ -16,12 +16,13 @@ LEVEL = 0.95
 def bootstrap_interval(
     statistic: Callable[[np.ndarray], float | np.ndarray], strata: Sequence, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a statistic over all rows and its 95 % interval from a stratified bootstrap: (estimate, low, high), of the statistic's shape.
+    """Return (estimate, low, high) of a statistic, each with the shape of the statistic: 95 % intervals from a stratified bootstrap.
 
-    The interval is the bias-corrected percentile one (Efron, Canadian Journal of Statistics 9, 1981), because ratios of means over few
-    facts are larger in most resamples than in the data.
-    `statistic` takes row numbers, which may repeat. `strata` names each row's stratum (say, its relation); a resample has as many rows of
-    each stratum as the data. The interval is NaN where no stratum has two rows; resamples in which the statistic is NaN are left out.
+    `statistic` takes row numbers, which may repeat. `strata` is the stratum of each row, for example its relation; a resample has as many
+    rows of each stratum as the data. Without a stratum of two or more rows the interval is NaN. Resamples in which the statistic is NaN are
+    left out.
+    The intervals are bias-corrected percentile intervals (Efron, Canadian Journal of Statistics 9, 1981), since ratios of means over few
+    facts are biased upwards in resamples.
     """
     codes = np.unique(np.asarray(strata), return_inverse=True)[1]
     groups = [np.flatnonzero(codes == code) for code in range(codes.max(initial=-1) + 1)]
@@ -31,7 +32,7 @@ def bootstrap_interval(
     if not several:
         return estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # NaN in some resamples is left out below
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # NaNs are left out below
         resampled = bootstrap(
             several,
             lambda *drawn: np.asarray(statistic(np.concatenate([*drawn, alone])), float),
@@ -46,7 +47,7 @@ def bootstrap_interval(
 
 
 def _bias_corrected(estimate: float, resampled: np.ndarray) -> np.ndarray:
-    """The ends of one number's interval; equal resamples count half, and at least one on either side of the estimate."""
+    """Return the interval of one number. Resamples equal to the estimate count half, and at least one counts on each side."""
     resampled = resampled[~np.isnan(resampled)]
     if len(resampled) < 2 or np.isnan(estimate):
         return np.full(2, np.nan)
@@ -56,29 +57,29 @@ def _bias_corrected(estimate: float, resampled: np.ndarray) -> np.ndarray:
 
 
 def number(value: float) -> str:
-    """Return a number as text: with two decimals below 10, one from there on, and as a power of ten from a million on."""
+    """Return a number as text: two decimals below 10, one decimal below a million, and scientific notation above."""
     text = f"{value:.1e}" if abs(value) >= 1e6 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
-    return text.replace("-", "−")  # after a hyphen a browser may break the line
+    return text.replace("-", "−")  # browsers may break a line after a hyphen
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """Return an estimate with its interval as text; where there is none, it says so."""
+    """Return an estimate with its interval as text, or with "(no interval)"."""
     if math.isnan(value):
         return "–"
     return f"{number(value)} (no interval)" if math.isnan(low) else f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def side_by_side(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Return "value [low, high]" in the cell of each row and column; `table` has the columns value, low, high and those named."""
+    """Return a table of "value [low, high]", with the given columns of `table` as rows and columns."""
     text = [with_interval(row.value, row.low, row.high) for row in table.itertuples()]
     index = pd.MultiIndex.from_frame(table[[*rows, *columns]])
     return pd.Series(text, index=index).unstack(list(columns), sort=False)
 
 
 def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int) -> pd.DataFrame:
-    """Return the mean of a column of a table with a row per fact, by `keys`, with its interval: columns `keys`, mean, low, high, facts.
+    """Return the mean of a column for each combination of `keys`: columns `keys`, mean, low, high, facts.
 
-    The intervals resample facts within relations; `table` has the column relation.
+    `table` has a row per fact, and a column relation. The intervals resample facts within relations.
     """
     rows = []
     for key, group in table.groupby(list(keys), sort=False):
@@ -89,5 +90,5 @@ def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int
 
 
 def in_words(low: float, high: float, below: str, above: str, unclear: str) -> str:
-    """Return what an interval says about a difference: `below` if it lies below zero, `above` if above, else (or without one) `unclear`."""
+    """Return `below` if the interval of a difference is below zero, `above` if it is above zero, else `unclear`."""
     return below if high < 0 else above if low > 0 else unclear

@@ -1,4 +1,4 @@
-"""The rule by which a claim of the paper is judged: conditions, each a contrast with an interval, the claim itself first."""
+"""The rule for verdicts. A claim is a list of conditions, each a contrast with an interval; the first is the claim itself."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,13 +14,12 @@ Tables = dict[str, pd.DataFrame]  # by name
 
 REPLICATED, PARTLY, NOT_REPLICATED, UNTESTED = "replicated", "partly", "not replicated", "cannot be tested here"
 VERDICTS = (REPLICATED, PARTLY, NOT_REPLICATED, UNTESTED)
-NEGLIGIBLE = 10  # per cent: the most that counts as little, where the paper says that there is little change
-SIZE = "at least half the paper's effect"
+NEGLIGIBLE = 10  # %; a smaller change counts as "little change", where the paper claims this
 
 
 @dataclass(frozen=True)
 class Reported:
-    """A contrast of the paper's values; `checked` if a second source confirms all of them."""
+    """A contrast of the paper's values; `checked` is True if a second source confirms all of them."""
 
     value: float
     checked: bool
@@ -28,10 +27,10 @@ class Reported:
 
 @dataclass(frozen=True)
 class Condition:
-    """A `contrast` with its 95 % interval, and the open range between `above` and `below` in which all of the interval must lie.
+    """A `contrast` with its 95 % interval. The whole interval must lie between `above` and `below`.
 
-    `n` counts what is resampled, named by `unit`; `paper` is the same contrast in the paper, if it has one. `is_size` marks the condition
-    on the size of the paper's effect. The interval is NaN where there are too few facts or relations for one.
+    `n` is the number of resampled units, and `unit` their name; `paper` is the contrast in the paper, if known. `is_size` is True for the
+    condition on the size of the effect. The interval is NaN if there are too few facts or relations.
     """
 
     contrast: str
@@ -66,14 +65,14 @@ class Condition:
 
     @property
     def holds(self) -> bool:
-        """Whether the whole interval lies in the range; it does not if there is no interval."""
+        """Whether the whole interval lies in the range; False without an interval."""
         return self.above < self.low and self.high < self.below
 
 
 def verdict(conditions: Sequence[Condition]) -> str:
-    """Return one of `VERDICTS` for a claim, whose first condition is the claim itself and whose others are its controls and its size.
+    """Return one of `VERDICTS`. The first condition is the claim itself; the others are its controls and its size.
 
-    A control or a size that could not be tested counts neither for the claim nor against it.
+    Controls that cannot be tested are ignored.
     """
     if not conditions or not conditions[0].tested:
         return UNTESTED
@@ -83,24 +82,23 @@ def verdict(conditions: Sequence[Condition]) -> str:
 
 
 def reported(contrast: Callable[..., float], *ids: str) -> Reported:
-    """Return a contrast of the paper's values, by their ids in `data/published/paper.csv`."""
+    """Return a contrast of the paper's values; `ids` are those of `data/published/paper.csv`."""
     rows = paper_values().loc[list(ids)]
     return Reported(float(contrast(*rows["value"])), bool((rows["checked"] == "yes").all()))
 
 
 def half_the_paper(condition: Condition) -> Condition:
-    """Return the condition that a contrast has at least half of its size in the paper, on the same side of zero."""
+    """Return the condition that a contrast is at least half of the paper's value, with the same sign."""
     half = condition.paper.value / 2
     above, below = (half, math.inf) if half > 0 else (-math.inf, half)
-    return replace(condition, contrast=f"{SIZE}: {condition.contrast}", above=above, below=below, is_size=True)
+    return replace(
+        condition, contrast=f"at least half the paper's effect: {condition.contrast}", above=above, below=below, is_size=True
+    )
 
 
 def intervals(
     statistic: Callable[[np.ndarray], Sequence[float]], strata: Sequence, seed: int
 ) -> list[tuple[float, float, float]]:
-    """Return (estimate, low, high) of each component of a statistic of row numbers; arguments as of `bootstrap_interval`.
-
-    Where a claim compares two numbers the statistic is their difference, so that the interval is of the difference.
-    """
+    """Return (estimate, low, high) of each component of a statistic; for the arguments see `bootstrap_interval`."""
     found = bootstrap_interval(lambda rows: np.asarray(statistic(rows), float), strata, seed)
     return [tuple(map(float, triple)) for triple in zip(*found, strict=True)]

@@ -243,9 +243,3 @@ def test_rises_by_relation_and_doses_by_hand():
     assert found["ratio"].to_dict() == pytest.approx(
         {(summary.OWN, 0): 1, (summary.OWN, 5): np.e, (summary.OTHERS, 0): 1, (summary.OTHERS, 5): 1}
     )
-    assert found["accuracy"].to_dict() == {
-        (summary.OWN, 0): 75,
-        (summary.OWN, 5): 25,
-        (summary.OTHERS, 0): 50,
-        (summary.OTHERS, 5): 75,
-    }

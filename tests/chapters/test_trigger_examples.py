@@ -135,7 +135,7 @@ def test_step_4_must_have_been_run(made):
 
 NASTY = 'Tom & <Jerry\'s> "$5" <script>alert(1)</script> cost $3'
 FACT = Fact("P1", 0, "<b>Tom</b> & co", '<i onmouseover="x">Jerry</i>')
-DATASET = Dataset("d", {"P1": [FACT, Fact("P1", 1, "b", "c")]}, {"P1": []}, {"P1": "p"}, {"P1": ""}, None)
+DATASET = Dataset("d", {"P1": [FACT, Fact("P1", 1, "b", "c")]}, {"P1": []}, {"P1": "p"}, None)
 NEURONS = pd.DataFrame(
     [
         ("P1", 0, "attribution", 0, 9),
@@ -220,5 +220,5 @@ def test_gaps_between_the_highest_and_the_lowest_score():
 def test_the_finding_is_the_median_difference():
     rows = [("P1", fact, "attribution", 4, 5.0 + fact, 1.0) for fact in range(3)]
     gaps = pd.DataFrame(rows, columns=["relation", "fact", "method", "sentences", "highest", "lowest"])
-    assert "differs by 5.00 [4.00, 6.00] (median of 3 facts, which have 4 sentences" in summary.finding(gaps, seed=0)
+    assert "differ by 5.00 [4.00, 6.00] (median of 3 facts; a fact has 4 sentences" in summary.finding(gaps, seed=0)
     assert summary.finding(gaps[:0], seed=0) == "No fact has knowledge neurons and several sentences to rank."

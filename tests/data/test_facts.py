@@ -60,7 +60,6 @@ def test_a_folder_in_either_layout(tmp_path, layout):
     assert {relation: len(facts) for relation, facts in dataset.facts.items()} == {"P36": 2, "P101": 40, "capital_of": 1}
     assert dataset.templates == PATTERNS
     assert dataset.labels == {"P36": "capital", "P101": "field of work", "capital_of": "capital_of"}
-    assert dataset.types == {"P36": "1-1", "P101": "", "capital_of": ""}
     assert dataset.web_sentences("P36") == [WebSentences(*BAGS[0].values()), WebSentences([], [])]
     with pytest.raises(FileNotFoundError, match=f"mine has no {layout['sentences'].format('P101')}"):
         dataset.web_sentences("P101")
@@ -81,7 +80,7 @@ def test_the_starter_set_has_every_relation_and_sentences_for_each_fact():
     starter = load_dataset("starter")
     assert starter.name == "starter" and len(starter.relations) == 34
     for relation in starter.relations:
-        assert starter.labels[relation] != relation and starter.types[relation] in ("1-1", "N-1", "N-M")
+        assert starter.labels[relation] != relation
         assert len(starter.web_sentences(relation)) == len(starter.facts[relation]) > 0
 
 
@@ -135,7 +134,7 @@ NOT_PAIRS = r'query_pairs.json must be \{"relation": \[\["subject", "object"\], 
 NOT_A_FACT = r'fact 0 of P36 is .*; it must be \["subject", "object"\]'
 NOT_A_PATTERN = r"P36.jsonl, line 1: must be a JSON object with the texts pattern"
 NOT_ONCE = r"P36.jsonl: template .* must hold \[X\] and \[Y\] once each"
-NOT_A_RELATION = r"relations.jsonl, line 2: must be a JSON object with the texts relation, label, type"
+NOT_A_RELATION = r"relations.jsonl, line 2: must be a JSON object with the texts relation, label"
 NOT_A_NAME = r"must be 1 to 40 letters, digits, '_' and '-' alone"
 NOT_BAGS = r'P36.json must be a list of 2 entries \{"th_bags": \[sentences\], "h_bags": \[sentences\]\}'
 
@@ -183,7 +182,6 @@ MALFORMED = [
     ("relations.jsonl", "P36 capital", "relations.jsonl, line 1 is not JSON: "),
     ("relations.jsonl", lines([RELATIONS[0], {"label": "capital"}]), NOT_A_RELATION),
     ("relations.jsonl", lines([RELATIONS[0], {"relation": "P36", "label": None}]), NOT_A_RELATION),
-    ("relations.jsonl", lines([RELATIONS[0], {"relation": "P36", "label": "capital", "type": 11}]), NOT_A_RELATION),
     ("distant/P36.json", "{", "P36.json is not JSON: "),
     ("distant/P36.json", b"\xff", "P36.json is not UTF-8 text"),
     ("distant/P36.json", json.dumps(BAGS[:1]), NOT_BAGS),
@@ -285,7 +283,7 @@ def test_whatever_a_file_holds_it_loads_or_gives_the_promised_error(name, data):
     for relation in dataset.relations:
         facts, templates = dataset.facts[relation], dataset.templates[relation]
         texts = [text for fact in facts for text in (fact.subject, fact.object)] + templates
-        texts += [dataset.labels[relation], dataset.types[relation]]
+        texts.append(dataset.labels[relation])
         texts += [text for bag in sentences[relation] for text in bag.head_and_tail + bag.head_only]
         assert len(sentences[relation]) == len(facts) > 0 and len(templates) > 0
         assert "".join(texts).encode().decode() == "".join(texts)  # every text can be given to a tokenizer

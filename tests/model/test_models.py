@@ -166,7 +166,7 @@ def test_smollm2_knows_the_capital_of_france():
             pytest.skip(f"the weights of smollm2-135m cannot be had: {reason}")
     lm = load_model("smollm2-135m", "cpu")
     fact = Fact("P36", 0, "France", "Paris")
-    dataset = Dataset("one", {"P36": [fact]}, {"P36": ["The capital of [X] is [Y]."]}, {}, {}, None)
+    dataset = Dataset("one", {"P36": [fact]}, {"P36": ["The capital of [X] is [Y]."]}, {}, None)
     prompt = encode(lm, dataset, [fact])[0]
     answer = lm.model(torch.tensor([prompt.ids])).logits[0, prompt.position].argmax()
     assert lm.tokenizer.decode([answer]) == " Paris"

@@ -99,7 +99,6 @@ def figures(neurons, changes, means, activations, measured):
     names = {"P36": "capital", "P101": "field of work"}
     shares = layer_intervals(neurons, 3, seed=0)
     return [
-        paper.plot_layers(shares, "title"),
         layers.plot_layer_intervals(shares, "neurons", "title"),
         layers.plot_layer_shares(shares, "neurons", "title"),
         paper.plot_changes(changes, "suppress", "title"),
@@ -183,7 +182,8 @@ def test_layer_shares_with_intervals(neurons):
     assert ours["share"].tolist() == [25, 0, 75]
     # the fact of P101 stays; of P36 either fact may be drawn twice: neurons 5 + 0, 3 + 1 or 1 + 2 of the layers 3 and 1
     assert ours.loc[1, ["low", "high"]].tolist() == pytest.approx([0, 100 * 2 / 3])
-    assert heights(paper.plot_layers(shares, "title")) == {style.NAMES["attribution"]: [25, 0, 75]}
+    figure = layers.plot_layer_shares(shares[shares["method"] == "attribution"], "neurons", "title")
+    assert heights(figure) == {style.NAMES["attribution"]: [25, 0, 75]}
 
 
 def test_shares_of_no_neurons_are_empty(neurons):

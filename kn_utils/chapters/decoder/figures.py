@@ -1,4 +1,4 @@
-"""Figures of notebook 10: models side by side, by their names; every `plot_x` also takes a title that says data set and seed."""
+"""Figures of notebook 10. Each function takes one table per model, by the name of the model."""
 
 import pandas as pd
 import seaborn as sns
@@ -11,9 +11,9 @@ from kn_utils.plots.layers import draw_layer_shares
 from kn_utils.plots.panels import panels, write_numbers
 from kn_utils.plots.style import LINE, PALETTE
 
-SHADES = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; told apart without colour
-MIN_ERROR = 0.01  # per cent, the least shown: the reference is about as exact
-QUANTILES = [0.1, 0.5, 0.9]  # of the errors: median, and the middle four fifths
+SHADES = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; distinct in greyscale
+MIN_ERROR = 0.01  # %; smaller errors are not shown, since the reference has about this error
+QUANTILES = [0.1, 0.5, 0.9]  # of the errors: the median and the middle 80 %
 RULES = {
     "released": ("released sum", PALETTE["activation"], "-"),
     "controlled": ("error-controlled", PALETTE["attribution"], "--"),
@@ -21,7 +21,7 @@ RULES = {
 
 
 def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Show the share of knowledge neurons by layer, a panel per model; tables have the columns method, layer (from 1) and share (%)."""
+    """Show the share of knowledge neurons in each layer, a panel per model; `shares` are tables of `layer_shares`."""
     with panels(title, 2.2 * len(shares) + 0.8, rows=len(shares)) as (figure, axes):
         for axis, (name, table) in zip(axes, shares.items(), strict=True):
             draw_layer_shares(axis, table)
@@ -31,9 +31,9 @@ def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
 
 
 def plot_changes(changes: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Show the mean change of the object's probability in the facts' own prompts, a row per model, beside the paper's.
+    """Show the mean change of the object's probability in the facts' own prompts, a row per model, with the paper's values.
 
-    Tables are those of `kn_utils.chapters.modify_activation.numbers.probability_changes`.
+    `changes` are tables of `kn_utils.chapters.modify_activation.numbers.probability_changes`.
     """
     rows = pd.concat(table.assign(label=name, value=table["change"]) for name, table in changes.items())
     mean = rows[(rows["relation"] == MEAN) & (rows["target"] == "own")]
@@ -44,9 +44,9 @@ def plot_changes(changes: dict[str, pd.DataFrame], title: str) -> Figure:
 
 
 def plot_reach_by_relation(reaches: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Show a fact's mean number of neurons by relation, split by how many of the relation's facts have them; a panel per model.
+    """Show the mean number of neurons per fact for each relation, split by reach, a panel per model; `reaches` are tables of `reach`.
 
-    Tables have a row per relation and a column per reach. The dashed lines are the range that p is tuned to.
+    The dashed lines are the range to which p is tuned.
     """
     height = 0.17 * max(map(len, reaches.values())) + 1.6
     with panels(title, height, columns=len(reaches), legend_columns=3, sharey=True) as (figure, axes):
@@ -61,7 +61,7 @@ def plot_reach_by_relation(reaches: dict[str, pd.DataFrame], title: str) -> Figu
 
 
 def plot_nodes(nodes: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Show which share of the prompts took how many nodes in each layer; tables have a row per layer and a column per number of nodes."""
+    """Show the share of prompts for each number of nodes and layer, a panel per model; `nodes` are tables of `nodes_by_layer`."""
     look = {"fmt": "", "cmap": "Blues", "vmin": 0, "vmax": 100, "cbar": False, "annot_kws": {"size": "x-small"}}
     with panels(title, 4.6, columns=len(nodes)) as (figure, axes):
         for axis, (name, table) in zip(axes, nodes.items(), strict=True):
@@ -74,9 +74,9 @@ def plot_nodes(nodes: dict[str, pd.DataFrame], title: str) -> Figure:
 
 
 def plot_errors(errors: pd.DataFrame, title: str) -> Figure:
-    """Show by layer the error of either rule, median and the middle four fifths of the prompts; a panel per model.
+    """Show the error of both rules for each layer, a panel per model: the median and the middle 80 % of the prompts.
 
-    `errors` has the columns model, rule, layer (from 0) and error, a share of the prompt's largest score.
+    `errors` has the columns model, rule, layer (from 0) and error (a share of the prompt's largest score).
     """
     models = list(dict.fromkeys(errors["model"]))
     with panels(title, 3.2, columns=len(models), sharey=True) as (figure, axes):

@@ -1,4 +1,4 @@
-"""What notebook 10 shows: our published results of a masked model and of a decoder, side by side."""
+"""Statistics for notebook 10, from our published results of a masked model and of a decoder."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ SPACES = {
 
 @dataclass(frozen=True)
 class ModelResults:
-    """The published tables of one model's facts of some relations, read when they are needed.
+    """The published tables of one model for some relations.
 
-    Raises ValueError if there are no relations: none of those chosen can have knowledge neurons.
+    Raises ValueError if there are no relations, that is, no chosen relation can have knowledge neurons.
     """
 
     results: PublishedResults
@@ -40,45 +40,45 @@ class ModelResults:
             )
 
     def read(self, table: str) -> pd.DataFrame:
-        """Return a table of all the relations."""
+        """Return a table for all relations."""
         return self.results.read(table, self.relations)
 
     @cached_property
     def facts(self) -> pd.DataFrame:
-        """The facts that were asked. Raises NothingToShowError if there is none."""
+        """The facts with at least one prompt. Raises NothingToShowError if there is none."""
         return asked_facts(self.read("facts"))
 
     @cached_property
     def neurons(self) -> pd.DataFrame:
-        """The facts' knowledge neurons by integrated gradients."""
+        """The knowledge neurons, by integrated gradients."""
         return self.read("knowledge_neurons").query("method == 'attribution'").reset_index(drop=True)
 
     @property
     def n_layers(self) -> int:
-        """The number of the model's layers."""
+        """The number of layers."""
         return int(self.read("completeness")["layer"].max()) + 1
 
     @property
     def about(self) -> str:
-        """The model and how many facts it was asked, for titles and tables."""
+        """The name of the model and its number of facts, for titles and tables."""
         return f"{self.results.model}, {len(self.facts):,} facts"
 
 
 def asked(masked: PublishedResults, decoder: PublishedResults, relations: Sequence[str]) -> pd.DataFrame:
-    """Return, by relation, in how many templates either model was asked, and the decoder's facts: drawn, asked and left out by reason."""
+    """Return for each relation the number of templates used by each model, and of the decoder's facts: drawn, used, left out by reason."""
     facts = decoder.read("facts", relations)
-    reached = facts["prompts"] > 0
+    prompted = facts["prompts"] > 0
     counts = {
         f"templates, {name}": results.read("prompts", relations).groupby("relation")["prompt"].nunique()
         for name, results in {"masked": masked, "decoder": decoder}.items()
     }
-    counts |= {"facts drawn": facts.groupby("relation").size(), "asked": facts[reached].groupby("relation").size()}
-    reasons = pd.crosstab(facts.loc[~reached, "relation"], facts.loc[~reached, "left_out_because"])
+    counts |= {"facts drawn": facts.groupby("relation").size(), "asked": facts[prompted].groupby("relation").size()}
+    reasons = pd.crosstab(facts.loc[~prompted, "relation"], facts.loc[~prompted, "left_out_because"])
     return pd.DataFrame(counts).join(reasons).fillna(0).astype(int).loc[list(relations)]
 
 
 def finding(masked: ModelResults, decoder: ModelResults, signs: pd.DataFrame) -> str:
-    """Return how many of its prompts each model answered right and, where measured, how many neurons are negative; as of `signs`."""
+    """Return sentences on right answers and on negative neurons; `signs` is the table of the function `signs`."""
     answers = [(model.about, model.read("prompts")["correct"]) for model in (masked, decoder)]
     right = [f"{name}, {correct.mean():.1%} of {len(correct):,} prompts answered right" for name, correct in answers]
     negative = [f"{row.negative:.1f} % of those of {row.Index}" for row in signs.itertuples()]
@@ -86,14 +86,14 @@ def finding(masked: ModelResults, decoder: ModelResults, signs: pd.DataFrame) ->
 
 
 def wrong_answers(model: ModelResults, n: int = 12) -> pd.DataFrame:
-    """Return the n most frequent wrong top answers and their share (%) of all wrong ones; columns answer, share."""
+    """Return the n most frequent wrong answers: columns answer, share (% of all wrong answers)."""
     prompts = model.read("prompts")
     answers = prompts.loc[~prompts["correct"], "top_answer"]
     return (100 * answers.value_counts(normalize=True)).head(n).rename("share").rename_axis("answer").reset_index()
 
 
 def tuning(model: ModelResults) -> dict[str, float]:
-    """Return how tuning p ended: numbers of relations, and means over them."""
+    """Return the result of tuning p: numbers of relations, and means over relations."""
     rounds = model.read("refinement").query("method == 'attribution'").groupby("relation")
     first, last = rounds.first(), rounds.last()
     return {
@@ -107,10 +107,7 @@ def tuning(model: ModelResults) -> dict[str, float]:
 
 
 def reach(model: ModelResults) -> pd.DataFrame:
-    """Return, by relation, how many of a fact's neurons reach how far: the columns are `REACHES`, a fact's mean in each.
-
-    The relation's facts are those that were asked.
-    """
+    """Return for each relation the mean number of neurons per fact, split by the share of facts with the neuron: columns `REACHES`."""
     size = model.facts.groupby("relation").size()
     facts = model.neurons["relation"].map(size).astype(float)
     share = model.neurons.groupby(["relation", "layer", "neuron"])["fact"].transform("size") / facts
@@ -122,15 +119,16 @@ def reach(model: ModelResults) -> pd.DataFrame:
 
 
 def nodes_by_layer(model: ModelResults) -> pd.DataFrame:
-    """Return the share (%) of prompts by layer (rows, from 1) and number of nodes (columns)."""
+    """Return the share (%) of prompts for each layer (rows, from 1) and number of nodes (columns)."""
     counts = model.read("completeness").pivot_table(index="layer", columns="nodes", values="prompts", aggfunc="sum", fill_value=0)
     return 100 * counts.div(counts.sum(axis="columns"), axis="index").rename(index=lambda layer: layer + 1)
 
 
 def agreement(errors: pd.DataFrame) -> pd.DataFrame:
-    """Return, by model and rule: prompts, the median and largest error (%) of a prompt, that of its worst layer, and `kept by both`.
+    """Return for each model and rule: prompts, median and largest error (%) over prompts, and `kept by both`.
 
-    The latter is the share (%) of strong neurons that the rule and the reference have in common, of those that either has.
+    The error of a prompt is that of its worst layer. `kept by both` is the Jaccard index (%) of the strong neurons by the rule and by the
+    reference.
     """
     place = ["model", "rule", "relation", "fact", "prompt"]
     prompts = errors.groupby(place, sort=False).agg(
@@ -145,19 +143,17 @@ def agreement(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_models(measured: pd.DataFrame, dataset: str, models: Iterable[ModelResults]) -> pd.DataFrame:
-    """Return those rows of `measured`, all of one data set, that are of these models' results and their relations."""
-    wanted = {
-        (model.results.model, relation) for model in models if model.results.dataset == dataset for relation in model.relations
-    }
-    return measured[[place in wanted for place in zip(measured["model"], measured["relation"], strict=True)]].reset_index(
-        drop=True
-    )
+    """Return the rows of `measured` for these models and their relations; `measured` is of one data set."""
+    same_data = [model for model in models if model.results.dataset == dataset]
+    wanted = {(model.results.model, relation) for model in same_data for relation in model.relations}
+    return measured[[key in wanted for key in zip(measured["model"], measured["relation"], strict=True)]].reset_index(drop=True)
 
 
 def signs(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return, by model, how many facts, prompts and knowledge neurons were looked at, and how many of the neurons were negative.
+    """Return for each model the numbers of facts, prompts and knowledge neurons, and the share of negative neurons.
 
-    `measured` has a row per model and relation. *Negative* is the share (%) of all neurons, *least* and *most* that of a relation.
+    `measured` has a row per model and relation. `negative` is the share (%) over all relations, `least` and `most` are the extremes of
+    single relations.
     """
     models = measured.groupby("model", sort=False)
     table = models[["facts", "prompts", "neurons", "negative"]].sum()
@@ -167,11 +163,11 @@ def signs(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def spaces(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return, by decoder, what a leading space changes: the share (%) of objects that are one token, and an object's mean probability (%).
+    """Return for each decoder the effect of a leading space: shares (%) of objects that are one token, and mean probabilities (%).
 
-    `measured` has a row per model and relation; those of masked models have no objects. Objects are counted once in each relation.
-    Probabilities are means over the prompts that can be asked both ways, `in_token` with the space as part of the object's token and
-    `in_prompt` with it at the end of the prompt.
+    `measured` has a row per model and relation; rows of masked models have no objects. Distinct objects of each relation are counted.
+    Probabilities are means over the prompts that can be tokenised both ways: `in_token` with the space as part of the object's token,
+    `in_prompt` with the space at the end of the prompt.
     """
     ways = ["in_token", "in_prompt"]
     rows = measured.reindex(columns=["model", *SPACES]).dropna(subset=["objects"]).fillna(0)  # no such prompts, no mean
@@ -184,10 +180,10 @@ def spaces(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def costs(models: Mapping[str, PublishedResults]) -> pd.DataFrame:
-    """Return what the published tables of each model took, by step; `models` are named as the column model names them.
+    """Return the computing time of the published tables, for each model and step.
 
-    Columns model, step, relations, core_hours (the runs' seconds times their threads) and core_seconds_per_prompt, which is only of
-    step 1. Steps without published tables are left out.
+    Columns model, step, relations, core_hours (seconds times threads), core_seconds_per_prompt (step 1 only). Steps without published
+    tables are left out.
     """
     rows = []
     for name, results in models.items():
@@ -200,7 +196,7 @@ def costs(models: Mapping[str, PublishedResults]) -> pd.DataFrame:
 
 
 def _runs(results: PublishedResults, tables: Sequence[str]) -> dict[str, dict]:
-    """The provenance of a step's runs, by relation: of the first of its tables that is published, since they are made together."""
+    """Return the provenance of a step's first published table, by relation; all tables of a step are made together."""
     for table in tables:
         try:
             return results.provenance(table)

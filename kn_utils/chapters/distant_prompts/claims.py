@@ -1,4 +1,4 @@
-"""What is claimed of web sentences (section 4.4). The function takes tables by name and a seed, and returns the claim's conditions."""
+"""The claim on web sentences (section 4.4)."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ from kn_utils.store.runs import NothingToShowError
 
 
 def web_sentences(tables: Tables, seed: int) -> list[Condition]:
-    """Web sentences with head and tail activate a fact's neurons more than those with the head only, and than random ones (section 4.4)."""
+    """Web sentences with head and tail activate the knowledge neurons more than sentences with the head only, and random ones."""
     means = fact_means(tables["distant_prompts"]).query("method == 'attribution'")
     if means.empty:
         raise NothingToShowError("no fact has knowledge neurons and both kinds of sentences")
-    gains = differences(means, seed).set_index("kind").reindex(["head_only", "random", "head_only_comparable"])
-    head, random, comparable = gains[["difference", "low", "high"]].to_numpy().tolist()
-    facts = gains["facts"].fillna(0).astype(int).to_dict()
+    contrasts = differences(means, seed).set_index("kind").reindex(["head_only", "random", "head_only_comparable"])
+    head, random, comparable = contrasts[["difference", "low", "high"]].to_numpy().tolist()
+    facts = contrasts["facts"].fillna(0).astype(int).to_dict()
     paper = [reported(np.subtract, "distant_head_and_tail", f"distant_{kind}") for kind in ("head_only", "random")]
     paper_lost = reported(lambda both, head: 100 * (1 - head / both), "distant_head_and_tail", "distant_head_only")
     lost = Condition(

@@ -1,4 +1,4 @@
-"""Figures of notebook 04: every `plot_x` takes a table of `numbers` and a title that says model, data set, number of facts and seed."""
+"""Figures of notebook 04, from the tables of `numbers`."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,10 +14,7 @@ _KIND_COLOURS = {"head_and_tail": "#009E73", "head_only": "#E69F00", "head_only_
 
 
 def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
-    """Show the mean activation by kind of sentence, a panel per method, with the paper's values for integrated gradients.
-
-    `activations` has the columns method, kind, mean, low, high and facts. The panels' scales differ.
-    """
+    """Show the mean activation for each kind of sentence, a panel per method; `activations` is the table of `mean_activations`."""
     values, methods = paper_values()["value"], _by_method(activations)
     paper = {(name, "attribution"): values[f"distant_{kind}"] for kind, name in KIND_NAMES.items() if f"distant_{kind}" in values}
     with panels(title, 2.8, columns=len(methods), sharey=True) as (figure, axes):
@@ -30,9 +27,9 @@ def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_differences(means: pd.DataFrame, title: str) -> Figure:
-    """Show, fact by fact, by how much the activation with head and tail exceeds that in other sentences, a panel per method.
+    """Show the distribution over facts of the activation with head and tail minus that of each other kind, a panel per method.
 
-    `means` is a row per fact and method, a column per kind. Boxes hold the middle half of the facts, whiskers 95 % of them.
+    `means` is the table of `fact_means`. Boxes contain the middle 50 % of the facts, whiskers 95 %.
     """
     methods, others = _by_method(means), [kind for kind in KIND_NAMES if kind != "head_and_tail"]
     with panels(title, 2.8, columns=len(methods), sharey=True) as (figure, axes):
@@ -48,10 +45,7 @@ def plot_differences(means: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
-    """Show the mean activation by relation and kind of sentence, a panel per method, highest with head and tail first.
-
-    `means` has the columns relation, method, kind and mean; `labels` are the relations' names.
-    """
+    """Show the mean activation for each relation and kind of sentence, a panel per method; `means` is the table of `relation_means`."""
     methods = _by_method(means)
     first = next(iter(methods.values())).query("kind == 'head_and_tail'").set_index("relation")["mean"]
     order = first.reindex(means["relation"].unique()).sort_values(na_position="first").index
@@ -67,5 +61,5 @@ def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> F
 
 
 def _by_method(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A table's rows by method, in the order of the methods."""
+    """Return the rows of each method."""
     return {method: table[table["method"] == method] for method in METHODS if method in set(table["method"])}

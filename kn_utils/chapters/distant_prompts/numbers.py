@@ -1,4 +1,4 @@
-"""What notebook 04 shows of step 4's tables."""
+"""Statistics of step 4's tables, for notebook 04."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from kn_utils.model.sentences import KINDS
 from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
-BOTH = ["head_and_tail", "head_only"]  # the kinds of sentences that a fact must have to be compared
+BOTH = ["head_and_tail", "head_only"]  # a fact must have sentences of both kinds
 OTHERS = [kind for kind in KINDS if kind != "head_and_tail"]
-SIGNS = ["activation", "aligned"]  # as it is, and with the signs of the neurons in the fact's own prompts
+SIGNS = ["activation", "aligned"]  # as it is, and times the sign in the fact's prompts
 
 
 def fact_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Return every fact's mean activation over its sentences of a kind, for facts with head-and-tail and with head-only sentences.
+    """Return the mean activation over the sentences of each kind (columns), for each fact and method (rows); `table` is step 4's.
 
-    `table` is step 4's. One row per relation, fact and method, one column per kind; NaN where a fact has no sentence of a kind that is
-    not one of these two. Raises NothingToShowError if there is no such fact.
+    Facts without head-and-tail or without head-only sentences are left out; other kinds may be NaN. Raises NothingToShowError if no fact
+    is left.
     """
     means = _with_both(table)
     if means.empty:
@@ -35,41 +35,32 @@ def _with_both(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_activations(means: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the mean over facts by method and kind, with its interval; columns method, kind, mean, low, high, facts.
-
-    `means` is what `fact_means` returns. The intervals resample facts within relations.
-    """
+    """Return the mean of `fact_means` over facts: columns method, kind, mean, low, high, facts."""
     return _over_facts(means, means[list(KINDS)], seed)
 
 
 def higher_shares(means: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the share of facts (%) whose head-and-tail mean is higher than that of another kind; columns as of `mean_activations`.
-
-    The column `share` takes the place of the mean.
-    """
+    """Return the share (%) of facts whose head-and-tail mean is higher than that of another kind: method, kind, share, low, high, facts."""
     others = means[OTHERS]
     higher = 100 * others.lt(means["head_and_tail"], axis="index").where(others.notna()).astype(float)
     return _over_facts(means, higher, seed).rename(columns={"mean": "share"})
 
 
 def differences(means: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return by how much the head-and-tail mean exceeds that of another kind, fact by fact; columns as of `mean_activations`.
-
-    The column `difference` takes the place of the mean.
-    """
+    """Return the head-and-tail mean minus that of another kind, averaged over facts: method, kind, difference, low, high, facts."""
     gains = -means[OTHERS].sub(means["head_and_tail"], axis="index")
     return _over_facts(means, gains, seed).rename(columns={"mean": "difference"})
 
 
 def _over_facts(means: pd.DataFrame, values: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The mean of each column of values over the facts that have one, by method."""
+    """Return the mean of each column of `values` over the facts without NaN, for each method."""
     long = means[["relation", "method"]].join(values).melt(["relation", "method"], var_name="kind", value_name="value").dropna()
     by_method = long.sort_values("method", key=lambda names: names.map(METHODS.index), kind="stable")
     return group_means(by_method, ["method", "kind"], "value", seed)
 
 
 def lost_without_tail(means: pd.DataFrame, seed: int) -> tuple[float, float, float]:
-    """Return which share (%) of the activation is gone in head-only sentences: (estimate, low, high); `means` are one method's."""
+    """Return the relative loss (%) of activation in head-only sentences: (estimate, low, high); `means` are of one method."""
     values = means[BOTH].to_numpy(float)
 
     def lost(rows: np.ndarray) -> float:
@@ -80,7 +71,7 @@ def lost_without_tail(means: pd.DataFrame, seed: int) -> tuple[float, float, flo
 
 
 def finding(activations: pd.DataFrame, gains: pd.DataFrame) -> str:
-    """Return in two sentences where knowledge neurons are active, from the tables of `mean_activations` and `differences`."""
+    """Return two sentences on the activation of knowledge neurons, from the tables of `mean_activations` and `differences`."""
     ours = activations[activations["method"] == "attribution"].set_index("kind")[["mean", "low", "high"]]
     if ours.empty:
         return "No fact has knowledge neurons and both kinds of sentences."
@@ -95,10 +86,10 @@ def finding(activations: pd.DataFrame, gains: pd.DataFrame) -> str:
 
 
 def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return by how much head-and-tail sentences activate a fact's neurons more than others: the mean over facts, with its 95 % interval.
+    """Return the activation in head-and-tail sentences minus that in other kinds, as a mean over facts with its 95 % interval.
 
-    `measured` has a row per model, relation, fact and kind of sentence, with the mean `activation`, and the same `aligned` with the signs
-    of the neurons in the fact's own prompts. A row per model and kind; columns activation and aligned, as text, and facts.
+    `measured` has a row per model, relation, fact and kind of sentence. `activation` is the mean activation; for `aligned`, each neuron's
+    activation is first multiplied by the sign of its mean in the fact's prompts. Columns model, kind, activation, aligned (texts), facts.
     """
     rows = []
     for model, rows_of_model in measured.groupby("model", sort=False):
@@ -111,16 +102,13 @@ def sentence_contrasts(measured: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def relation_means(means: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean over a relation's facts by method and kind; columns relation, method, kind, mean, facts."""
+    """Return the mean of `fact_means` over the facts of each relation: columns relation, method, kind, mean, facts."""
     long = means.melt([*FACT_KEY, "method"], list(KINDS), "kind", "activation").dropna()
     return long.groupby(["relation", "method", "kind"], sort=False)["activation"].agg(mean="mean", facts="size").reset_index()
 
 
 def count_facts(run: Run, relations: Sequence[str], table: pd.DataFrame) -> pd.DataFrame:
-    """Count facts by method: drawn, without prompts, without neurons, without both kinds of sentences, and compared.
-
-    `table` is step 4's.
-    """
+    """Return the number of facts for each method: drawn, left out for each reason, and compared; `table` is step 4's."""
     facts = run.read("facts", relations)
     prompted = int((facts["prompts"] > 0).sum())
     neurons = run.read("knowledge_neurons", relations).drop_duplicates([*FACT_KEY, "method"])["method"].value_counts()
@@ -138,10 +126,7 @@ def count_facts(run: Run, relations: Sequence[str], table: pd.DataFrame) -> pd.D
 
 
 def count_sentences(table: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame:
-    """Count the sentences of facts with neurons by kind: those read, and those left out by reason.
-
-    `table` and `left_out` are step 4's tables.
-    """
+    """Return the number of sentences of each kind: used (`read`), and left out for each reason; the arguments are step 4's tables."""
     read = table.drop_duplicates([*FACT_KEY, "kind", "sentence"])["kind"].value_counts().rename("read")
     reasons = left_out.groupby(["kind", "reason"])["count"].sum().unstack()
     return read.reindex(KINDS).to_frame().join(reasons).fillna(0).astype(int).rename_axis(index="kind")

@@ -1,4 +1,4 @@
-"""Step 4 as tables: how active a fact's knowledge neurons are in web sentences with head and tail, with the head only, and random ones."""
+"""Step 4: the activation of knowledge neurons in web sentences with head and tail, with the head only, and in random ones."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from kn_utils.model.neurons import METHODS
 from kn_utils.model.sentences import Corpus, Slot, SlotPrompt, digest, encode_slots, find_slots
 from kn_utils.store.runs import Run
 
-FACTS_PER_PART = 64  # so many that sentences of equal length come together
+FACTS_PER_PART = 64  # many, so that sentences of equal length share a pass
 _COLUMNS = {
     "distant_prompts": {"relation": str, "fact": "int32", "method": str, "kind": str, "sentence": "int32"}
     | {"start": "int32", "end": "int32", "neurons": "int32", "activation": "float64"},
@@ -23,12 +23,11 @@ _COLUMNS = {
 
 
 def read_sentences(lm: LanguageModel, run: Run, relation: str, corpus: Corpus) -> Path:
-    """Make the tables `distant_prompts` and `sentences_left_out` of a relation from step 2's and return the first one's path.
+    """Make the tables `distant_prompts` and `sentences_left_out` of a relation, and return the path of the first (section 4.4).
 
-    `distant_prompts` holds, per fact with neurons by a method and per sentence of `kn_utils.model.sentences.find_slots`, the mean
-    activation of the fact's neurons where the word between the characters `start` and `end` is masked (section 4.4);
-    `sentences_left_out` counts the sentences that cannot be used. `corpus` holds all relations: random sentences come from all.
-    Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights.
+    `distant_prompts` has, for each sentence of `kn_utils.model.sentences.find_slots` and each method, the mean activation of the fact's
+    neurons at the masked word; the characters from `start` to before `end` are masked. `sentences_left_out` counts sentences that cannot
+    be used. Raises as `Run.made_with` for step 2.
     """
     inputs = {"sentences": digest(corpus.relations[relation]), "all_sentences": corpus.digest}
     neurons = _neurons(run, relation)
@@ -40,7 +39,7 @@ def read_sentences(lm: LanguageModel, run: Run, relation: str, corpus: Corpus) -
 
 
 def _neurons(run: Run, relation: str) -> dict[int, dict[str, torch.Tensor]]:
-    """Per fact and method that has any, its neurons as [2, neurons]: layers and indexes."""
+    """Return the neurons of each fact and method as [2, neurons]: layers and indexes."""
     found: dict[int, dict[str, torch.Tensor]] = {}
     for (fact, method), rows in run.read("knowledge_neurons", [relation]).groupby(["fact", "method"]):
         found.setdefault(fact, {})[method] = torch.tensor(rows[["layer", "neuron"]].to_numpy().T, dtype=torch.long)
@@ -75,6 +74,6 @@ def _rows(lm: LanguageModel, prompts: Sequence[SlotPrompt], neurons: dict[int, d
 
 
 def _row(slot: Slot, method: str, values: torch.Tensor) -> tuple:
-    """The row of a slot, given the activations of a fact's neurons by one method, [neurons]."""
+    """Return the row of a slot; `values` [neurons] are the activations of the fact's neurons by one method."""
     place = (slot.fact.relation, slot.fact.index, method, slot.kind, slot.index, slot.start, slot.end)
     return (*place, len(values), values.double().mean().item())

@@ -1,6 +1,6 @@
-"""What is claimed of edits of facts (section 5.1).
+"""Claims on edits of facts (section 5.1).
 
-Each function takes tables by name and a seed, and returns the claim's conditions, the claim itself first.
+Each function takes tables by name and a seed, and returns the conditions of a claim; the first is the claim itself.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ from kn_utils.store.runs import NothingToShowError
 
 
 def edit_rate(outcome: str, tables: Tables, seed: int) -> list[Condition]:
-    """Edits change the answer, or make it the new object (`outcome` is `CHANGED` or `SUCCESS`), unlike edits of random neurons (5.1)."""
+    """Edits lead to `outcome` (`CHANGED` or `SUCCESS`) more often than edits of random neurons."""
     ours, control = paired_edits(tables["edit_facts"])
     if ours.empty:
         raise NothingToShowError("no fact was edited")
@@ -38,7 +38,7 @@ def edit_rate(outcome: str, tables: Tables, seed: int) -> list[Condition]:
 
 
 def side_effects(tables: Tables, seed: int) -> list[Condition]:
-    """Edits hardly harm other facts, of the same relation and of others, and no more than those of random neurons (section 5.1)."""
+    """Edits have little effect on other facts, and no more than edits of random neurons."""
     ours, control = paired_edits(tables["edit_facts"])
     if ours.empty:
         raise NothingToShowError("no fact was edited")

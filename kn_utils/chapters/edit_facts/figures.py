@@ -1,4 +1,4 @@
-"""Figures of notebook 06: every `plot_x` takes a table of `numbers` and a title that says model, data set, number of edits and seed."""
+"""Figures of notebook 06, from the tables of `numbers`."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,12 +17,12 @@ COLOURS = {CHANGED: "#56B4E9", SUCCESS: "#0072B2", SAME: "#D55E00", OTHER: "#E69
 
 
 def plot_rates(rates: pd.DataFrame, title: str) -> Figure:
-    """Show how often edits change the answer and succeed, a panel per rule, with random neurons beside ours and the paper's values."""
+    """Show the rates of all outcomes, a panel per rule, with random neurons as control and the paper's values."""
     return _plot_rules(rates, "share of edits (%)", title, xlim=(-2, 102))
 
 
 def plot_perplexities(rises: pd.DataFrame, title: str) -> Figure:
-    """Show the mean rise of perplexity on other facts, a panel per rule, with random neurons beside ours and the paper's values."""
+    """Show the mean rise of perplexity on other facts, a panel per rule, with random neurons as control and the paper's values."""
     figure = _plot_rules(rises, "rise of perplexity (mean over edits)", title)
     figure.axes[0].set_xscale("symlog", linthresh=10)
     figure.axes[0].autoscale(axis="x")
@@ -43,15 +43,15 @@ def _plot_rules(table: pd.DataFrame, xlabel: str, title: str, **settings) -> Fig
 
 
 def plot_strengths(strengths: pd.DataFrame, title: str) -> Figure:
-    """Show what lambda2 does: how often edits change the answer and succeed, and what they do to other facts."""
+    """Show the rates of outcomes and the perplexity ratios on other facts for each lambda2."""
     with panels(title, 3.4, columns=2, legend_columns=3) as (figure, axes):
         for axis, quantities in zip(axes, ((CHANGED, SUCCESS), (SAME, OTHER)), strict=True):
             for quantity in quantities:
                 _draw_line(axis, strengths[strengths["quantity"] == quantity], quantity)
             axis.axvline(8, **LINE, linestyle=":", label="the paper's lambda2")
             axis.set(xlabel="lambda2, the weight of the new object", xticks=sorted(strengths["lambda2"].unique()))
-        axes[0].set(title="what edits do", ylabel="share of edits (%)", ylim=(-2, 102))
-        axes[1].set(title="what else they do", ylabel="perplexity / that before", yscale="log")
+        axes[0].set(title="edited facts", ylabel="share of edits (%)", ylim=(-2, 102))
+        axes[1].set(title="other facts", ylabel="perplexity after / before", yscale="log")
         label_log_scale(axes[1].yaxis)
     return figure
 
@@ -62,7 +62,7 @@ def _draw_line(axis: Axes, rows: pd.DataFrame, label: str) -> None:
 
 
 def plot_ranks(edits: pd.DataFrame, title: str) -> Figure:
-    """Show the new object's rank before and after every edit by the paper's rule, with our neurons and with random ones."""
+    """Show the new object's rank before and after every edit by the paper's rule, for the fact's neurons and for random neurons."""
     scaled = edits[edits["rule"] == "scaled"]
     with panels(title, 3.8, columns=2, sharex=True, sharey=True) as (figure, axes):
         for axis, (method, name) in zip(
@@ -74,7 +74,7 @@ def plot_ranks(edits: pd.DataFrame, title: str) -> Figure:
                 axis.scatter(rows["rank_before"], rows["rank_after"], 16, colour, marker, alpha=0.7, linewidth=0.8, label=label)
             axis.axline((1, 1), (2, 2), **LINE)
             axis.set(title=name, xscale="log", yscale="log", xlabel="rank of the new object before")
-            write_numbers(axis.xaxis)  # where there is no room for more than decades
+            write_numbers(axis.xaxis)  # no room for more than decades
             label_log_scale(axis.yaxis)
         axes[0].set_ylabel("after")
     return figure

@@ -1,4 +1,4 @@
-"""Statistics of step 6's tables, for the text, the figures and the claims about edits."""
+"""Statistics of step 6's tables, for notebook 06 and the claims on edits."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ SAME, OTHER = "same relation", "other relations"
 RATES = {CHANGED: "changed", SUCCESS: "success", TOP5: "success_top5"}  # the columns of step 6's table
 TEMPLATE_RATES = {CHANGED: "templates_changed", SUCCESS: "templates_success"}
 PERPLEXITIES = {SAME: "perplexity_same", OTHER: "perplexity_other"}
-PAPER = {  # the ids of the paper's values; those of its random neurons end with _random
+PAPER = {  # ids of the paper's values, without the suffix for random neurons
     CHANGED: "edit_change_rate",
     SUCCESS: "edit_success_rate",
     SAME: "edit_perplexity_same_relation",
@@ -26,9 +26,9 @@ BY_RULE = ["rule", "method"]
 
 
 def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_SHARE) -> pd.DataFrame:
-    """Return the edits of several relations, step 6's table `edit_facts` with a column `method`: the fact's neurons or random ones.
+    """Return step 6's table `edit_facts` with a column `method`: "attribution" for the fact's neurons, or "random".
 
-    Raises NothingToShowError if no fact was edited, and says why.
+    Raises NothingToShowError, with the reasons, if no fact was edited.
     """
     table = run.read("edit_facts", relations)
     if table.empty:
@@ -42,54 +42,51 @@ def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_
 
 
 def paired_edits(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the edits by the paper's rule with the facts' neurons, and those with random ones, row by row of the same facts."""
+    """Return the edits by the paper's rule with the facts' neurons, and in the same order those with random neurons."""
     scaled = table[table["rule"] == "scaled"].set_index(FACT_KEY)
     control = scaled["control"].to_numpy(bool)
     return scaled[~control], scaled[control].reindex(scaled[~control].index)
 
 
 def candidates(tried: pd.DataFrame) -> pd.DataFrame:
-    """Count the facts tried by relation: how many were edited, and why others were not; `tried` is the table `edit_candidates`."""
+    """Return for each relation how many facts were tried, edited, and left out for each reason; `tried` is `edit_candidates`."""
     counts = tried.groupby("relation", sort=False)["edited"].agg(tried="size", edited="sum")
     skipped = tried[~tried["edited"]]
     return counts.join(pd.crosstab(skipped["relation"], skipped["reason"])).fillna(0).astype(int)
 
 
 def rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
-    """Return 100 for each edit after which the drawn prompt has an outcome of `RATES`, else 0."""
+    """Return for each edit 100 if the chosen prompt has this outcome (of `RATES`), else 0."""
     return 100.0 * edits[RATES[outcome]]
 
 
 def template_rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
-    """Return, for each edit, the share (%) of its fact's templates with an outcome of `TEMPLATE_RATES`."""
+    """Return for each edit the share (%) of the fact's templates with this outcome (of `TEMPLATE_RATES`)."""
     return 100 * (edits[TEMPLATE_RATES[outcome]] / edits["templates"])
 
 
 def rise(edits: pd.DataFrame, where: str) -> pd.Series:
-    """Return by how much each edit raises the perplexity on other facts, `SAME` or `OTHER`."""
+    """Return for each edit the increase of perplexity on other facts; `where` is `SAME` or `OTHER`."""
     return edits[f"{PERPLEXITIES[where]}_after"] - edits[f"{PERPLEXITIES[where]}_before"]
 
 
 def log_ratio(edits: pd.DataFrame, where: str) -> pd.Series:
-    """Return, for each edit, the logarithm of the perplexity on other facts after it over that before, `SAME` or `OTHER`."""
+    """Return for each edit ln(perplexity after / before) on other facts; `where` is `SAME` or `OTHER`."""
     return np.log(edits[f"{PERPLEXITIES[where]}_after"] / edits[f"{PERPLEXITIES[where]}_before"])
 
 
 def rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the shares (%) of edits after which the drawn prompt has each outcome of `RATES`.
-
-    Columns rule, method, quantity, value, low, high and edits, as of all tables of means here; the intervals resample edits.
-    """
+    """Return the share (%) of edits with each outcome of `RATES`: columns rule, method, quantity, value, low, high, edits."""
     return _means(edits, BY_RULE, {name: rate(edits, name) for name in RATES}, seed)
 
 
 def template_rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the mean shares (%) of an edited fact's templates with each outcome of `TEMPLATE_RATES`."""
+    """Return the mean share (%) of a fact's templates with each outcome of `TEMPLATE_RATES`; columns as in `rates`."""
     return _means(edits, BY_RULE, {name: template_rate(edits, name) for name in TEMPLATE_RATES}, seed)
 
 
 def gains(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return what an edit does on average to the objects' probabilities, and to the new object's rank and reciprocal rank."""
+    """Return the mean changes of the objects' probabilities and of the new object's rank; columns as in `rates`."""
     columns = {
         "gain of the new object's probability": edits["probability_after"] - edits["probability_before"],
         "gain of the old object's probability": edits["old_probability_after"] - edits["old_probability_before"],
@@ -102,20 +99,20 @@ def gains(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def perplexity_rises(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the mean rise of perplexity on other facts of the relation and of other relations; the column `median` is of the rises."""
+    """Return the mean and the median increase of perplexity on other facts; columns as in `rates`, and median."""
     rises = {where: rise(edits, where) for where in PERPLEXITIES}
     medians = edits[BY_RULE].assign(**rises).groupby(BY_RULE).median().stack().rename("median")
     return _means(edits, BY_RULE, rises, seed).join(medians, on=[*BY_RULE, "quantity"])
 
 
 def perplexity_ratios(edits: pd.DataFrame, seed: int, keys: Sequence[str] = BY_RULE) -> pd.DataFrame:
-    """Return how many times as large perplexity on other facts is after an edit as before, the geometric mean over edits."""
+    """Return the geometric mean of the ratio of perplexities on other facts, after / before an edit; columns as in `rates`."""
     means = _means(edits, keys, {where: log_ratio(edits, where) for where in PERPLEXITIES}, seed)
     return means.assign(**np.exp(means[["value", "low", "high"]]))
 
 
 def finding(rates: pd.DataFrame, ratios: pd.DataFrame) -> str:
-    """Return what edits by the paper's rule do, in two sentences, from the tables of `rates` and `perplexity_ratios`."""
+    """Return two sentences on edits by the paper's rule, from the tables of `rates` and `perplexity_ratios`."""
     text = {
         (row.method, row.quantity): with_interval(row.value, row.low, row.high)
         for row in pd.concat([rates, ratios]).query("rule == 'scaled'").itertuples()
@@ -129,19 +126,19 @@ def finding(rates: pd.DataFrame, ratios: pd.DataFrame) -> str:
 
 
 def strengths(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return how rates (%) and ratios of perplexity depend on lambda2; `table` is step 6's `edit_strength`, the key column lambda2."""
+    """Return rates (%) and perplexity ratios for each lambda2; `table` is step 6's `edit_strength`."""
     shares = _means(table, ["lambda2"], {name: rate(table, name) for name in (CHANGED, SUCCESS)}, seed)
     return pd.concat([shares, perplexity_ratios(table, seed, ["lambda2"])], ignore_index=True)
 
 
 def by_paper_id(means: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:
-    """Return what stands beside each of the paper's values: our mean with its interval, and the number of edits."""
+    """Return our (mean, low, high, number of edits) for each id of the paper's values."""
     scaled = means[(means["rule"] == "scaled") & means["quantity"].isin(PAPER)]
     return {PAPER[row.quantity] + SUFFIXES[row.method]: (row.value, row.low, row.high, row.edits) for row in scaled.itertuples()}
 
 
 def _means(table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Series], seed: int) -> pd.DataFrame:
-    """The mean of every column that has values, by `keys`, with its interval."""
+    """Return the mean of every column with values, for each key; the intervals resample edits within relations."""
     values = pd.DataFrame(columns).dropna(axis="columns", how="all")
     rows = []
     for key, group in values.groupby([table[name] for name in keys], sort=False):

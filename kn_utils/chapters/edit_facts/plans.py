@@ -1,4 +1,4 @@
-"""Which facts are edited (section 5.1): to which new object, at which prompt and by which neurons; and why others are not."""
+"""Choice of the facts to edit (section 5.1), each with new object, prompt and neurons, or the reason why it is left out."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -22,9 +22,10 @@ NO_OBJECT = "no other object is one token of the model's vocabulary in the promp
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit to be made by `neurons`: `fact` is to get `new_object`, judged at the `drawn`-th of its `prompts`.
+    """An edit of the value vectors of `neurons` that gives `fact` the object `new_object`.
 
-    `new_targets` are the new object's tokens, one per prompt; `prompts` are those that can be asked for both objects.
+    `prompts` are those in which both objects are one token; `new_targets` are the new object's tokens in them. The edit is judged by
+    `prompts[drawn]`.
     """
 
     fact: Fact
@@ -36,12 +37,12 @@ class Edit:
 
     @property
     def tokens(self) -> list[tuple[int, int]]:
-        """The old and the new object's token for each prompt."""
+        """The tokens of the old and the new object for each prompt."""
         return [(prompt.target, new) for prompt, new in zip(self.prompts, self.new_targets, strict=True)]
 
 
 class _Known(NamedTuple):
-    """By fact of one relation: the prompts answered right, the neurons, and those of them that are not common in the relation."""
+    """For each fact of a relation: the prompts answered right, the neurons, and the neurons that are not common in the relation."""
 
     right: dict[int, set[int]]
     neurons: dict[int, list[Neuron]]
@@ -49,19 +50,18 @@ class _Known(NamedTuple):
 
 
 def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float = COMMON_SHARE) -> list[Edit | LeftOut]:
-    """Return a relation's facts in the random order in which they are tried, until ten can be edited.
+    """Return the facts of a relation in random order, until ten can be edited; the others are `LeftOut`.
 
-    Raises FileNotFoundError if steps 1 and 2 have not been run, and ValueError if their tables are of other facts, another draw or other
-    weights.
+    Raises as `Run.made_with` for steps 1 and 2.
     """
     known = _known(lm, run, relation, common_share)
     facts = run.facts(relation, lm)
-    found: list[Edit | LeftOut] = []
+    tried: list[Edit | LeftOut] = []
     for fact in random.Random(f"{run.seed}-edits-{relation}").sample(facts, len(facts)):
-        found.append(_plan(lm, run, fact, known, known.right.get(fact.index, set())))
-        if sum(isinstance(item, Edit) for item in found) == EDITS:
+        tried.append(_plan(lm, run, fact, known, known.right.get(fact.index, set())))
+        if sum(isinstance(item, Edit) for item in tried) == EDITS:
             break
-    return found
+    return tried
 
 
 def own_edit(
@@ -72,11 +72,11 @@ def own_edit(
     new_object: str = "",
     common_share: float = COMMON_SHARE,
 ) -> Edit:
-    """Return the edit that gives the fact about `subject` the object `new_object`, whether the model answers it right or not.
+    """Return the edit that gives the fact about `subject` the object `new_object`; the model need not answer the fact right.
 
-    "" takes the first fact that `plan_edits` edits, or a random other object of the relation.
-    Raises ValueError for what is not text, a subject that no fact of the run is about, a fact that cannot be edited, or an object that
-    is not one token, or the same token as the old one.
+    The default subject is that of the first edit in `plan_edits`; the default object is a random other object of the relation.
+    Raises ValueError if an argument is not text, no fact has this subject, the fact cannot be edited, or the object is not one token or
+    is the same token as the old one.
     """
     check(subject=subject, new_object=new_object)
     fact = _fact_about(lm, run, relations, subject) if subject else _first_edited(lm, run, relations, common_share)
@@ -96,8 +96,8 @@ def _fact_about(lm: LanguageModel, run: Run, relations: Sequence[str], subject: 
     facts = [fact for relation in relations for fact in run.facts(relation, lm)]
     if found := [fact for fact in facts if fact.subject == subject]:
         return found[0]
-    some = ", ".join(fact.subject for fact in facts[:10])
-    raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {some}")
+    examples = ", ".join(fact.subject for fact in facts[:10])
+    raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {examples}")
 
 
 def _first_edited(lm: LanguageModel, run: Run, relations: Sequence[str], common_share: float) -> Fact:
@@ -120,18 +120,18 @@ def _known(lm: LanguageModel, run: Run, relation: str, common_share: float) -> _
 def _plan(
     lm: LanguageModel, run: Run, fact: Fact, known: _Known, prompts: set[int], objects: Iterable[str] | None = None
 ) -> Edit | LeftOut:
-    """The edit of one fact at one of its prompts, if that is among `prompts`, to the first of `objects` that is one token there.
+    """Return the edit of a fact, judged by a random prompt. The fact is left out if this prompt is not among `prompts`.
 
-    Those are by default the relation's other objects in random order.
+    The new object is the first of `objects` that is one token there; by default, these are the relation's other objects in random order.
     """
     draw = random.Random(f"{run.seed}-edit-{fact.relation}-{fact.index}")
-    asked = askable(lm, run.dataset, fact)
+    usable = askable(lm, run.dataset, fact)
     neurons = known.uncommon.get(fact.index)
-    if not asked:
+    if not usable:
         return LeftOut(fact, NO_PROMPT)
     if not neurons:
         return LeftOut(fact, COMMON if fact.index in known.neurons else NO_NEURON)
-    drawn = draw.choice(asked).index
+    drawn = draw.choice(usable).index
     if drawn not in prompts:
         return LeftOut(fact, WRONG)
     facts = run.dataset.facts[fact.relation]
@@ -142,10 +142,10 @@ def _plan(
 
 
 def _edit(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str, drawn: int, neurons: Sequence[Neuron]) -> Edit | None:
-    """The edit judged at the prompt of index `drawn`; None if that prompt cannot be asked for both objects, as different tokens."""
+    """Return the edit judged by the template `drawn`; None if there the two objects are not different single tokens."""
     targets = {prompt.index: prompt.target for prompt in askable(lm, dataset, replace(fact, object=new_object))}
     prompts = [prompt for prompt in askable(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target]
-    places = [prompt.index for prompt in prompts]
-    if drawn not in places:
+    templates = [prompt.index for prompt in prompts]
+    if drawn not in templates:
         return None
-    return Edit(fact, new_object, tuple(prompts), tuple(map(targets.get, places)), places.index(drawn), tuple(neurons))
+    return Edit(fact, new_object, tuple(prompts), tuple(map(targets.get, templates)), templates.index(drawn), tuple(neurons))

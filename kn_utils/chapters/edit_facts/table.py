@@ -1,4 +1,4 @@
-"""Step 6 as tables: one fact at a time given another object by editing the value vectors of its knowledge neurons (section 5.1)."""
+"""Step 6: facts edited one at a time, through the value vectors of their knowledge neurons (section 5.1)."""
 
 import math
 import random
@@ -31,7 +31,7 @@ from kn_utils.store.runs import Run
 
 RULES = ("scaled", "fixed")
 STRENGTHS = (0.0, 2.0, 4.0, 8.0, 16.0)  # of lambda2
-OTHER_FACTS = 5  # of the relation, and of other relations, for the perplexities
+OTHER_FACTS = 5  # facts of the relation, and as many of other relations, for the perplexities
 SETTINGS = {"edits": EDITS, "strengths": STRENGTHS, "other_facts": OTHER_FACTS}
 _PERPLEXITIES = [f"perplexity_{facts}_{when}" for facts in ("same", "other") for when in ("before", "after")]
 _COLUMNS = {
@@ -50,7 +50,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """How an edit is made: by which rule, how strongly, and with the fact's neurons or with random ones (`control`)."""
+    """A variant of an edit: the rule, lambda2, and whether random neurons are changed (`control`)."""
 
     rule: str
     lambda2: float
@@ -65,14 +65,17 @@ def edit_facts(
     lambda2: float = 8,
     common_share: float = COMMON_SHARE,
 ) -> Path:
-    """Make the tables `edit_facts`, `edit_strength` and `edit_candidates` of a relation and return the first one's path.
+    """Make the tables `edit_facts`, `edit_strength` and `edit_candidates` of a relation, and return the path of the first.
 
-    Up to ten facts get another object, one at a time, each judged at one prompt that the model answered right. `edit_facts` has a row per
-    edit, rule ("scaled" is the paper's, with `lambda1` and `lambda2`; "fixed" that of later toolkits) and control (as many random neurons
-    in the same layers); ranks and probabilities are the new object's. `edit_strength` has other values of lambda2; `edit_candidates` the
-    facts in the order in which they were tried, and why some are not edited. `common_share`: see `uncommon_neurons`.
-    Raises FileNotFoundError if steps 1 and 2 have not been run, and ValueError if their tables are of other facts, another draw or other
-    weights, if a parameter is out of range, or if the model's value vectors cannot be edited.
+    Up to ten facts are edited, one at a time. Each edit is judged by one prompt that the model answered right.
+
+    * `edit_facts` has a row per edit, rule and control. The rule "scaled" is the paper's, "fixed" that of later toolkits. The control edits
+      random neurons, as many in the same layers. Ranks and probabilities are those of the new object, unless named old.
+    * `edit_strength` has the same edits by the paper's rule with other values of lambda2.
+    * `edit_candidates` has the facts in the order in which they were tried, and why some are not edited.
+
+    For `common_share` see `uncommon_neurons`. Raises as `Run.made_with` for steps 1 and 2, and ValueError if a parameter is out of range or
+    the model's value vectors cannot be edited.
     """
     check(lambda1=lambda1, lambda2=lambda2)
     check_editable(lm)
@@ -86,10 +89,10 @@ def edit_facts(
 def show_edit(
     lm: LanguageModel, run: Run, edit: Edit, lambda1: float = 1, lambda2: float = 8
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Make an edit by the scaled rule and return what the model answers before and after, to the fact's prompts and to other facts'.
+    """Make an edit by the paper's rule, and return the answers before and after, for the fact's prompts and for other facts.
 
-    First table: a row per prompt of the fact. Second: a row per other fact of the relation in the run, asked with the template of the
-    edit; there the probability is that of the fact's object, and `changed` says whether the answer is another.
+    The first table has a row per prompt of the fact. The second has a row per other fact of the relation, with the same
+    template; there `probability` is that of the fact's object, and `changed` is whether the answer is different.
     """
     other_facts = [fact for fact in run.facts(edit.fact.relation, lm) if fact != edit.fact]
     index = edit.prompts[edit.drawn].index
@@ -138,7 +141,7 @@ def _described(lm: LanguageModel, run: Run, edit: Edit, variant: Variant) -> dic
 
 
 def _outcomes(lm: LanguageModel, run: Run, edit: Edit, variants: Sequence[Variant], lambda1: float) -> dict[Variant, dict]:
-    """What each variant of an edit does, as columns of the tables."""
+    """Return the outcomes of each variant of an edit, as columns of the tables."""
     same, other = _bystanders(lm, run, edit.fact)
     prompts, tokens = [*edit.prompts, *same, *other], [*edit.tokens, *_object_tokens([*same, *other])]
     starts = [len(edit.prompts), len(edit.prompts) + len(same)]
@@ -153,7 +156,7 @@ def _outcomes(lm: LanguageModel, run: Run, edit: Edit, variants: Sequence[Varian
 
 
 def _bystanders(lm: LanguageModel, run: Run, fact: Fact) -> tuple[list[Prompt], list[Prompt]]:
-    """All prompts of five random other facts of the relation, and of five of other relations; fewer if there are not so many."""
+    """Return all prompts of (up to) five random other facts of the relation, and of five facts of other relations."""
     draw = random.Random(f"{run.seed}-bystanders-{fact.relation}-{fact.index}")
     facts = run.dataset.facts
     same = [other for other in facts[fact.relation] if other != fact]
@@ -172,12 +175,12 @@ def _some_prompts(lm: LanguageModel, dataset: Dataset, facts: list[Fact], draw: 
 
 
 def _object_tokens(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
-    """The tokens to look at where there is no new object: that of the prompt's object, twice."""
+    """Return tokens for `ask` for prompts of other facts, which have no new object: their object's token, twice."""
     return [(prompt.target, prompt.target) for prompt in prompts]
 
 
 def _applied(lm: LanguageModel, run: Run, edit: Edit, variant: Variant, lambda1: float) -> AbstractContextManager:
-    """A block in which the edit is made."""
+    """Return a context manager in which the edit is made."""
     old, new = (target_embedding(lm, token) for token in edit.tokens[edit.drawn])
     neurons = _changed_neurons(lm, run, edit, variant)
     return edited_value_vectors(lm, new_vectors(lm, neurons, _rule(variant, old, new, lambda1)))
@@ -195,7 +198,7 @@ def _rule(variant: Variant, old: Tensor, new: Tensor, lambda1: float) -> Callabl
 
 
 def _judged(lm: LanguageModel, edit: Edit, before: Answers, after: Answers) -> dict:
-    """How the model's answers to the fact's own prompts changed."""
+    """Return the changes of the answers to the fact's own prompts."""
     at, count = edit.drawn, len(edit.prompts)
     old, new = edit.tokens[at]
     return {
@@ -217,7 +220,7 @@ def _judged(lm: LanguageModel, edit: Edit, before: Answers, after: Answers) -> d
 
 
 def _perplexities(answers: Answers, when: str, starts: Sequence[int]) -> dict:
-    """exp(mean(-ln P(object))) of the prompts of other facts, which begin at `starts`; NaN where there are none."""
+    """Return exp(mean(-ln P(object))) for the two groups of other facts, whose prompts begin at `starts`; NaN for an empty group."""
     parts = np.split(answers.probability[:, 0], starts)[1:]
     values = [float(np.exp(-log_probability(part).mean())) if len(part) else math.nan for part in parts]
     return {f"perplexity_{kind}_{when}": value for kind, value in zip(("same", "other"), values, strict=True)}

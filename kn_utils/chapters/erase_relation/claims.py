@@ -1,4 +1,4 @@
-"""What is claimed of the erasure of a relation (section 5.2). The function takes a relation, tables by name and a seed."""
+"""The claim on erased relations (section 5.2)."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from kn_utils.stats.rule import Condition, Tables, half_the_paper, intervals, re
 
 
 def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
-    """Erasing a relation's neurons raises its own perplexity, unlike that of all other relations (section 5.2)."""
+    """Erasing the neurons of a relation raises its perplexity more than that of all other relations, and more than random neurons do."""
     sums = tables["erase_facts"].groupby(["evaluated", "fact", "method", "phase"])[["prompts", "log_probability"]].first()
     wide = sums.unstack(["method", "phase"])
     evaluated = wide.index.get_level_values("evaluated")
@@ -32,6 +32,6 @@ def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
 
 
 def _rise(weight: np.ndarray, prompts: np.ndarray, log_probability: np.ndarray) -> float:
-    """The rise of perplexity (%) over facts by their weight, from [facts, 2] before and after; NaN if no fact has a weight."""
+    """Return the rise of perplexity (%) over facts with weights; the sums are [facts, 2], before and after. NaN if all weights are 0."""
     with np.errstate(invalid="ignore"):
         return perplexity_rise(*(weight @ log_probability / (weight @ prompts)))

@@ -1,4 +1,4 @@
-"""Figures of notebook 07: every `plot_x` takes a table of `numbers` and a title that says model, data set, number of facts and seed."""
+"""Figures of notebook 07, from the tables of `numbers`."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from kn_utils.store.paper import paper_values
 
 
 def plot_erasures(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
-    """Show the perplexity of each erased relation before and after, and that of all others beside it; a line per method."""
+    """Show the perplexity before and after each erasure, of the erased relation and of all others; a line per method."""
     names, shown = _names(erasures["relation"], labels), _shown(erasures)
     with panels(title, _height(names), columns=len(shown), sharey=True) as (figure, axes):
         for axis, where in zip(axes, shown, strict=True):
@@ -36,7 +36,7 @@ def plot_erasures(erasures: pd.DataFrame, labels: dict[str, str], title: str) ->
 
 
 def plot_rises(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
-    """Show by how many per cent the perplexity rises, with intervals and the paper's values where it erased the same relation."""
+    """Show the rise of perplexity (%), with the paper's values for the relations that it erased."""
     values = paper_values()["value"]
     paper = {
         (where, name): 100 * (values[f"erase_{name}_{PAPER[where, AFTER]}"] / values[f"erase_{name}_{PAPER[where, BEFORE]}"] - 1)
@@ -44,12 +44,12 @@ def plot_rises(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Fi
         for name in ERASED_IN_THE_PAPER
     }
     figure = _plot_changes(erasures, RISE, labels, title, paper, xscale="symlog")
-    write_numbers(figure.axes[0].xaxis)  # which the panels share
+    write_numbers(figure.axes[0].xaxis)  # shared by the panels
     return figure
 
 
 def plot_losses(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
-    """Show by how many points the accuracy changes, with intervals."""
+    """Show the change of accuracy (points)."""
     return _plot_changes(erasures, LOSS, labels, title, {})
 
 
@@ -67,7 +67,7 @@ def _plot_changes(erasures: pd.DataFrame, quantity: str, labels: dict[str, str],
 
 
 def _shown(erasures: pd.DataFrame) -> list[str]:
-    """The panels: the erased relations themselves and, if any were evaluated, all others."""
+    """Return the panels: the erased relations and, if evaluated, all others."""
     return [where for where in (OWN, OTHERS) if where in set(erasures["where"])]
 
 
@@ -80,7 +80,7 @@ def _names(relations: Iterable[str], labels: dict[str, str]) -> dict[str, str]:
 
 
 def plot_by_relation(rises: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
-    """Show the rise of perplexity of every relation (down) after each erasure (across), a heat map; `rises` as of `rises_by_relation`."""
+    """Show the rise of perplexity of each relation (rows) by each erasure (columns); `rises` is the table of `rises_by_relation`."""
     limit = max(10, np.nanquantile(rises.abs(), 0.98))
     look = {"cmap": "RdBu_r", "center": 0, "vmin": -limit, "vmax": limit, "cbar_kws": {"label": "rise (%)"}}
     look |= {"annot": len(rises) <= 8, "fmt": ".0f", "annot_kws": {"size": "medium"}}
@@ -91,7 +91,7 @@ def plot_by_relation(rises: pd.DataFrame, labels: dict[str, str], title: str) ->
 
 
 def plot_doses(doses: pd.DataFrame, title: str) -> Figure:
-    """Show perplexity, relative to none erased, against the number of neurons erased, a panel per erased relation."""
+    """Show relative perplexity against the number of erased neurons, a panel per erased relation."""
     relations = list(dict.fromkeys(doses["relation"]))
     columns = min(4, len(relations))
     size = {"rows": math.ceil(len(relations) / columns), "columns": columns, "legend_columns": 2}
@@ -105,7 +105,7 @@ def plot_doses(doses: pd.DataFrame, title: str) -> Figure:
             axis.set_xticks([0, *DOSES[::2]], [0, *DOSES[::2]])
             axis.set(title=relation, xlabel="neurons erased", xlim=(-0.3, 1.2 * DOSES[-1]))
         for axis in axes[::columns]:
-            axis.set_ylabel("perplexity / that before")
+            axis.set_ylabel("perplexity after / before")
         for axis in axes[len(relations) :]:
             axis.remove()
     return figure

@@ -1,4 +1,4 @@
-"""Statistics of step 7's tables, for the text, the figures and the claims about erased relations."""
+"""Statistics of step 7's tables, for notebook 07 and the claim on erased relations."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ ACCURACY_BEFORE, ACCURACY_AFTER, LOSS = "accuracy before (%)", "accuracy after (
 QUANTITIES = (BEFORE, AFTER, RISE, ACCURACY_BEFORE, ACCURACY_AFTER, LOSS)
 ERASED_IN_THE_PAPER = ("P19", "P27", "P106", "P937")
 SCORES = ["prompts", "correct", "log_probability"]
-PAPER = {  # how the ids of the paper's values end, after erase_ and the relation
+PAPER = {  # the ids of the paper's values are erase_<relation>_<this>
     (OWN, BEFORE): "before",
     (OWN, AFTER): "after",
     (OTHERS, BEFORE): "others_before",
@@ -21,15 +21,15 @@ PAPER = {  # how the ids of the paper's values end, after erase_ and the relatio
 
 
 def perplexity_rise(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the rise (%) of perplexity, exp(-mean ln P(object)), from the mean ln P(object) before and after."""
+    """Return the rise (%) of perplexity, which is exp(-mean ln P(object)), given the means of ln P(object) before and after."""
     return 100 * np.expm1(before - after)
 
 
 def erasures(facts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return perplexity and accuracy before and after by erased relation and method, on its own prompts and on all others'.
+    """Return perplexity and accuracy before and after each erasure; `facts` is step 7's table `erase_facts`.
 
-    `facts` is step 7's table `erase_facts`. Columns relation, method, neurons, where (`OWN` or `OTHERS`), quantity (of `QUANTITIES`),
-    value, low, high, facts and prompts; the intervals resample facts.
+    Columns relation, method, neurons, where (`OWN` or `OTHERS`), quantity (of `QUANTITIES`), value, low, high, facts, prompts. The
+    intervals resample facts.
     """
     rows = []
     for place, group in facts.groupby(["relation", "method", "neurons", _where(facts)], sort=False):
@@ -51,14 +51,14 @@ def _where(table: pd.DataFrame) -> np.ndarray:
 
 
 def _quantities(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """`QUANTITIES` from the sums of `SCORES` before and after."""
+    """Return `QUANTITIES`, given the sums of `SCORES` before and after."""
     logs = [log_probability / prompts for prompts, _, log_probability in (before, after)]
     accuracies = [100 * correct / prompts for prompts, correct, _ in (before, after)]
     return np.array([*np.exp(np.negative(logs)), perplexity_rise(*logs), *accuracies, accuracies[1] - accuracies[0]])
 
 
 def sizes(erasures: pd.DataFrame) -> pd.DataFrame:
-    """Return, by erased relation and where it was evaluated: facts, prompts, and how many neurons each method erased."""
+    """Return the numbers of facts, prompts, and erased neurons of each method, for each erasure and where it was evaluated."""
     once = erasures.drop_duplicates(["relation", "where", "method"])
     counts = once.groupby(["relation", "where"], sort=False)[["facts", "prompts"]].first()
     neurons = once.pivot(index=["relation", "where"], columns="method", values="neurons").reindex(columns=list(NAMES))
@@ -66,13 +66,13 @@ def sizes(erasures: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(erasures: pd.DataFrame) -> str:
-    """Return, for titles, how many facts were evaluated."""
+    """Return the numbers of evaluated facts as text, for titles."""
     facts = erasures.groupby("where")["facts"].max().reindex([OWN, OTHERS], fill_value=0)
     return f"up to {facts[OWN]} of its facts, {facts[OTHERS]} of others"
 
 
 def finding(erasures: pd.DataFrame) -> str:
-    """Return what erasures do to perplexity, in two sentences, from the table of `erasures`."""
+    """Return sentences on the effect of erasures on perplexity, from the table of `erasures`."""
     rises = erasures[erasures["quantity"] == RISE].pivot(index="relation", columns=["method", "where"], values="value")
     own, random, others = (rises.get(place) for place in (("attribution", OWN), ("random", OWN), ("attribution", OTHERS)))
     if own is None:
@@ -87,7 +87,7 @@ def finding(erasures: pd.DataFrame) -> str:
 
 
 def by_paper_id(erasures: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:
-    """Return what stands beside each of the paper's values: our perplexity with its interval, and the number of facts."""
+    """Return our (perplexity, low, high, number of facts) for each id of the paper's values."""
     same = erasures[(erasures["method"] == "attribution") & erasures["relation"].isin(ERASED_IN_THE_PAPER)]
     return {
         f"erase_{row.relation}_{PAPER[row.where, row.quantity]}": (row.value, row.low, row.high, row.facts)
@@ -97,10 +97,7 @@ def by_paper_id(erasures: pd.DataFrame) -> dict[str, tuple[float, float, float, 
 
 
 def rises_by_relation(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Return the rise of perplexity (%) of every evaluated relation (columns) after each erasure (rows) by one method.
-
-    `table` is step 7's `erase_relation`. Erased relations come first among the columns, as far as they were evaluated.
-    """
+    """Return the rise of perplexity (%) of every evaluated relation (columns, erased ones first) for each erasure (rows) by one method."""
     means = table[table["method"] == method].assign(mean=lambda rows: rows["log_probability"] / rows["prompts"])
     wide = means.pivot(index="relation", columns=["phase", "evaluated"], values="mean")
     rises = perplexity_rise(wide["before"], wide["after"])
@@ -109,21 +106,20 @@ def rises_by_relation(table: pd.DataFrame, method: str) -> pd.DataFrame:
 
 
 def most_harmed(rises: pd.DataFrame, n: int = 3) -> pd.DataFrame:
-    """Return the n other relations whose perplexity rises most after each erasure: columns erased, evaluated, rise (%)."""
+    """Return the n other relations with the largest rise of perplexity for each erasure: columns erased, evaluated, rise (%)."""
     most = {name: rises.loc[name].drop(name, errors="ignore").nlargest(n) for name in rises.index}
     rows = [(name, other, rise) for name, others in most.items() for other, rise in others.items()]
     return pd.DataFrame(rows, columns=["erased", "evaluated", RISE])
 
 
 def doses(table: pd.DataFrame) -> pd.DataFrame:
-    """Return perplexity and accuracy (%) by number of erased neurons, on the relation's own prompts and on all others'.
+    """Return the perplexity for each number of erased neurons; `table` is step 7's `erase_dose`.
 
-    `table` is step 7's `erase_dose`. Columns relation, method, where, neurons, perplexity, ratio (to that with none erased), accuracy.
+    Columns relation, method, where, neurons, perplexity, ratio (to the perplexity without erasure).
     """
     keys = ["relation", "method", "where", "neurons"]
     ordered = table.assign(where=_where(table)).sort_values("neurons", kind="stable")
     sums = ordered.groupby(keys, sort=False)[SCORES].sum().reset_index()
     sums["perplexity"] = np.exp(-sums["log_probability"] / sums["prompts"])
     sums["ratio"] = sums["perplexity"] / sums.groupby(keys[:-1])["perplexity"].transform("first")
-    sums["accuracy"] = 100 * sums["correct"] / sums["prompts"]
-    return sums[[*keys, "perplexity", "ratio", "accuracy"]]
+    return sums[[*keys, "perplexity", "ratio"]]

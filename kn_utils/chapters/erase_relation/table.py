@@ -1,4 +1,4 @@
-"""Step 7 as tables: a relation erased by setting the value vectors of its most frequent knowledge neurons to zero (section 5.2)."""
+"""Step 7: relations erased by setting the value vectors of their most frequent knowledge neurons to zero (section 5.2)."""
 
 import random
 from collections import Counter
@@ -20,8 +20,8 @@ from kn_utils.store.runs import Run
 
 WITH_RANDOM = (*METHODS, "random")
 ERASED = 20  # neurons
-DOSE_FACTS = 2  # of every other relation, at which other numbers of neurons are evaluated
-DOSES = (1, 2, 5, 10, 20, 50, 100)
+DOSE_FACTS = 2  # facts of every other relation, for the evaluation of other numbers of neurons
+DOSES = (1, 2, 5, 10, 20, 50, 100)  # numbers of erased neurons
 DOSE_METHODS = ("attribution", "random")
 _EVALUATED = {"relation": str, "method": str, "neurons": "int32", "evaluated": str}
 _SCORES = {"prompts": "int32", "correct": "int32", "log_probability": "float64"}
@@ -33,7 +33,7 @@ _COLUMNS = {
 
 
 class Erasure(NamedTuple):
-    """The neurons, named by a method, that are erased together; without a method and neurons, the model as it was."""
+    """The neurons of a method that are erased together; `BEFORE`, without neurons, is the original model."""
 
     method: str
     neurons: tuple[Neuron, ...]
@@ -43,15 +43,18 @@ BEFORE = Erasure("", ())
 
 
 def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int | None = 10) -> Path:
-    """Make the tables `erase_relation`, `erase_facts` and `erase_dose` of a relation from step 2's and return the first one's path.
+    """Make the tables `erase_relation`, `erase_facts` and `erase_dose` of a relation, and return the path of the first.
 
-    `erase_relation` has a row per method, evaluated relation and phase ("before", "after"): how many prompts, how many answered right, and
-    the sum of ln P(object), before and after the method's 20 most frequent neurons are erased ("random": as many in the same layers as
-    those of integrated gradients). Evaluated are all prompts of the run's facts of this relation, and of `other_facts` random facts of
-    every other relation (None: all). `erase_facts` has the same by fact; `erase_dose` other numbers of neurons, evaluated on two facts of
-    every other relation.
-    Raises FileNotFoundError if step 2 has not been run, and ValueError if its tables are of other facts, another draw or other weights,
-    if `other_facts` is out of range, if no fact can be asked, or if the model's value vectors cannot be edited.
+    A method's 20 most frequent neurons are erased; for "random", as many random neurons in the same layers as by integrated gradients. The
+    evaluation takes all prompts of the run's facts of this relation, and of `other_facts` random facts of every other relation (None: all).
+
+    * `erase_relation` has a row per method, evaluated relation and phase ("before" or "after"): the number of prompts, how many are
+      answered right, and the sum of ln P(object).
+    * `erase_facts` has the same for each fact.
+    * `erase_dose` has the same for other numbers of neurons, evaluated on two facts of every other relation.
+
+    Raises as `Run.made_with` for step 2, and ValueError if `other_facts` is out of range, no fact has a prompt, or the model's value
+    vectors cannot be edited.
     """
     check(other_facts=other_facts)
     check_layers_are_separate(lm)
@@ -68,7 +71,7 @@ def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int 
 
 
 def _erasures(lm: LanguageModel, run: Run, relation: str) -> list[Erasure]:
-    """The erasures of every method, and those of other numbers of neurons, each once."""
+    """Return all distinct erasures: 20 neurons of each method, and other numbers of neurons."""
     table = run.read("knowledge_neurons", [relation])
     ranked = {method: neuron_list(frequent_neurons(table[table["method"] == method])) for method in METHODS}
     full = [_erasure(lm, run, relation, method, ranked, ERASED) for method in WITH_RANDOM]
@@ -77,17 +80,17 @@ def _erasures(lm: LanguageModel, run: Run, relation: str) -> list[Erasure]:
 
 
 def _erasure(lm: LanguageModel, run: Run, relation: str, method: str, ranked: dict[str, list[Neuron]], count: int) -> Erasure:
-    """A method's `count` most frequent neurons; "random" are as many in the same layers as those of integrated gradients."""
+    """Return the erasure of a method's `count` most frequent neurons, or of as many random neurons in the same layers."""
     if method != "random":
         return Erasure(method, tuple(ranked[method][:count]))
     neurons = ranked["attribution"][:count]
-    while neurons and 2 * max(Counter(layer for layer, _ in neurons).values()) > lm.n_neurons:  # a layer has too few others
+    while neurons and 2 * max(Counter(layer for layer, _ in neurons).values()) > lm.n_neurons:  # too few other neurons in a layer
         neurons = neurons[:-1]
     return Erasure(method, tuple(random_neurons(neurons, lm.n_neurons, f"{run.seed}-erase-random-{relation}")))
 
 
 def _prompts(lm: LanguageModel, run: Run, relation: str, other_facts: int | None) -> list[Prompt]:
-    """All prompts of the run's facts of the relation, and of the facts drawn from the others."""
+    """Return all prompts of the run's facts of the relation, and of random facts of the other relations."""
     others = [name for name in run.dataset.relations if name != relation]
     drawn = [fact for name in others for fact in draw_facts(lm, run.dataset, name, other_facts, run.seed)]
     prompts = [item for item in encode(lm, run.dataset, [*run.facts(relation, lm), *drawn]) if isinstance(item, Prompt)]
@@ -97,7 +100,7 @@ def _prompts(lm: LanguageModel, run: Run, relation: str, other_facts: int | None
 
 
 def _few_facts(run: Run, relation: str, prompts: Sequence[Prompt]) -> set[Fact]:
-    """The prompts' facts of the relation itself, and `DOSE_FACTS` random ones of every other."""
+    """Return the facts of the relation, and `DOSE_FACTS` random facts of every other relation."""
     by_relation: dict[str, list[Fact]] = {}
     for fact in dict.fromkeys(prompt.fact for prompt in prompts):
         by_relation.setdefault(fact.relation, []).append(fact)
@@ -109,7 +112,7 @@ def _few_facts(run: Run, relation: str, prompts: Sequence[Prompt]) -> set[Fact]:
 def _tables(
     lm: LanguageModel, run: Run, relation: str, prompts: Sequence[Prompt], erasures: Sequence[Erasure], erased: Erasure
 ) -> dict[str, pd.DataFrame]:
-    """The rows that one erasure adds to the tables. The first of a method in `erasures` is that of its `ERASED` neurons."""
+    """Return the rows of all tables for one erasure. In `erasures`, the first of each method has `ERASED` neurons."""
     full = {method: next(item for item in erasures if item.method == method) for method in WITH_RANDOM}
     few = _few_facts(run, relation, prompts)
     evaluated = prompts if erased in (BEFORE, *full.values()) else [prompt for prompt in prompts if prompt.fact in few]
@@ -136,14 +139,14 @@ def _by_relation(by_fact: pd.DataFrame) -> pd.DataFrame:
 
 
 def _placed(name: str, relation: str, scores: pd.DataFrame, places: Sequence[dict]) -> pd.DataFrame:
-    """The scores once for each place in table `name`."""
+    """Return the rows of table `name`: the scores, once with each of `places` as key columns."""
     columns = _COLUMNS[name]
     empty = pd.DataFrame(columns=list(columns)).astype(columns)
     return pd.concat([empty, *(scores.assign(relation=relation, **place)[list(columns)].astype(columns) for place in places)])
 
 
 def _scores(lm: LanguageModel, prompts: Sequence[Prompt]) -> pd.DataFrame:
-    """A row per fact: columns of (the fact), evaluated (its relation), fact (its index), prompts, correct, log_probability."""
+    """Return a row per fact: columns of (the `Fact`), evaluated (relation), fact (index), prompts, correct, log_probability."""
     targets = np.array([prompt.target for prompt in prompts])
     answers = ask(lm, prompts, targets[:, None].tolist())
     scores = {"prompts": 1, "correct": answers.top == targets, "log_probability": log_probability(answers.probability[:, 0])}

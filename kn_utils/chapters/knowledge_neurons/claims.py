@@ -1,6 +1,6 @@
-"""What is claimed of knowledge neurons: how many, where, and who shares them (section 4.2).
+"""Claims of section 4.2: how many knowledge neurons a fact has, in which layers, and whether facts share them.
 
-Each function takes tables by name and a seed, and returns the claim's conditions, the claim itself first.
+Each function takes tables by name and a seed, and returns the conditions of a claim; the first is the claim itself.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ BETWEEN_DIFFERENT_OBJECTS = KINDS.index("different relations, different objects"
 
 
 def number_of_neurons(tables: Tables, seed: int) -> list[Condition]:
-    """A fact has two to five knowledge neurons, and would have them before the threshold is tuned to that (section 4.2)."""
+    """A fact has two to five knowledge neurons; control: also before the threshold is tuned to this range."""
     counts = neurons_per_fact(tables["knowledge_neurons"], asked_facts(tables["facts"]))
     tuned = mean_neurons(counts, seed).loc["attribution", ["mean", "low", "high"]].tolist()
     rounds = tables["refinement"].query("method == 'attribution'")
@@ -35,7 +35,7 @@ def number_of_neurons(tables: Tables, seed: int) -> list[Condition]:
 
 
 def upper_layers(tables: Tables, seed: int) -> list[Condition]:
-    """Most knowledge neurons lie in the upper layers (section 4.2); the paper shows it in a figure."""
+    """Most knowledge neurons are in the upper layers (figure 3)."""
     n_layers = int(tables["completeness"]["layer"].max()) + 1
     neurons = tables["knowledge_neurons"].query("method == 'attribution'")
     if neurons.empty:
@@ -49,7 +49,7 @@ def upper_layers(tables: Tables, seed: int) -> list[Condition]:
 
 
 def shared_within(tables: Tables, seed: int) -> list[Condition]:
-    """Two facts of one relation share more knowledge neurons than two of different relations (section 4.2)."""
+    """Two facts of one relation share more knowledge neurons than two facts of different relations."""
     facts = asked_facts(tables["facts"])
     shared = shared_neurons(tables["knowledge_neurons"], facts)
 
@@ -66,7 +66,7 @@ def shared_within(tables: Tables, seed: int) -> list[Condition]:
 
 
 def exclusive(tables: Tables, seed: int) -> list[Condition]:
-    """Facts share fewer knowledge neurons than neurons by the baseline (section 4.2)."""
+    """Two facts share fewer knowledge neurons than neurons of the baseline."""
     neurons, facts = tables["knowledge_neurons"], asked_facts(tables["facts"])
     shared = shared_neurons(neurons, facts)
     counts = neurons_per_fact(neurons, facts).pivot(index=FACT_KEY, columns="method", values="neurons")

@@ -1,11 +1,10 @@
-"""How many neurons two facts share, on average over all pairs of facts, without looking at the pairs one by one.
+"""The mean number of neurons that two facts share, over all pairs of facts, without a loop over pairs.
 
-A neuron that c of a group's facts have is shared by c (c - 1) / 2 of the group's pairs, so counting the facts of every neuron gives the
-sum over all pairs. Grouping the facts by relation, by object, by both, and not at all, gives every kind of pair by difference.
+If c facts of a group have a neuron, c (c - 1) / 2 pairs share it. So the number of facts of each neuron gives the sum over all pairs.
+Facts are grouped by relation, by object, by both, and in one group; differences of these sums give every kind of pair.
 """
 
 import random
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,10 +22,10 @@ KINDS = (
 
 
 class SharedNeurons:
-    """The facts of several relations and who has which neuron, for means over pairs of facts.
+    """The facts of several relations and their neurons, for means over pairs of facts.
 
-    `facts` has the columns relation, fact and object, one row per fact, with facts that have no neuron; `neurons` relation, fact,
-    layer, neuron, of one method. Texts of objects are compared as they are. Raises ValueError for neurons of a fact not in `facts`.
+    `facts` has a row per fact, also for facts without neurons: columns relation, fact, object. `neurons` are of one method: columns
+    relation, fact, layer, neuron. Raises ValueError if `neurons` has a fact that is not in `facts`.
     """
 
     def __init__(self, facts: pd.DataFrame, neurons: pd.DataFrame):
@@ -47,19 +46,19 @@ class SharedNeurons:
         }
 
     def means(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return the mean number of neurons shared by a pair of different facts, for each of `KINDS`; NaN where there is no pair.
+        """Return the mean number of neurons shared by two different facts, for each of `KINDS`; NaN if there are no pairs.
 
-        `rows`, the numbers of facts, may repeat as in a bootstrap; a fact is never paired with itself.
+        `rows` are row numbers of facts, and may repeat as in a bootstrap. A fact is never paired with itself.
         """
         weight = np.ones(self.n_facts) if rows is None else np.bincount(rows, minlength=self.n_facts).astype(float)
         return np.array([shared / pairs if pairs > 0.5 else np.nan for shared, pairs in self._by_kind(weight)])
 
     def pairs(self) -> np.ndarray:
-        """Return the number of pairs of each of `KINDS`."""
+        """Return the number of pairs for each of `KINDS`."""
         return self._by_kind(np.ones(self.n_facts))[:, 1]
 
     def _by_kind(self, weight: np.ndarray) -> np.ndarray:
-        """Over all pairs of each of `KINDS`: (neurons shared, number of pairs)."""
+        """Return (number of neurons shared, number of pairs) for each of `KINDS`."""
         every, relation, answer, both = (
             np.array([_pairs(self.cells[name], weight[self.fact]), _pairs(self.groups[name], weight)]) for name in self.groups
         )
@@ -68,29 +67,26 @@ class SharedNeurons:
 
 
 def _pairs(group: np.ndarray, weight: np.ndarray) -> float:
-    """Sum of weight_i x weight_j over all pairs of different members of one group."""
+    """Return the sum of weight_i x weight_j over all pairs of different members of a group."""
     return float((np.bincount(group, weight) ** 2).sum() - (weight**2).sum()) / 2
 
 
 def sampled_mean(facts: pd.DataFrame, neurons: pd.DataFrame, seed: int, draws: int = 100) -> float:
-    """Return the mean number of neurons a fact shares with random facts of random other relations, as the released code samples it.
+    """Return the mean number of neurons that a fact shares with random facts of other relations, as the released code samples them.
 
-    Arguments as of `SharedNeurons`. Raises ValueError if there is only one relation.
+    For `facts` and `neurons` see `SharedNeurons`. Raises ValueError if there is only one relation.
     """
     neurons_of = {fact: set(neuron_list(table)) for fact, table in neurons.groupby(["relation", "fact"])}
     by_relation = {relation: table["fact"].tolist() for relation, table in facts.groupby("relation")}
     if len(by_relation) < 2:
         raise ValueError("facts of other relations are needed: take at least two relations")
     draw = random.Random(f"{seed}-intersections")
-    found = []
+    shared = []
     for relation, members in by_relation.items():
         others = [other for other in by_relation if other != relation]
         for fact in members:
-            here = neurons_of.get((relation, fact), set())
-            found += [len(here & neurons_of.get(_random_fact(draw, others, by_relation), set())) for _ in range(draws)]
-    return float(np.mean(found))
-
-
-def _random_fact(draw: random.Random, relations: Sequence[str], facts: dict[str, list[int]]) -> tuple[str, int]:
-    relation = draw.choice(relations)
-    return relation, draw.choice(facts[relation])
+            neurons_here = neurons_of.get((relation, fact), set())
+            for _ in range(draws):
+                other = draw.choice(others)
+                shared.append(len(neurons_here & neurons_of.get((other, draw.choice(by_relation[other])), set())))
+    return float(np.mean(shared))

@@ -1,4 +1,4 @@
-"""What notebook 02 shows of step 2's tables."""
+"""Statistics of step 2's tables, for notebook 02."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,9 +22,9 @@ from kn_utils.store.runs import FACT_KEY
 
 
 def last_rounds(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Return by method where tuning p ended: relations, the mean of the rounds and of the last p, and which relations missed the aim.
+    """Return the result of tuning p, for each method; `rounds` is step 2's table `refinement`.
 
-    `rounds` is step 2's table `refinement`.
+    Columns relations (number), rounds and p (means of the last values), missed (relations with too few or too many neurons).
     """
     last = rounds.groupby(["method", "relation"], sort=False).last().reset_index()
     last["missed"] = last["relation"].where(~last["mean_neurons"].between(MIN_NEURONS, MAX_NEURONS), "")
@@ -34,32 +34,32 @@ def last_rounds(rounds: pd.DataFrame) -> pd.DataFrame:
 
 
 def neurons_per_fact(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """Return how many neurons each fact has by each method, 0 included; columns relation, fact, method, neurons."""
+    """Return the number of neurons of each fact and method, also if it is 0: columns relation, fact, method, neurons."""
     counts = neurons.groupby(["method", *FACT_KEY]).size()
-    places = [(method, *fact) for method in METHODS for fact in facts[FACT_KEY].itertuples(index=False)]
-    index = pd.MultiIndex.from_tuples(places, names=["method", *FACT_KEY])
+    keys = [(method, *fact) for method in METHODS for fact in facts[FACT_KEY].itertuples(index=False)]
+    index = pd.MultiIndex.from_tuples(keys, names=["method", *FACT_KEY])
     return counts.reindex(index, fill_value=0).rename("neurons").reset_index()
 
 
 def mean_neurons(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the mean number of neurons per fact and its interval by method; columns mean, low, high, facts, without.
+    """Return the mean number of neurons per fact for each method: columns mean, low, high, facts, without (number without neurons).
 
-    `counts` is what `neurons_per_fact` returns; `without` counts the facts that have none.
+    `counts` is the table of `neurons_per_fact`.
     """
     without = (counts["neurons"] == 0).groupby(counts["method"]).sum()
     return group_means(counts, ["method"], "neurons", seed).set_index("method").assign(without=without)
 
 
 def shared_neurons(neurons: pd.DataFrame, facts: pd.DataFrame) -> Callable[[np.ndarray | None], np.ndarray]:
-    """Return a function from row numbers of facts to the mean number of neurons that two of them share, [methods, kinds of pairs]."""
+    """Return a function from row numbers of facts to the mean number of neurons that two of them share, [methods, `KINDS`]."""
     pairs = [SharedNeurons(facts, neurons[neurons["method"] == method]) for method in METHODS]
     return lambda rows=None: np.stack([of_method.means(rows) for of_method in pairs])
 
 
 def shared_by_pairs(neurons: pd.DataFrame, facts: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the mean number of neurons two facts share, by kind of pair and method; columns method, kind, mean, low, high, pairs.
+    """Return the mean number of neurons that two facts share, over all pairs: columns method, kind, mean, low, high, pairs.
 
-    Exact over all pairs; the interval resamples facts.
+    The intervals resample facts.
     """
     found = bootstrap_interval(shared_neurons(neurons, facts), facts["relation"], seed)
     pairs = SharedNeurons(facts, neurons).pairs().astype(int)
@@ -69,10 +69,10 @@ def shared_by_pairs(neurons: pd.DataFrame, facts: pd.DataFrame, seed: int) -> pd
 
 
 def finding(means: pd.DataFrame, upper: tuple[float, float, float], pairs: pd.DataFrame, most_prompts: int) -> str:
-    """Return in two sentences how many knowledge neurons there are, where, and who shares them.
+    """Return sentences on how many knowledge neurons a fact has, in which layers, and whether facts share them.
 
-    `means` as of `mean_neurons`, `upper` as of `kn_utils.stats.layers.upper_third_interval`, `pairs` as of `shared_by_pairs`;
-    `most_prompts` is the largest number of prompts of a fact.
+    The arguments are the results of `mean_neurons`, `kn_utils.stats.layers.upper_third_interval` and `shared_by_pairs`, and the largest
+    number of prompts of a fact.
     """
     if not means.loc["attribution", "mean"]:
         return (
@@ -94,10 +94,10 @@ def finding(means: pd.DataFrame, upper: tuple[float, float, float], pairs: pd.Da
 
 
 def threshold_grid(scores: pd.DataFrame, facts: pd.DataFrame, score_shares: Sequence[float], prompt_share: float) -> pd.DataFrame:
-    """Return what other thresholds would give, without refinement rounds.
+    """Return the results of other thresholds, without refinement rounds; `scores` are of one method.
 
-    `scores` is step 1's table of one method. p goes from `prompt_share` up and down by up to four of the rounds' steps, two at a time.
-    Columns t, p, neurons (per fact), one_relation and different_relations (neurons shared by two facts).
+    p is `prompt_share`, and two or four steps of the rounds below and above it. Columns t, p, neurons (per fact), one_relation and
+    different_relations (neurons shared by two facts).
     """
     prompts = {relation: table.set_index("fact")["prompts"] for relation, table in facts.groupby("relation")}
     shares = [p for p in (moved_share(prompt_share, steps) for steps in (-4, -2, 0, 2, 4)) if 0 <= round(p, 2) <= 1]
@@ -113,29 +113,30 @@ def threshold_grid(scores: pd.DataFrame, facts: pd.DataFrame, score_shares: Sequ
 
 
 def widest_neurons(neurons: pd.DataFrame, facts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
-    """Return the n neurons of one method that the most facts have.
+    """Return the n neurons that most facts have; `neurons` are of one method.
 
-    Columns neuron ("layer.index", layers from 1), facts, share (% of facts), relations, objects (the most frequent ones, with how often).
+    Columns neuron ("layer.index", layers from 1), facts, share (% of facts), relations, objects (the most frequent, with their counts).
     """
     joined = neurons.merge(facts, on=FACT_KEY)
     rows = []
-    for neuron, having in joined.groupby(["layer", "neuron"]):
-        objects = ", ".join(f"{name} ({count})" for name, count in having["object"].value_counts().head(4).items())
-        share = 100 * len(having) / len(facts)
-        rows.append((neuron_name(*neuron), len(having), share, having["relation"].nunique(), objects))
+    for neuron, its_facts in joined.groupby(["layer", "neuron"]):
+        objects = ", ".join(f"{name} ({count})" for name, count in its_facts["object"].value_counts().head(4).items())
+        share = 100 * len(its_facts) / len(facts)
+        rows.append((neuron_name(*neuron), len(its_facts), share, its_facts["relation"].nunique(), objects))
     table = pd.DataFrame(rows, columns=["neuron", "facts", "share", "relations", "objects"])
     return table.sort_values(["facts", "neuron"], ascending=[False, True], ignore_index=True).head(n)
 
 
 def relation_neuron_counts(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """Return by method and relation how many neurons at least a tenth of its facts have, and the share (%) that have the most frequent.
+    """Return columns method, relation, relation_neurons, widest; relations without neurons have zeros.
 
-    Columns method, relation, relation_neurons, widest; relations without neurons have zeros.
+    `relation_neurons` is the number of neurons that at least a tenth of the facts have, `widest` the share (%) of facts with the most
+    frequent neuron.
     """
     sizes = facts.groupby("relation").size()
     index = pd.MultiIndex.from_product([METHODS, sizes.index], names=["method", "relation"])
-    having = neurons.groupby(["method", "relation", "layer", "neuron"]).size()
-    share = having / having.index.get_level_values("relation").map(sizes)
+    counts = neurons.groupby(["method", "relation", "layer", "neuron"]).size()
+    share = counts / counts.index.get_level_values("relation").map(sizes)
     by_relation = share.groupby(["method", "relation"])
     common = (share >= RELATION_SHARE).groupby(["method", "relation"]).sum()
     table = pd.DataFrame({"relation_neurons": common, "widest": 100 * by_relation.max()}).reindex(index, fill_value=0)

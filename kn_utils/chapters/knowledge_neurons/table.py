@@ -1,4 +1,4 @@
-"""Step 2 as tables: the knowledge neurons of a relation's facts, by integrated gradients and by the baseline."""
+"""Step 2: the knowledge neurons of a relation's facts, by integrated gradients and by the baseline."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -25,15 +25,15 @@ _COLUMNS = {
 
 
 def find_neurons(run: Run, relation: str, thresholds: Thresholds = Thresholds()) -> Path:
-    """Make the tables `knowledge_neurons` and `refinement` of a relation from step 1's and return the first one's path.
+    """Make the tables `knowledge_neurons` and `refinement` of a relation, and return the path of the first.
 
-    `knowledge_neurons` holds each fact's neurons by either method and in how many prompts each stands out; `refinement` the rounds.
-    Raises FileNotFoundError if step 1 has not been run, and ValueError if it was with other facts or another draw.
+    `knowledge_neurons` has the neurons of each fact and method, and the number of prompts in which each is strong; `refinement` has the
+    rounds. Raises as `Run.made_with` for step 1.
     """
     inputs = {"thresholds": asdict(thresholds), "rounds": ROUND_RULE}
     facts = run.read("facts", [relation])["fact"].tolist()
 
-    def work(_) -> dict[str, pd.DataFrame]:  # the rounds look at all facts together
+    def work(_) -> dict[str, pd.DataFrame]:  # not in parts: the rounds need all facts
         return _tables(run, relation, thresholds)
 
     return run.make("knowledge_neurons", relation, facts, work, inputs, per_part=len(facts))

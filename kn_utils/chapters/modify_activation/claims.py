@@ -1,6 +1,6 @@
-"""What is claimed of the answers if knowledge neurons are suppressed or amplified (section 4.3, first arXiv version).
+"""Claims on suppressing and amplifying knowledge neurons (section 4.3, and the first arXiv version).
 
-Each function takes tables by name and a seed, and returns the claim's conditions, the claim itself first.
+Each function takes tables by name and a seed, and returns the conditions of a claim; the first is the claim itself.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from kn_utils.store.runs import NothingToShowError
 
 
 def changed_probability(operation: str, tables: Tables, seed: int) -> list[Condition]:
-    """Suppressing lowers the right answer's probability, amplifying raises it, and more than with other neurons (section 4.3)."""
+    """Suppressing lowers the probability of the right answer, amplifying raises it; both more than with control neurons."""
     table = tables["modify_activation"]
     own_prompts = table[(table["operation"] == operation) & (table["target"] == "own")]
-    change, relations = changes(own_prompts, ["method"])  # in alphabetical order: activation, attribution, random
+    change, relations = changes(own_prompts, ["method"])  # sorted: activation, attribution, random
 
     def statistic(rows: np.ndarray) -> list[float]:
         baseline, ours, random = change(rows)[:, -1]
@@ -34,11 +34,13 @@ def changed_probability(operation: str, tables: Tables, seed: int) -> list[Condi
 
 
 def other_facts(tables: Tables, seed: int) -> list[Condition]:
-    """Changing a fact's neurons hardly changes the answers about facts of other relations (first arXiv version)."""
+    """Changing the neurons of a fact has little effect on prompts of other relations (first arXiv version)."""
     table = tables["modify_activation"].query("method == 'attribution'")
     if not (table["target"] == "other").any():
         raise NothingToShowError("the data set has no facts of other relations to ask")
-    change, relations = changes(table, ["operation", "target"])  # amplify: other, own; suppress: other, own
+    change, relations = changes(
+        table, ["operation", "target"]
+    )  # sorted: amplify other, amplify own, suppress other, suppress own
 
     def statistic(rows: np.ndarray) -> list[float]:
         amplified, own_amplified, suppressed, own_suppressed = change(rows)[:, -1]

@@ -1,4 +1,4 @@
-"""Figures of notebook 03: every `plot_x` takes a table of `numbers` and a title that says model, data set, number of facts and seed."""
+"""Figures of notebook 03, from the tables of `numbers`."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ TARGETS = {"own": "the fact's own prompts", "other": "another relation's prompts
 
 
 def plot_changes(changes: pd.DataFrame, title: str) -> Figure:
-    """Show the mean change of the object's probability by operation, target and method, with the paper's values."""
+    """Show the mean change of the object's probability for each operation, target and method, with the paper's values."""
     mean = changes[changes["relation"] == MEAN]
     table = mean.assign(label=mean["target"].map(TARGETS), value=mean["change"])
     with panels(title, 2.6, columns=2, sharey=True) as (figure, axes):
@@ -22,7 +22,7 @@ def plot_changes(changes: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str], title: str) -> Figure:
-    """Show the change by relation, largest first, for the facts' own prompts and, if there are any, another relation's."""
+    """Show the change for each relation, largest first: the facts' own prompts and, if any, those of another relation."""
     rows = changes[(changes["relation"] != MEAN) & (changes["operation"] == operation)]
     ours = rows[(rows["target"] == "own") & (rows["method"] == "attribution")]
     order = ours.sort_values("change", ascending=operation == "suppress")["relation"]
@@ -39,7 +39,7 @@ def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str]
 
 
 def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
-    """Show how often the top answer of a fact's own prompts changes; `flips` as of `numbers.flips`."""
+    """Show how often the top answer to a fact's own prompts changes; `flips` is the table of `numbers.flips`."""
     with panels(title, 2.6, columns=2, sharey=True) as (figure, axes):
         for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
             rows = flips[(flips["operation"] == operation) & (flips["target"] == "own")]
@@ -49,20 +49,20 @@ def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_probabilities(table: pd.DataFrame, title: str) -> Figure:
-    """Show for every own prompt how many times its probability is after the change; `table` is step 3's."""
+    """Show the ratio of the object's probability after and before for each of the facts' own prompts; `table` is step 3's."""
     with panels(title, 3.4, columns=2, sharex=True, sharey=True) as (figure, axes):
         for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
             changed = table[(table["operation"] == operation) & (table["target"] == "own") & (table["neurons"] > 0)]
             for method in reversed(PALETTE):
                 rows = changed[changed["method"] == method]
-                times = rows["probability_after"] / rows["probability_before"]
+                ratio = rows["probability_after"] / rows["probability_before"]
                 look = {"marker": MARKERS[method], "color": PALETTE[method], "label": NAMES[method]}
-                axis.scatter(rows["probability_before"], times, s=6, alpha=0.4, linewidth=0, **look)
+                axis.scatter(rows["probability_before"], ratio, s=6, alpha=0.4, linewidth=0, **look)
             axis.axhline(1, **LINE)
             axis.set(title=f"neurons {verb}", xscale="log", yscale="log", xlabel="probability of the object before")
         write_numbers(axes[0].xaxis)  # the panels share their scales
         label_log_scale(axes[0].yaxis)
-        axes[0].set_ylabel("times as probable after")
+        axes[0].set_ylabel("probability after / before")
     for handle in figure.legends[0].legend_handles:
         handle.set(alpha=1, sizes=[30])
     return figure

@@ -1,4 +1,4 @@
-"""What notebook 03 shows of step 3's table."""
+"""Statistics of step 3's table, for notebook 03."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,10 +13,10 @@ GROUP = ["operation", "target", "method"]
 
 
 def changes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Callable[[np.ndarray], np.ndarray], pd.Index]:
-    """Return a function from row numbers of facts to changes (%) of the object's probability, and each fact's relation.
+    """Return a function from row numbers of facts to changes (%) of the object's probability, and the relation of each fact.
 
-    The changes are [values of `columns`, relations + 1]: each relation's, that is, its mean change over all prompts divided by the mean
-    original probability (section 4.3), and at the end the mean over relations, each of which counts once.
+    The changes are [values of `columns`, relations + 1]. The change of a relation is its mean change over all prompts, divided by the mean
+    original probability (section 4.3). The last column is the mean over relations with equal weights.
     """
     probabilities = table.groupby([*FACT_KEY, *columns])[["probability_before", "probability_after"]].sum()
     sums = probabilities.unstack(list(columns), fill_value=0)
@@ -35,10 +35,7 @@ def changes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Callable[[np.n
 
 
 def probability_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the `changes` with their intervals, which resample facts.
-
-    Columns operation, target, method, relation (`MEAN` for the mean over relations), change, low, high, facts.
-    """
+    """Return the `changes` with intervals: columns operation, target, method, relation (or `MEAN`), change, low, high, facts."""
     rows = []
     for place, group in table.groupby(GROUP, sort=False):
         change, relations = changes(group, ["method"])
@@ -49,10 +46,10 @@ def probability_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return how often the top answer changes, in per cent of prompts, pooled over relations.
+    """Return how often the top answer changes, over all relations: columns operation, target, method, flip, share, low, high, prompts.
 
-    Columns operation, target, method, flip, share, low, high, prompts. `flip` is "right to wrong" among the prompts answered right
-    before, "wrong to right" among the others, and "any change" among all. Intervals resample facts.
+    `share` is in % of the prompts that were answered right before (flip "right to wrong"), of the others ("wrong to right"), or of all
+    ("any change").
     """
     kinds = {
         "right to wrong": (table["correct_before"], ~table["correct_after"]),
@@ -76,10 +73,7 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def count_facts(table: pd.DataFrame) -> pd.DataFrame:
-    """Count by method the facts, those of them without neurons, and the prompts: the facts' own and the other facts'.
-
-    Columns facts, without, own_prompts, other_prompts.
-    """
+    """Return for each method the numbers of facts, of facts without neurons, and of prompts: facts, without, own_prompts, other_prompts."""
     once = table[table["operation"] == table["operation"].iloc[0]]
     facts = once[once["target"] == "own"].groupby(["method", *FACT_KEY], sort=False)["neurons"].first()
     counts = facts.groupby("method", sort=False).agg(facts="size", without=lambda neurons: int((neurons == 0).sum()))
@@ -88,7 +82,7 @@ def count_facts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(changes: pd.DataFrame, flips: pd.DataFrame) -> str:
-    """Return in two sentences what the changes do to the right answers, from the tables of `probability_changes` and `flips`."""
+    """Return two sentences on the effect of the changes, from the tables of `probability_changes` and `flips`."""
     means = changes[(changes["relation"] == MEAN) & (changes["target"] == "own")]
     change = {(row.method, row.operation): with_interval(row.change, row.low, row.high) for row in means.itertuples()}
     lost = flips.query(
@@ -103,7 +97,7 @@ def finding(changes: pd.DataFrame, flips: pd.DataFrame) -> str:
 
 
 def lost_answers(table: pd.DataFrame, prompts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
-    """Return prompts whose right answer is lost when the fact's knowledge neurons are suppressed: the n surest, of n facts.
+    """Return the n most confident prompts, one per fact, that lose their right answer when the knowledge neurons are suppressed.
 
     `prompts` is step 1's table. Columns prompt, answer_before, answer_after, probability_before, probability_after (of the right answer)
     and neurons.
@@ -112,6 +106,6 @@ def lost_answers(table: pd.DataFrame, prompts: pd.DataFrame, n: int = 10) -> pd.
         "operation == 'suppress' and method == 'attribution' and target == 'own' and correct_before and not correct_after"
     )
     columns = ["answer_before", "answer_after", "probability_before", "probability_after", "neurons"]
-    surest = lost.sort_values("probability_before", ascending=False).drop_duplicates(FACT_KEY).head(n)
-    shown = surest.merge(prompts[[*FACT_KEY, "prompt", "text"]], on=[*FACT_KEY, "prompt"])
+    confident = lost.sort_values("probability_before", ascending=False).drop_duplicates(FACT_KEY).head(n)
+    shown = confident.merge(prompts[[*FACT_KEY, "prompt", "text"]], on=[*FACT_KEY, "prompt"])
     return shown[["text", *columns]].rename(columns={"text": "prompt"})

@@ -1,4 +1,4 @@
-"""Step 3 as a table: the object's probability before and after a fact's knowledge neurons are suppressed or amplified."""
+"""Step 3: the object's probability before and after the knowledge neurons of a fact are suppressed or amplified."""
 
 import random
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from kn_utils.store.runs import Run
 WITH_RANDOM = (*METHODS, "random")
 CHANGES = [(method, operation) for method in WITH_RANDOM for operation in OPERATIONS]
 FACTS_PER_PART = 32
-CANDIDATES = 100  # random facts of other relations to try before giving up
+CANDIDATES = 100  # how many random facts of other relations are tried until one has a prompt
 _COLUMNS = {"relation": str, "fact": "int32", "prompt": "int32", "method": str, "operation": str, "target": str}
 _COLUMNS |= {"neurons": "int32", "probability_before": "float64", "probability_after": "float64"}
 _COLUMNS |= {"answer_before": str, "answer_after": str, "correct_before": bool, "correct_after": bool}
@@ -30,7 +30,7 @@ FactNeurons = dict[tuple[str, int], list[Neuron]]  # by method and fact
 
 
 class Case(NamedTuple):
-    """A prompt to be run while the neurons of `fact` are changed; `target` says whose prompt it is, the fact's "own" or an "other"'s."""
+    """A prompt that is run while the neurons of `fact` are changed. `target` is "own" for a prompt of this fact, else "other"."""
 
     fact: Fact
     prompt: Prompt
@@ -38,19 +38,18 @@ class Case(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The answer to a case: the object's probability and the most probable token."""
+    """The probability of the object and the most probable token."""
 
     probability: float
     top: int
 
 
 def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
-    """Make the table `modify_activation` of a relation from step 2's and return its path (section 4.3).
+    """Make the table `modify_activation` of a relation, and return its path (section 4.3).
 
-    One row per prompt, method, operation and target: the fact's own prompts, and those of one random fact of another relation. Besides
-    integrated gradients and the baseline, "random" changes as many random neurons in the same layers as the fact's own by integrated
-    gradients. Facts without neurons stay as they are. A data set of one relation has no other target.
-    Raises FileNotFoundError if step 2 has not been run, and ValueError if it was with other facts, another draw or other weights.
+    It has a row per prompt, method, operation and target. The prompts are those of the fact, and of a random fact of another relation, if
+    there is one. The method "random" changes random neurons, as many in each layer as the fact has by integrated gradients. For facts
+    without neurons nothing is changed. Raises as `Run.made_with` for step 2.
     """
     neurons = _neurons(lm, run, relation)
 
@@ -62,7 +61,7 @@ def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
 
 
 def _neurons(lm: LanguageModel, run: Run, relation: str) -> FactNeurons:
-    """The neurons of every method and fact that has any."""
+    """Return the neurons of each method and fact."""
     table = run.read("knowledge_neurons", [relation])
     by_method = {method: neurons_by_fact(table[table["method"] == method]) for method in METHODS}
     by_method["random"] = {
@@ -73,7 +72,7 @@ def _neurons(lm: LanguageModel, run: Run, relation: str) -> FactNeurons:
 
 
 def modified_answers(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact], neurons: FactNeurons, seed: int) -> pd.DataFrame:
-    """Return the rows of `modify_activation` for facts of one relation; `neurons` are those to change."""
+    """Return the rows of `modify_activation` for facts of one relation."""
     cases = [case for fact in facts for case in _cases(lm, dataset, fact, seed)]
     changed = {method: [neurons.get((method, case.fact.index), []) for case in cases] for method in WITH_RANDOM}
     answers = _ask(lm, cases, changed)
@@ -86,13 +85,13 @@ def modified_answers(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact],
 
 
 def _cases(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Case]:
-    """The fact's own prompts and those of a random fact of another relation; none if the fact itself has no prompt."""
+    """Return the fact's own prompts and those of a random fact of another relation; none if the fact has no prompt."""
     cases = [Case(fact, prompt, "own") for prompt in askable(lm, dataset, fact)]
     return cases + [Case(fact, prompt, "other") for prompt in _other_prompts(lm, dataset, fact, seed)] if cases else []
 
 
 def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -> list[Prompt]:
-    """The prompts of the first fact that has any, among random facts of random other relations."""
+    """Return the prompts of a random fact of another relation."""
     draw = random.Random(f"{seed}-other-{fact.relation}-{fact.index}")
     relations = [relation for relation in dataset.relations if relation != fact.relation]
     for _ in range(CANDIDATES if relations else 0):
@@ -102,7 +101,7 @@ def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -
 
 
 def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: dict[str, list[list[Neuron]]]) -> list[dict[tuple | None, Answer]]:
-    """The answer to every case unchanged (None) and after each change that has neurons; `neurons` holds each case's by method."""
+    """Return the answers to each case, by change; None is the unchanged model. Changes without neurons are left out."""
     found: list[dict] = [{} for _ in cases]
     prompts = [case.prompt for case in cases]
     for group in group_by_length(prompts, prompts_at_once):
@@ -112,9 +111,9 @@ def _ask(lm: LanguageModel, cases: Sequence[Case], neurons: dict[str, list[list[
             if change and not any(scaled):
                 continue
             with scaled_neurons(lm, suffix.position, scaled, change[1]) if change else nullcontext():
-                shares = probabilities(lm, suffix)
-            targets = shares.gather(1, suffix.target[:, None])[:, 0].tolist()
-            for index, probability, top in zip(group, targets, shares.argmax(1).tolist(), strict=True):
+                every = probabilities(lm, suffix)
+            targets = every.gather(1, suffix.target[:, None])[:, 0].tolist()
+            for index, probability, top in zip(group, targets, every.argmax(1).tolist(), strict=True):
                 found[index][change] = Answer(probability, top)
     return found
 

@@ -1,4 +1,4 @@
-"""The figure of `benchmarks/scaling.py`, in notebook 09: how time and peak memory grow with facts and layers."""
+"""The figure of notebook 09: time and peak memory by numbers of facts and layers."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,10 +11,10 @@ from kn_utils.plots.style import LINE, PALETTE
 
 
 def plot_scaling(rows: pd.DataFrame, title: str) -> Figure:
-    """Show seconds and peak memory against the number of facts and of layers; `rows` has a row per process.
+    """Show seconds and peak memory against the numbers of facts and of layers; `rows` are those of `benchmarks/scaling.py`.
 
-    Dots are medians over the turns, bars go from the least to the most. The dashed line is the work, counted in multiply-adds, drawn
-    through the largest point; the dotted one the memory before attribution.
+    Dots are medians over repetitions, bars go from minimum to maximum. The dashed line is the number of multiply-adds, scaled to meet the
+    last point; the dotted line is the memory before attribution.
     """
     with panels(title, 5, rows=2, columns=2, sharex="col") as (figure, axes):
         for time, memory, size in zip(axes[:2], axes[2:], ("facts", "layers"), strict=True):
@@ -35,7 +35,7 @@ def plot_scaling(rows: pd.DataFrame, title: str) -> Figure:
 
 
 def _draw_range(axis: Axes, values: SeriesGroupBy) -> None:
-    """Draw the median of each group with a bar over all its values."""
+    """Draw the median of each group, with a bar from minimum to maximum."""
     medians = values.median()
     axis.vlines(medians.index, values.min(), values.max(), color=PALETTE["attribution"])
     axis.plot(medians, "o-", color=PALETTE["attribution"], label="measured")

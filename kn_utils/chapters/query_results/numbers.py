@@ -1,4 +1,4 @@
-"""What notebook 09 shows of `benchmarks/scaling.py`: how time and peak memory grow with facts and layers."""
+"""Statistics for notebook 09: of `benchmarks/scaling.py`, and of the provenance of tables."""
 
 import numpy as np
 import pandas as pd
@@ -7,11 +7,11 @@ from kn_utils.store.runs import FACT_KEY
 
 
 def growth(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the medians of each point over its turns, with the orders in which time and counted work grow from the point before.
+    """Return the medians over repetitions for each size; `rows` are those of `benchmarks/scaling.py`.
 
-    `rows` has a row per process. An order of 1 means in proportion, one of 2 as the square; `order_of_work` is of the multiply-adds that
-    have to be computed. Columns axis ("facts" or "layers", what varies), facts, layers, hidden, prompts, seconds, ms_per_prompt, order,
-    order_of_work, gflop_per_second, loaded_mb, peak_memory_mb.
+    `axis` is what varies, "facts" or "layers". `order` is the exponent with which the time grows from the size before (1: linear, 2:
+    quadratic), `order_of_work` that of the number of multiply-adds. Other columns: facts, layers, hidden, prompts, seconds, ms_per_prompt,
+    gflop_per_second, loaded_mb, peak_memory_mb.
     """
     point = ["axis", "facts", "layers", "hidden", "prompts", "gflop"]
     table = rows.groupby(point, sort=False)[["seconds", "loaded_mb", "peak_memory_mb"]].median().reset_index()
@@ -25,13 +25,13 @@ def growth(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def ways(made: pd.DataFrame) -> pd.DataFrame:
-    """Count the tables by how they were made: versions, device, Python, machine and threads; `made` has a row per provenance."""
+    """Return the number of tables for each combination of versions, device, Python, machine and threads; `made` are provenances."""
     inputs = pd.json_normalize([inputs["versions"] | {"device": inputs.get("device")} for inputs in made["inputs"]])
     return inputs.join(made[["python", "machine", "threads"]]).value_counts(dropna=False).rename("tables").reset_index()
 
 
 def finding(facts: pd.DataFrame, neurons: pd.DataFrame, made: pd.DataFrame) -> str:
-    """Return what the tables of a run hold and how they were made, in two sentences; `made` as of `ways`, with notebook and seconds."""
+    """Return two sentences on the tables of a run; `made` are their provenances, with columns notebook and seconds."""
     with_neurons, alike = len(neurons.drop_duplicates(FACT_KEY)), len(ways(made))
     return (
         f"{with_neurons} of {len(facts)} facts have knowledge neurons. The {len(made)} tables of {made['notebook'].nunique()} notebooks "

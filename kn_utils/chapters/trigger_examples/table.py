@@ -1,4 +1,4 @@
-"""Step 5 as a table: a fact's web sentences that trigger its knowledge neurons most and least."""
+"""Step 5: the web sentences of a fact that activate its knowledge neurons most and least."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ _COLUMNS |= {"score": "float64", "start": "int32", "end": "int32", "text": str}
 
 
 def rank_sentences(run: Run, relation: str, n: int = 3) -> Path:
-    """Make the table `trigger_examples` of a relation from step 4's and return its path (section 4.4).
+    """Make the table `trigger_examples` of a relation, and return its path (section 4.4).
 
-    Per fact and method, the head-and-tail sentences are ranked by the summed activation of the fact's neurons; the `n` highest and the
-    `n` lowest are kept, each once: `rank` counts from 1, the highest, to `of`; the masked word is between `start` and `end` of `text`.
-    Raises FileNotFoundError if step 4 has not been run, and ValueError if it was with other facts, another draw or other sentences.
+    For each fact and method, the head-and-tail sentences are ranked by the sum of the activations of the fact's neurons. The `n` highest
+    and the `n` lowest are kept. `rank` 1 is the highest, and `of` is the number of ranked sentences. The characters of `text` from
+    `start` to before `end` are masked. Raises as `Run.made_with` for step 4, and ValueError if the web sentences have changed.
     """
     check(n_examples=n)
     sentences = run.dataset.web_sentences(relation)
@@ -33,9 +33,9 @@ def rank_sentences(run: Run, relation: str, n: int = 3) -> Path:
 
 
 def rank(activations: pd.DataFrame, sentences: list[WebSentences], n: int) -> pd.DataFrame:
-    """Return the highest and lowest `n` head-and-tail sentences of every fact and method, highest first.
+    """Return the `n` highest and the `n` lowest head-and-tail sentences of each fact and method, highest first.
 
-    `activations` is step 4's table, `sentences` are the relation's. Sentences of equal score keep their order.
+    `activations` is step 4's table, `sentences` are the web sentences of the relation. Sentences with equal scores keep their order.
     """
     table = activations.query("kind == 'head_and_tail'").copy()
     table["score"] = table["activation"] * table["neurons"]
