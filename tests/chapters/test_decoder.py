@@ -94,7 +94,7 @@ def test_a_model_without_neurons_has_none_that_reach(one, tables):
 
 def test_facts_of_which_none_was_asked_are_an_error(one, tables):
     tables["facts"] = TABLES["facts"].query("prompts == 0")
-    with pytest.raises(ValueError, match="none of the 2 facts could be asked"):
+    with pytest.raises(ValueError, match="none of the 2 facts has a usable prompt"):
         _ = ModelResults(one.results, ["P1"]).facts
 
 

@@ -17,7 +17,7 @@ SPACES = {
     "with_space": "% one token with the space",
     "without_space": "% without it",
     "both_ways": "% both ways",
-    "prompts_both_ways": "prompts asked both ways",
+    "prompts_both_ways": "prompts with both",
     "in_token": "% probability, space in the token",
     "in_prompt": "% space in the prompt",
 }
@@ -35,9 +35,7 @@ class ModelResults:
 
     def __post_init__(self):
         if not self.relations:
-            raise ValueError(
-                f"no fact of these relations was asked with {MIN_PROMPTS} templates, so none can have knowledge neurons"
-            )
+            raise ValueError(f"no fact of these relations has {MIN_PROMPTS} prompts, so none can have knowledge neurons")
 
     def read(self, table: str) -> pd.DataFrame:
         """Return a table for all relations."""

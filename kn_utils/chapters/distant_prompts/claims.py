@@ -18,7 +18,7 @@ def web_sentences(tables: Tables, seed: int) -> list[Condition]:
     paper = [reported(np.subtract, "distant_head_and_tail", f"distant_{kind}") for kind in ("head_only", "random")]
     paper_lost = reported(lambda both, head: 100 * (1 - head / both), "distant_head_and_tail", "distant_head_only")
     lost = Condition(
-        "% of the activation that is gone without the tail", *lost_without_tail(means, seed), len(means), paper=paper_lost
+        "% of the activation that is lost without the tail", *lost_without_tail(means, seed), len(means), paper=paper_lost
     )
     against_comparable = "activation, tail minus a comparable word of a head-only sentence"
     return [

@@ -52,7 +52,7 @@ def side_effects(tables: Tables, seed: int) -> list[Condition]:
     about = (len(ours), "edits")
     paper = reported(np.subtract, PAPER[SAME], f"{PAPER[SAME]}_random")
     return [
-        Condition("% by which perplexity on other facts of the relation rises", *same, *about, below=NEGLIGIBLE),
-        Condition("% by which perplexity on facts of other relations rises", *other, *about, below=NEGLIGIBLE),
+        Condition("rise of perplexity on other facts of the relation (%)", *same, *about, below=NEGLIGIBLE),
+        Condition("rise of perplexity on facts of other relations (%)", *other, *about, below=NEGLIGIBLE),
         Condition("rise of perplexity in the relation minus random neurons'", *against_random, *about, below=0, paper=paper),
     ]

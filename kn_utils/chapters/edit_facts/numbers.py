@@ -10,7 +10,7 @@ from kn_utils.model.neurons import COMMON_SHARE
 from kn_utils.stats.intervals import bootstrap_interval, with_interval
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
-CHANGED, SUCCESS, TOP5 = "the answer is another", "the answer is the new object", "the new object is in the top 5"
+CHANGED, SUCCESS, TOP5 = "the answer changed", "the answer is the new object", "the new object is in the top 5"
 SAME, OTHER = "same relation", "other relations"
 RATES = {CHANGED: "changed", SUCCESS: "success", TOP5: "success_top5"}  # the columns of step 6's table
 TEMPLATE_RATES = {CHANGED: "templates_changed", SUCCESS: "templates_success"}

@@ -25,9 +25,9 @@ def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
     ids = [f"erase_{relation}_{when}" for when in ("before", "after", "others_before", "others_after")]
     paper = reported(lambda before, after, others, others_after: 100 * (after / before - others_after / others), *ids)
     claim = Condition(
-        "rise of its own perplexity minus that of all others (points of %)", *others, len(inside), above=0, paper=paper
+        "rise of its perplexity minus that of all others (percentage points)", *others, len(inside), above=0, paper=paper
     )
-    control = Condition("rise of its own perplexity minus that with random neurons erased", *random, len(inside), above=0)
+    control = Condition("rise of its perplexity minus that with random neurons erased", *random, len(inside), above=0)
     return [claim, control, half_the_paper(claim)]
 
 

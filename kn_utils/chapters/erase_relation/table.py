@@ -95,7 +95,7 @@ def _prompts(lm: LanguageModel, run: Run, relation: str, other_facts: int | None
     drawn = [fact for name in others for fact in draw_facts(lm, run.dataset, name, other_facts, run.seed)]
     prompts = [item for item in encode(lm, run.dataset, [*run.facts(relation, lm), *drawn]) if isinstance(item, Prompt)]
     if not prompts:
-        raise ValueError(f"the model cannot be asked a single fact of {relation} or of other relations")
+        raise ValueError(f"no fact of {relation} or of other relations has a usable prompt")
     return prompts
 
 

@@ -66,7 +66,7 @@ def shared_within(tables: Tables, seed: int) -> list[Condition]:
 
 
 def exclusive(tables: Tables, seed: int) -> list[Condition]:
-    """Two facts share fewer knowledge neurons than neurons of the baseline."""
+    """Facts of different relations share fewer knowledge neurons than neurons of the baseline."""
     neurons, facts = tables["knowledge_neurons"], asked_facts(tables["facts"])
     shared = shared_neurons(neurons, facts)
     counts = neurons_per_fact(neurons, facts).pivot(index=FACT_KEY, columns="method", values="neurons")
@@ -83,10 +83,10 @@ def exclusive(tables: Tables, seed: int) -> list[Condition]:
         reported(np.subtract, *(f"shared_{kind}_{method}" for method in METHODS)) for kind in ("between_relations", "in_relation")
     ]
     n, difference = len(facts), "ours minus the baseline's"
-    claim = Condition(f"shared by facts of different relations, {difference}", *between, n, below=0, paper=papers[0])
+    claim = Condition(f"neurons shared by facts of different relations, {difference}", *between, n, below=0, paper=papers[0])
     return [
         claim,
-        Condition("the same as % of a fact's neurons", *in_proportion, n, below=0),
-        Condition(f"shared by facts of one relation, {difference}", *within, n, below=0, paper=papers[1]),
+        Condition("the same, in % of the neurons of a fact", *in_proportion, n, below=0),
+        Condition(f"neurons shared by facts of one relation, {difference}", *within, n, below=0, paper=papers[1]),
         half_the_paper(claim),
     ]

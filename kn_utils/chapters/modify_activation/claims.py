@@ -49,7 +49,7 @@ def other_facts(tables: Tables, seed: int) -> list[Condition]:
     found = intervals(statistic, relations, seed)
     return [
         Condition(
-            f"{operation}: change for another fact as % of that for the fact itself",
+            f"{operation}: change for another fact, in % of the change for the fact itself",
             *interval,
             len(relations),
             above=-NEGLIGIBLE,
