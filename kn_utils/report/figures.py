@@ -32,7 +32,8 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
                     height = row + 0.5 * (number - (len(runs) - 1) / 2) / len(runs)
                     value, *ends = (100 * each / size.paper.value for each in (size.value, size.low, size.high))
                     axis.hlines(height, *np.clip(ends, *SHOWN), color=color, linewidth=2)
-                    axis.plot(np.clip(value, *SHOWN), height, _arrow(value) or marker, color=color)
+                    shape = "<" if value < SHOWN[0] else ">" if value > SHOWN[1] else marker
+                    axis.plot(np.clip(value, *SHOWN), height, shape, color=color)
         axis.axvline(0, **LINE)
         axis.axvline(50, **LINE, linestyle=":", label="half the paper's effect")
         axis.axvline(100, **LINE, linestyle="--", label="the paper's effect")
@@ -40,11 +41,6 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
         axis.set(xlabel="effect as % of the paper's", yticks=range(len(claims)), yticklabels=labels)
         axis.set_ylim(len(claims) - 0.5, -0.5)
     return figure
-
-
-def _arrow(value: float) -> str:
-    """Return the marker of an estimate outside `SHOWN`, else ""."""
-    return "<" if value < SHOWN[0] else ">" if value > SHOWN[1] else ""
 
 
 def _size(result: Judged) -> Condition | None:

@@ -142,5 +142,5 @@ def _tables(claim: Claim, read: Read, relations: Sequence[str]) -> Tables:
         raise NothingToShowError(f"there is no table {missing} of these relations: notebook {STEP_OF[missing].notebook} makes it")
     tables = {name: read(name, made) for name in claim.tables}
     if empty := [name for name, table in tables.items() if table.empty]:
-        raise NothingToShowError(f"the table {empty[0]} is empty: notebook {STEP_OF[empty[0]].notebook} says why")
+        raise NothingToShowError(f"the table {empty[0]} is empty: notebook {STEP_OF[empty[0]].notebook} shows why")
     return tables

@@ -200,9 +200,9 @@ def test_the_finding_names_both_rises_and_the_control():
     found = summary.erasures(pd.concat([some_scores(), control]), seed=1)
     text = summary.finding(found)
     assert text.startswith(
-        "An erasure changes the relation's own perplexity by 171.8 % and that of all other relations by 0.00 %; "
+        "An erasure changes the perplexity of the relation by 171.8 % and that of all other relations by 0.00 %; "
     )
-    assert "with random neurons erased, its own changes by 0.00 %." in text and "more in 1 of 1 erasures" in text
+    assert "if random neurons are erased, that of the relation changes by 0.00 %." in text and "others in 1 of 1 erasures" in text
     assert "other" not in summary.finding(found[found["where"] == summary.OWN])
     assert summary.finding(found[found["where"] == summary.OTHERS]) == "None of the erased relations could be evaluated."
 

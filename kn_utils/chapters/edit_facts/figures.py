@@ -1,7 +1,6 @@
 """Figures of notebook 06, from the tables of `numbers`."""
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kn_utils.chapters.edit_facts.numbers import CHANGED, OTHER, PAPER, SAME, SUCCESS, SUFFIXES
@@ -47,18 +46,15 @@ def plot_strengths(strengths: pd.DataFrame, title: str) -> Figure:
     with panels(title, 3.4, columns=2, legend_columns=3) as (figure, axes):
         for axis, quantities in zip(axes, ((CHANGED, SUCCESS), (SAME, OTHER)), strict=True):
             for quantity in quantities:
-                _draw_line(axis, strengths[strengths["quantity"] == quantity], quantity)
+                rows, color = strengths[strengths["quantity"] == quantity], COLOURS[quantity]
+                axis.plot(rows["lambda2"], rows["value"], f"{MARKERS[quantity]}-", color=color, label=quantity)
+                axis.fill_between(rows["lambda2"], rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
             axis.axvline(8, **LINE, linestyle=":", label="the paper's lambda2")
             axis.set(xlabel="lambda2, the weight of the new object", xticks=sorted(strengths["lambda2"].unique()))
         axes[0].set(title="edited facts", ylabel="share of edits (%)", ylim=(-2, 102))
         axes[1].set(title="other facts", ylabel="perplexity after / before", yscale="log")
         label_log_scale(axes[1].yaxis)
     return figure
-
-
-def _draw_line(axis: Axes, rows: pd.DataFrame, label: str) -> None:
-    axis.plot(rows["lambda2"], rows["value"], f"{MARKERS[label]}-", color=COLOURS[label], label=label)
-    axis.fill_between(rows["lambda2"], rows["low"], rows["high"], color=COLOURS[label], alpha=0.2, linewidth=0)
 
 
 def plot_ranks(edits: pd.DataFrame, title: str) -> Figure:

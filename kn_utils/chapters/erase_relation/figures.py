@@ -19,7 +19,7 @@ from kn_utils.store.paper import paper_values
 def plot_erasures(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     """Show the perplexity before and after each erasure, of the erased relation and of all others; a line per method."""
     names, shown = _names(erasures["relation"], labels), _shown(erasures)
-    with panels(title, _height(names), columns=len(shown), sharey=True) as (figure, axes):
+    with panels(title, 0.5 * len(names) + 1.4, columns=len(shown), sharey=True) as (figure, axes):
         for axis, where in zip(axes, shown, strict=True):
             for number, method in enumerate(PALETTE):
                 rows = erasures[(erasures["where"] == where) & (erasures["method"] == method)]
@@ -55,7 +55,7 @@ def plot_losses(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> F
 
 def _plot_changes(erasures: pd.DataFrame, quantity: str, labels: dict[str, str], title: str, paper: dict, **settings) -> Figure:
     names, shown = _names(erasures["relation"], labels), _shown(erasures)
-    with panels(title, _height(names), columns=len(shown), sharex=True, sharey=True) as (figure, axes):
+    with panels(title, 0.5 * len(names) + 1.4, columns=len(shown), sharex=True, sharey=True) as (figure, axes):
         for axis, where in zip(axes, shown, strict=True):
             rows = erasures[(erasures["quantity"] == quantity) & (erasures["where"] == where)]
             values = {(names[name], "attribution"): paper[where, name] for name in names if (where, name) in paper}
@@ -69,10 +69,6 @@ def _plot_changes(erasures: pd.DataFrame, quantity: str, labels: dict[str, str],
 def _shown(erasures: pd.DataFrame) -> list[str]:
     """Return the panels: the erased relations and, if evaluated, all others."""
     return [where for where in (OWN, OTHERS) if where in set(erasures["where"])]
-
-
-def _height(rows: dict) -> float:
-    return 0.5 * len(rows) + 1.4
 
 
 def _names(relations: Iterable[str], labels: dict[str, str]) -> dict[str, str]:

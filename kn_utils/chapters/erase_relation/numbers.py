@@ -79,10 +79,14 @@ def finding(erasures: pd.DataFrame) -> str:
         return "None of the erased relations could be evaluated."
     medians = " (medians over the erased relations)" * (len(rises) > 1)
     beside = "" if others is None else f" and that of all other relations by {number(others.median())} %"
-    more = "" if others is None else f" Its own rises more in {(own > others).sum()} of {len(rises)} erasures."
+    more = (
+        ""
+        if others is None
+        else f" The perplexity of the relation rises more than that of the others in {(own > others).sum()} of {len(rises)} erasures."
+    )
     return (
-        f"An erasure changes the relation's own perplexity by {number(own.median())} %{beside}; "
-        f"with random neurons erased, its own changes by {number(random.median())} %{medians}.{more}"
+        f"An erasure changes the perplexity of the relation by {number(own.median())} %{beside}; "
+        f"if random neurons are erased, that of the relation changes by {number(random.median())} %{medians}.{more}"
     )
 
 
