@@ -78,12 +78,10 @@ def finding(erasures: pd.DataFrame) -> str:
     if own is None:
         return "None of the erased relations could be evaluated."
     medians = " (medians over the erased relations)" * (len(rises) > 1)
-    beside = "" if others is None else f" and that of all other relations by {number(others.median())} %"
-    more = (
-        ""
-        if others is None
-        else f" The perplexity of the relation rises more than that of the others in {(own > others).sum()} of {len(rises)} erasures."
-    )
+    beside = more = ""
+    if others is not None:
+        beside = f" and that of all other relations by {number(others.median())} %"
+        more = f" The perplexity of the relation rises more than that of the others in {(own > others).sum()} of {len(rises)} erasures."
     return (
         f"An erasure changes the perplexity of the relation by {number(own.median())} %{beside}; "
         f"if random neurons are erased, that of the relation changes by {number(random.median())} %{medians}.{more}"
