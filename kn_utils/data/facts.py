@@ -119,7 +119,7 @@ class Dataset:
         Raises FileNotFoundError if the data set has none and ValueError if the file is malformed.
         """
         path = self.locate("sentences", relation)
-        bags = _read_json(path)
+        bags = _parse(_read_text(path), str(path))
         count = len(self.facts[relation])
         if not isinstance(bags, list) or len(bags) != count or not all(map(_is_bag, bags)):
             raise ValueError(f'{path} must be a list of {count} entries {{"th_bags": [sentences], "h_bags": [sentences]}}')
@@ -169,7 +169,7 @@ def _read(name: str, locate: Callable[..., Path], labelled: bool = False) -> Dat
 
 
 def _read_facts(path: Path) -> dict[str, list[Fact]]:
-    pairs = _read_json(path)
+    pairs = _parse(_read_text(path), str(path))
     if not isinstance(pairs, dict) or not pairs:
         raise ValueError(f'{path} must be {{"relation": [["subject", "object"], ...]}}')
     return {relation: list(_facts(path, relation, rows)) for relation, rows in pairs.items()}
@@ -207,10 +207,6 @@ def _read_lines(path: Path, keys: tuple[str, ...]) -> list[dict]:
                 raise ValueError(f"{path}, line {number}: must be a JSON object with the texts {', '.join(keys)}")
             rows.append(row)
     return rows
-
-
-def _read_json(path: Path) -> object:
-    return _parse(_read_text(path), str(path))
 
 
 def _read_text(path: Path) -> str:

@@ -135,7 +135,8 @@ class _Copies:
         hidden = output[0] if isinstance(output, tuple) else output
         scaled = self._scaled_output(block, hidden)
         if self._is_last():
-            grown = self._last_hidden(hidden, scaled)
+            here = self._every_row_at_position(hidden) if hidden.shape[1] > 1 else hidden
+            grown = torch.cat([here, scaled.flatten(0, 1)[:, None]])  # [rows, 1, hidden]
         else:
             grown = torch.cat([hidden, *self._copies_of(hidden, scaled)])
         self.leaves.append(self.leaf)
@@ -163,11 +164,6 @@ class _Copies:
         copies = hidden[:count].detach().repeat(n, 1, 1)
         position = self.position.repeat(n)
         return [copies.index_put((torch.arange(n * count, device=hidden.device), position), scaled.flatten(0, 1))]
-
-    def _last_hidden(self, hidden: Tensor, scaled: Tensor) -> Tensor:
-        """Return all rows, with the new copies, at the prediction position only: [rows, 1, hidden]."""
-        here = self._every_row_at_position(hidden) if hidden.shape[1] > 1 else hidden
-        return torch.cat([here, scaled.flatten(0, 1)[:, None]])
 
     def _block(self, block: nn.Module, forward, hidden: Tensor, *args, **kwargs) -> Tensor:
         """Run a block of a post-norm encoder. In the last block the prediction position is the only query."""

@@ -94,19 +94,16 @@ def _work_through(parts: Path, facts: Sequence, work: Work, relation: str, per_p
 def _make_part(folder: Path, facts: Sequence, work: Work) -> None:
     began = time.monotonic()
     tables = work(facts)
+    seconds = time.monotonic() - began
     with explained_write_errors(folder.parent.parent):
-        _write_part(folder, tables, time.monotonic() - began)
-
-
-def _write_part(folder: Path, tables: dict[str, pd.DataFrame], seconds: float) -> None:
-    partial = folder.with_name(f"{folder.name}.{platform.node()}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name, table in tables.items():
-        rows = pa.Table.from_pandas(table, preserve_index=False)
-        write_table(partial / f"{name}.parquet", [rows], rows.schema)
-    (partial / "seconds").write_text(str(seconds), encoding="utf-8")
-    partial.rename(folder)
+        partial = folder.with_name(f"{folder.name}.{platform.node()}.{os.getpid()}.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, table in tables.items():
+            rows = pa.Table.from_pandas(table, preserve_index=False)
+            write_table(partial / f"{name}.parquet", [rows], rows.schema)
+        (partial / "seconds").write_text(str(seconds), encoding="utf-8")
+        partial.rename(folder)
 
 
 def _seconds(part: Path) -> float:

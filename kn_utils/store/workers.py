@@ -33,23 +33,20 @@ def run_all(task: Callable, arguments: Sequence[tuple], workers: int) -> Iterato
     if min(workers, len(arguments)) < 2:
         yield from (_call(i, task, given) for i, given in enumerate(arguments))
         return
-    calls = (delayed(_call_in_worker)(os.getpid(), i, task, given) for i, given in enumerate(arguments))
+    calls = (delayed(_call)(i, task, given, os.getpid()) for i, given in enumerate(arguments))
     with Parallel(
         n_jobs=min(workers, len(arguments)), backend="loky", return_as="generator_unordered", pre_dispatch="n_jobs"
     ) as pool:
         yield from pool(calls)
 
 
-def _call(i: int, task: Callable, given: tuple) -> int:
+def _call(i: int, task: Callable, given: tuple, parent: int | None = None) -> int:
+    if parent is not None:  # in a worker
+        _end_with(parent)
     keep_freed_memory()
     with one_thread():
         task(*given)
     return i
-
-
-def _call_in_worker(parent: int, i: int, task: Callable, given: tuple) -> int:
-    _end_with(parent)
-    return _call(i, task, given)
 
 
 _watched: set[int] = set()  # parent processes that a thread of this worker watches

@@ -79,7 +79,7 @@ def own_edit(
     is the same token as the old one.
     """
     check(subject=subject, new_object=new_object)
-    fact = _fact_about(lm, run, relations, subject) if subject else _first_edited(lm, run, relations, common_share)
+    fact = _chosen_fact(lm, run, relations, subject, common_share)
     known = _known(lm, run, fact.relation, common_share)
     every_prompt = set(range(len(run.dataset.templates[fact.relation])))
     planned = _plan(lm, run, fact, known, every_prompt, [new_object] if new_object else None)
@@ -92,19 +92,17 @@ def own_edit(
     return planned
 
 
-def _fact_about(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str) -> Fact:
+def _chosen_fact(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str, common_share: float) -> Fact:
+    if not subject:
+        planned = (item for relation in relations for item in plan_edits(lm, run, relation, common_share))
+        if first := next((item.fact for item in planned if isinstance(item, Edit)), None):
+            return first
+        raise ValueError(f"no fact of {', '.join(relations)} can be edited; the table edit_candidates says why")
     facts = [fact for relation in relations for fact in run.facts(relation, lm)]
     if found := [fact for fact in facts if fact.subject == subject]:
         return found[0]
     examples = ", ".join(fact.subject for fact in facts[:10])
     raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {examples}")
-
-
-def _first_edited(lm: LanguageModel, run: Run, relations: Sequence[str], common_share: float) -> Fact:
-    planned = (item for relation in relations for item in plan_edits(lm, run, relation, common_share))
-    if first := next((item.fact for item in planned if isinstance(item, Edit)), None):
-        return first
-    raise ValueError(f"no fact of {', '.join(relations)} can be edited; the table edit_candidates says why")
 
 
 def _known(lm: LanguageModel, run: Run, relation: str, common_share: float) -> _Known:
