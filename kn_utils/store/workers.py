@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import joblib
 import torch
 from joblib import Parallel, delayed
+from joblib.externals.loky import process_executor
 
 from kn_utils.model.memory import keep_freed_memory
 
@@ -50,6 +51,9 @@ def _call(number: int, task: Callable, given: tuple) -> int:
 
 
 def _call_in_worker(parent: int, number: int, task: Callable, given: tuple) -> int:
+    # A worker keeps the memory of a pass for the next one. loky takes that for a leak and would start a new worker for almost every
+    # part; it has no public setting for this, so pyproject.toml bounds joblib.
+    process_executor._USE_PSUTIL = False
     _end_with(parent)
     return _call(number, task, given)
 
