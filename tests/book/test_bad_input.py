@@ -520,7 +520,7 @@ ROWS |= {
     "publishing what was not run": (
         lambda at: at.publish("none", at.data, "--results-dir", at.results),
         FileNotFoundError,
-        ["results/none/tiny/facts/P30.parquet", FIRST.format("01_attribution")],
+        ["results/none/tiny-", "/facts/P30.parquet", FIRST.format("01_attribution")],
     ),
 }
 BY_PAPERMILL = {
