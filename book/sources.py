@@ -2,6 +2,7 @@
 
 import ast
 import json
+from functools import cache
 
 from kn_utils.paths import ROOT
 from kn_utils.steps import Step
@@ -14,6 +15,7 @@ READ_BY = {  # files that a module reads, whatever it is called with
 }
 
 
+@cache
 def notebook_sources(notebook: str) -> list[str]:
     """Return a notebook and all files behind it: the modules that its cells import, those these import, and what they always read."""
     template = _template(notebook)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import joblib
 import torch
 from joblib import Parallel, delayed
+from joblib.externals.loky import process_executor
 
 from kn_utils.model.memory import keep_freed_memory
 
@@ -42,6 +43,9 @@ def run_all(task: Callable, arguments: Sequence[tuple], workers: int) -> Iterato
 
 def _call(i: int, task: Callable, given: tuple, parent: int | None = None) -> int:
     if parent is not None:  # in a worker
+        # A worker keeps the memory of a pass for the next one. loky takes this for a leak, and would start a new worker for almost every
+        # part. There is no public setting for it, so pyproject.toml limits joblib.
+        process_executor._USE_PSUTIL = False
         _end_with(parent)
     keep_freed_memory()
     with one_thread():

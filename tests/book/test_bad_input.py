@@ -20,7 +20,6 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 from safetensors.torch import load_file, save_file
 
-from kn_utils.chapters.attribution.numbers import load_tables
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.edit_facts.plans import own_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
@@ -122,6 +121,13 @@ class Place:
         folder = self.model()
         rewrite(folder / "tokenizer_config.json", {"mask_token": mask})
         return folder
+
+    def first_step(self, model_type: str, relation: str) -> Run:
+        """A run with the tables of step 1."""
+        lm = self.loaded(model_type)
+        run = Run(lm.name, load_dataset(self.data), results_dir=self.folder / "made")
+        attribute_relation(lm, run, relation)
+        return run
 
     def paper_data(self, folder: Path | str):
         """The paper's data set, from a copy that is said to be in `folder`."""
@@ -361,11 +367,9 @@ ROWS |= {
     "its file of facts": (lambda at: load_dataset(at.data / "query_pairs.json"), FileNotFoundError, [A_DATA_SET]),
     "no web sentences": (lambda at: read_corpus(load_dataset(at.data)), FileNotFoundError, ["tiny has no distant/P30.json"]),
     "facts that no prompt asks": (
-        lambda at: load_tables(
-            [attribute_relation(at.loaded("gpt2"), at.run(results_dir=at.folder / "made"), "P30", Quadrature())]
-        ),
+        lambda at: at.first_step("gpt2", "P30").asked_facts(["P30"]),
         ValueError,
-        [f"the model cannot be asked any of these facts: 2 x {NOT_OBJECT_FINAL}"],
+        [f"none of the 2 facts has a usable prompt: {NOT_OBJECT_FINAL}"],
     ),
     "KN_DATA_DIR of no folder": (lambda at: at.paper_data(at.folder / "none"), FileNotFoundError, ["none/data/PARAREL", A_COPY]),
     "KN_DATA_DIR of a file": (
@@ -516,7 +520,7 @@ ROWS |= {
     "publishing what was not run": (
         lambda at: at.publish("none", at.data, "--results-dir", at.results),
         FileNotFoundError,
-        ["results/none/tiny/facts/P30.parquet", FIRST.format("01_attribution")],
+        ["results/none/tiny-", "/facts/P30.parquet", FIRST.format("01_attribution")],
     ),
 }
 BY_PAPERMILL = {

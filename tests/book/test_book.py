@@ -2,6 +2,8 @@
 
 import copy
 import re
+import shutil
+import subprocess
 import sys
 from contextlib import nullcontext
 
@@ -172,6 +174,25 @@ def test_the_papers_own_setting_is_as_released():
     assert given["attribution"]["quadrature"] == "released" and given["erase_relation"]["other_facts"] is None
     assert "common_share" not in given["edit_facts"] and len(runs.relations("06_edit_facts")) == 34
     assert runs.relations("07_erase_relation") == ["P19", "P27", "P106", "P937"]
+
+
+# ---- cleaning
+
+
+@pytest.mark.parametrize("target, kept", [
+    ("clean", ["results", "book/results", "figures", "runs", ".venv"]),
+    ("distclean", ["results", "book/results", "figures", "runs"]),
+    ("clean-results", ["runs", ".venv"]),
+    ("clean-runs", ["results", "book/results", "figures", ".venv"]),
+])  # fmt: skip
+def test_nothing_is_removed_that_the_target_does_not_name(target, kept, tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    folders = {name: tmp_path / name for name in ("results", "book/results", "figures", "runs", ".venv", "book/_build")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    subprocess.run(["make", target], cwd=tmp_path, check=True, capture_output=True)
+    assert [name for name in kept if not folders[name].is_dir()] == []
+    assert not all(folder.is_dir() for folder in folders.values())
 
 
 # ---- running

@@ -51,6 +51,13 @@ def test_tables_do_not_depend_on_the_number_of_workers(tmp_path):
         pd.testing.assert_frame_equal(table, tables[1], check_exact=True)
 
 
+def test_workers_stay_for_the_next_table_though_they_keep_much_memory(tmp_path):
+    """loky would end a worker that has grown by 300 MB."""
+    for number in range(3):
+        compute(tmp_path / str(number), NumberedRows(tmp_path / "seen", pause=0.4, megabytes=400), 2)
+    assert len(set((tmp_path / "seen").read_text().split())) == 2
+
+
 def test_an_error_in_a_worker_comes_back_whole_and_finished_parts_stay(tmp_path):
     fails_at = 3 * FACTS_PER_PART
     with pytest.raises(ArithmeticError, match=f"^fact {fails_at} cannot be computed$") as raised:
