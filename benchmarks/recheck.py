@@ -80,7 +80,7 @@ def impossible(made: dict[str, dict[str, dict]], completeness: pd.DataFrame) -> 
         settings = {"kept_share": KEPT_SHARE} | Quadrature.of_table(inputs["completeness"]).inputs()
         differing = [name for name, value in settings.items() if inputs["completeness"].get(name, value) != value]
         differing += ["rounds"] if inputs["knowledge_neurons"]["rounds"] != ROUND_RULE else []
-        differing += ["thresholds"] if inputs["knowledge_neurons"]["thresholds"].keys() != asdict(Thresholds()).keys() else []
+        differing += ["thresholds"] if inputs["knowledge_neurons"]["thresholds"].keys() - asdict(Thresholds()).keys() else []
         faults += [f"{relation} was made with other {', '.join(differing)}"] if differing else []
     return faults
 

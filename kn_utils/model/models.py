@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 from transformers.pytorch_utils import Conv1D
 
 from kn_utils.data.downloads import cache_dir, smollm2_gguf
-from kn_utils.model.layouts import Layout, find_blocks, layout_of, submodule, value_vectors
+from kn_utils.model.architectures import Layout
+from kn_utils.model.layouts import find_blocks, layout_of, submodule, value_vectors
 from kn_utils.paths import DATA, result_name
 
 _NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # of a configuration: where and with what it was saved
@@ -49,7 +50,7 @@ class LanguageModel:
 
     @cached_property
     def layout(self) -> Layout:
-        """The architecture's entry in `kn_utils.model.layouts`."""
+        """The architecture's entry in `kn_utils.model.architectures`."""
         return layout_of(self.model.config)
 
     @property
@@ -113,7 +114,7 @@ class LanguageModel:
         config = {name: value for name, value in self.model.config.to_dict().items() if name not in _NOT_SETTINGS}
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         words = {**json.loads(backend.to_str()), "truncation": None, "padding": None} if backend else self._vocabulary()
-        return hashlib.sha256(json.dumps([config, words], sort_keys=True, default=str).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([config, words, repr(self.layout)], sort_keys=True, default=str).encode()).hexdigest()
 
     def _vocabulary(self) -> dict[str, int]:
         """The vocabulary of a tokenizer that is written in Python; {} without a tokenizer."""

@@ -70,6 +70,21 @@ class Condition:
         return self.above < self.low and self.high < self.below
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper: its section, its `text`, the tables it is tested on and what turns them into conditions.
+
+    `relation` is the one it is about, if it is about a single one; without `conditions`, `remark` says why it cannot be tested.
+    """
+
+    section: str
+    text: str
+    tables: tuple[str, ...] = ()
+    conditions: Callable | None = None
+    relation: str = ""
+    remark: str = ""
+
+
 class NoDataError(ValueError):
     """The tables of a run do not say anything about a claim; the text says why."""
 

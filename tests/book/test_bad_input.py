@@ -296,7 +296,7 @@ ROWS |= {
         ValueError,
         [
             "model type 't5' has an unknown feed-forward layout; known ones: bert, roberta, ",
-            "Add one to kn_utils/model/layouts.py",
+            "Add one to kn_utils/model/architectures.py",
         ],
     ),
     "an encoder set up as a decoder": (

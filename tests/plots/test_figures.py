@@ -32,9 +32,9 @@ from kn_utils.plots.changes import MEAN
 from kn_utils.plots.files import file_links, save_figure
 from kn_utils.plots.panels import panels
 from kn_utils.report.figures import SHOWN, plot_effects
-from kn_utils.report.judge import Claim, Judged
+from kn_utils.report.judge import Judged
 from kn_utils.stats.layers import layer_intervals, layer_shares
-from kn_utils.stats.rule import Condition, Reported, half_the_paper
+from kn_utils.stats.rule import Claim, Condition, Reported, half_the_paper
 from kn_utils.store.runs import Run
 
 PRINTED = 160 / 25.4  # inches: the text column of an A4 page

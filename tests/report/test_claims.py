@@ -12,12 +12,13 @@ from kn_utils.chapters.erase_relation.claims import erased
 from kn_utils.chapters.knowledge_neurons.claims import shared_within, upper_layers
 from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
 from kn_utils.report import tables
-from kn_utils.report.judge import CLAIMS, Claim, Judged, judge, judge_all
+from kn_utils.report.judge import CLAIMS, Judged, judge, judge_all
 from kn_utils.stats.rule import (
     NOT_REPLICATED,
     PARTLY,
     REPLICATED,
     UNTESTED,
+    Claim,
     Condition,
     NoDataError,
     Reported,

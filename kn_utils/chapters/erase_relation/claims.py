@@ -1,9 +1,11 @@
 """What is claimed of the erasure of a relation (section 5.2). The function takes a relation, tables by name and a seed."""
 
+from functools import partial
+
 import numpy as np
 
-from kn_utils.chapters.erase_relation.numbers import perplexity_rise
-from kn_utils.stats.rule import Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER, perplexity_rise
+from kn_utils.stats.rule import Claim, Condition, Tables, half_the_paper, intervals, reported
 
 
 def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
@@ -35,3 +37,15 @@ def _rise(weight: np.ndarray, prompts: np.ndarray, log_probability: np.ndarray) 
     """The rise of perplexity (%) over facts by their weight, from [facts, 2] before and after; NaN if no fact has a weight."""
     with np.errstate(invalid="ignore"):
         return perplexity_rise(*(weight @ log_probability / (weight @ prompts)))
+
+
+CLAIMS = tuple(
+    Claim(
+        "5.2",
+        f"erasing {relation} raises its perplexity more than that of all others",
+        ("erase_facts",),
+        partial(erased, relation),
+        relation,
+    )
+    for relation in ERASED_IN_THE_PAPER
+)
