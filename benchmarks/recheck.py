@@ -14,11 +14,12 @@ from tqdm.auto import tqdm
 
 from kn_utils.chapters.attribution.table import attributed
 from kn_utils.chapters.knowledge_neurons.table import ROUND_RULE
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds, shared, strong
 from kn_utils.chapters.modify_activation.table import modified_answers
 from kn_utils.data.facts import Dataset, load_dataset
 from kn_utils.model.attribution import LARGER, RELEASED_NODES, Quadrature
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.neurons import METHODS, Neuron, Thresholds, neuron_list, shared, strong
+from kn_utils.model.neurons import METHODS, Neuron, neuron_list
 from kn_utils.model.quadrature import NESTED
 from kn_utils.parameters import KEPT_SHARE
 from kn_utils.report.side_by_side import with_enough_prompts

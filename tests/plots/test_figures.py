@@ -17,13 +17,13 @@ from kn_utils.chapters.distant_prompts import figures as distant_prompts
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.figures import figures as paper
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation import figures as modify_activation
 from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.chapters.query_results.figures import plot_scaling
 from kn_utils.chapters.query_results.numbers import growth
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
-from kn_utils.model.neurons import Thresholds
 from kn_utils.model.sentences import KINDS, read_corpus
 from kn_utils.paths import ROOT, user_path
 from kn_utils.plots import layers, style
