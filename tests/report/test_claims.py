@@ -1,6 +1,7 @@
 """The rule by which claims are judged, on contrasts made by hand; and claims on tables small enough to work out by hand."""
 
 import math
+from importlib import import_module
 
 import pandas as pd
 import pytest
