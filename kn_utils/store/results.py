@@ -6,12 +6,14 @@ parts are there they are joined, again beside and renamed, and removed. The step
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import filelock
@@ -33,7 +35,7 @@ def compute_in_parts(
 ) -> None:
     """Make the tables of one step for one relation, unless they are there already; print which of the two.
 
-    `tables` are the paths of the step's own table and of those made with it. `work` turns `per_part` facts into the rows of all tables.
+    `tables` are the paths of the step's own table and of those made with it. `work` turns at most `per_part` facts into the rows of all.
     `inputs` is all that the values depend on: finished tables with equal inputs are kept, with others they are made anew, and a killed
     run with equal inputs goes on after its last whole part. Parts are made by as many `workers`.
     Raises RuntimeError if another run is making the same tables, ValueError if a table or part that is there is damaged, and OSError,
@@ -80,9 +82,10 @@ def _is_finished(tables: Sequence[Path], inputs: dict, say: Callable[[str], None
 
 
 def _work_through(parts: Path, facts: Sequence, work: Work, relation: str, per_part: int, workers: int) -> list[Path]:
-    starts = range(0, len(facts), per_part)
-    folders = [parts / f"{number:05d}" for number in range(len(starts))]
-    chunks = [facts[start : start + per_part] for start in starts]
+    count = math.ceil(len(facts) / per_part)
+    starts = [number * len(facts) // count for number in range(count + 1)]  # parts of equal size keep all workers busy
+    chunks = [facts[start:end] for start, end in pairwise(starts)]
+    folders = [parts / f"{number:05d}" for number in range(count)]
     missing = [(folder, chunk) for folder, chunk in zip(folders, chunks, strict=True) if not folder.is_dir()]
     still = sum(len(chunk) for _, chunk in missing)
     with tqdm(total=len(facts), initial=len(facts) - still, desc=relation, unit="fact") as progress:
