@@ -16,10 +16,10 @@ import pandas as pd
 from attribution import machine
 from tqdm import tqdm
 
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.data.facts import Dataset, load_dataset
 from kn_utils.model.attribution import Attribution, Quadrature, integrated_gradients
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.neurons import Thresholds
 from kn_utils.model.prompts import Prompt, askable, stack
 
 MODELS = ("starter", "smollm2-135m")

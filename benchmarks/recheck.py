@@ -14,11 +14,12 @@ from tqdm.auto import tqdm
 
 from kn_utils.chapters.attribution.table import attributed
 from kn_utils.chapters.knowledge_neurons.table import ROUND_RULE
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds, shared, strong
 from kn_utils.chapters.modify_activation.table import modified_answers
 from kn_utils.data.facts import Dataset, load_dataset
 from kn_utils.model.attribution import LARGER, RELEASED_NODES, Quadrature
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.neurons import METHODS, Neuron, Thresholds, neuron_list, shared, strong
+from kn_utils.model.neurons import METHODS, Neuron, neuron_list
 from kn_utils.model.quadrature import NESTED
 from kn_utils.parameters import KEPT_SHARE
 from kn_utils.report.side_by_side import with_enough_prompts
@@ -80,7 +81,7 @@ def impossible(made: dict[str, dict[str, dict]], completeness: pd.DataFrame) -> 
         settings = {"kept_share": KEPT_SHARE} | Quadrature.of_table(inputs["completeness"]).inputs()
         differing = [name for name, value in settings.items() if inputs["completeness"].get(name, value) != value]
         differing += ["rounds"] if inputs["knowledge_neurons"]["rounds"] != ROUND_RULE else []
-        differing += ["thresholds"] if inputs["knowledge_neurons"]["thresholds"].keys() != asdict(Thresholds()).keys() else []
+        differing += ["thresholds"] if inputs["knowledge_neurons"]["thresholds"].keys() - asdict(Thresholds()).keys() else []
         faults += [f"{relation} was made with other {', '.join(differing)}"] if differing else []
     return faults
 

@@ -7,7 +7,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
 
-from kn_utils.model.layouts import LAYOUTS
+from kn_utils.model.architectures import LAYOUTS
 from kn_utils.model.prompts import fill
 
 FACTS = {

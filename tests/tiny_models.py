@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
+from kn_utils.model.architectures import LAYOUTS
 from kn_utils.model.forward import probabilities
-from kn_utils.model.layouts import LAYOUTS
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import PromptSuffix
 from kn_utils.model.prompts import Batch

@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 from transformers.pytorch_utils import Conv1D
 
 from kn_utils.data.downloads import cache_dir, smollm2_gguf
-from kn_utils.model.layouts import Layout, find_blocks, layout_of, submodule, value_vectors
+from kn_utils.model.architectures import Layout
+from kn_utils.model.layouts import find_blocks, layout_of, submodule, value_vectors
 from kn_utils.paths import DATA, result_name
 
 _NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # entries of a configuration that do not change values
@@ -49,7 +50,7 @@ class LanguageModel:
 
     @cached_property
     def layout(self) -> Layout:
-        """The layout of the architecture."""
+        """The entry of the architecture in `kn_utils.model.architectures`."""
         return layout_of(self.model.config)
 
     @property
@@ -115,7 +116,9 @@ class LanguageModel:
             vocabulary = {**json.loads(backend.to_str()), "truncation": None, "padding": None}
         else:  # a tokenizer in Python, or none
             vocabulary = self.tokenizer.get_vocab() if self.tokenizer else {}
-        return hashlib.sha256(json.dumps([config, vocabulary], sort_keys=True, default=str).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([config, vocabulary, repr(self.layout)], sort_keys=True, default=str).encode()
+        ).hexdigest()
 
     @cached_property
     def digest(self) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from kn_utils.chapters.knowledge_neurons.claims import NUMBER
+from kn_utils.chapters.modify_activation.claims import AMPLIFIED, SUPPRESSED
 from kn_utils.data.held_out import is_held_out_fact
-from kn_utils.report.judge import AMPLIFIED, NUMBER, SUPPRESSED, Read, judge, made_for, read_once
+from kn_utils.report.judge import Read, judge, made_for, read_once
 from kn_utils.report.side_by_side import only
 from kn_utils.store.runs import FACT_KEY
 

@@ -1,39 +1,23 @@
-"""All claims of the paper, and their verdicts for a run."""
+"""The claims of all chapters, and their verdicts for a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 
 import pandas as pd
 
-from kn_utils.chapters.distant_prompts.claims import web_sentences
-from kn_utils.chapters.edit_facts.claims import edit_rate, side_effects
-from kn_utils.chapters.edit_facts.numbers import CHANGED, SUCCESS
-from kn_utils.chapters.erase_relation.claims import erased
-from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER
-from kn_utils.chapters.knowledge_neurons.claims import exclusive, number_of_neurons, shared_within, upper_layers
-from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
-from kn_utils.stats.rule import UNTESTED, Condition, Tables, verdict
+from kn_utils.chapters.attribution import claims as attribution
+from kn_utils.chapters.distant_prompts import claims as distant_prompts
+from kn_utils.chapters.edit_facts import claims as edit_facts
+from kn_utils.chapters.erase_relation import claims as erase_relation
+from kn_utils.chapters.knowledge_neurons import claims as knowledge_neurons
+from kn_utils.chapters.modify_activation import claims as modify_activation
+from kn_utils.chapters.trigger_examples import claims as trigger_examples
+from kn_utils.stats.rule import UNTESTED, Claim, Condition, Tables, verdict
 from kn_utils.steps import STEP_OF
 from kn_utils.store.runs import NothingToShowError
 
-FOUND = ("facts", "knowledge_neurons")
 Read = Callable[[str, Sequence[str]], pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper: its section, its `text`, the tables it is tested on, and the function that makes its `conditions`.
-
-    `relation` is set if the claim is about a single relation. Without `conditions`, `remark` is the reason why it cannot be tested.
-    """
-
-    section: str
-    text: str
-    tables: tuple[str, ...] = ()
-    conditions: Callable | None = None
-    relation: str = ""
-    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,39 +42,14 @@ class Judged:
         return "; ".join(f"{condition.contrast}: {condition.measured}, must be {condition.required}" for condition in failed)
 
 
-def _changed(effect: str, operation: str) -> Claim:
-    return Claim("4.3", effect, ("modify_activation",), partial(changed_probability, operation))
-
-
-def _erasure(relation: str) -> Claim:
-    text = f"erasing {relation} raises its perplexity more than that of all others"
-    return Claim("5.2", text, ("erase_facts",), partial(erased, relation), relation)
-
-
-NUMBER = Claim(
-    "4.2", "a fact has two to five knowledge neurons (the threshold is tuned to that)", (*FOUND, "refinement"), number_of_neurons
-)
-SUPPRESSED = _changed("suppressing them makes the right answer less probable", "suppress")
-AMPLIFIED = _changed("amplifying them makes the right answer more probable", "amplify")
-CLAIMS = (
-    NUMBER,
-    Claim("4.2", "most of them lie in the upper layers", ("knowledge_neurons", "completeness"), upper_layers),
-    Claim("4.2", "two facts of one relation share more of them than two facts of different relations", FOUND, shared_within),
-    Claim("4.2", "facts of different relations share fewer of them than of neurons picked by activation", FOUND, exclusive),
-    SUPPRESSED,
-    AMPLIFIED,
-    Claim("4.3, arXiv v1", "facts of other relations hardly change", ("modify_activation",), other_facts),
-    Claim("4.4", "sentences that state the fact activate them more than others", ("distant_prompts",), web_sentences),
-    Claim(
-        "4.4",
-        "the sentences that activate them most express the fact",
-        remark="the paper shows examples and no number; chapter 5 shows ours",
-    ),
-    Claim("5.1", "edits of them change the answer", ("edit_facts",), partial(edit_rate, CHANGED)),
-    Claim("5.1", "edits of them make the new object the answer", ("edit_facts",), partial(edit_rate, SUCCESS)),
-    Claim("5.1", "edits hardly harm other facts", ("edit_facts",), side_effects),
-    *(_erasure(name) for name in ERASED_IN_THE_PAPER),
-    Claim("3.2", "the time that attribution takes", remark="the paper's is on another device, a V100; chapter 1 shows ours"),
+CLAIMS = (  # in the order of the paper's sections, but for the time it takes
+    *knowledge_neurons.CLAIMS,
+    *modify_activation.CLAIMS,
+    *distant_prompts.CLAIMS,
+    *trigger_examples.CLAIMS,
+    *edit_facts.CLAIMS,
+    *erase_relation.CLAIMS,
+    *attribution.CLAIMS,
 )
 
 

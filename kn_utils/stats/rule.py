@@ -69,6 +69,21 @@ class Condition:
         return self.above < self.low and self.high < self.below
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper: its section, its `text`, the tables it is tested on, and the function that makes its `conditions`.
+
+    `relation` is set if the claim is about a single relation. Without `conditions`, `remark` is the reason why it cannot be tested.
+    """
+
+    section: str
+    text: str
+    tables: tuple[str, ...] = ()
+    conditions: Callable | None = None
+    relation: str = ""
+    remark: str = ""
+
+
 def verdict(conditions: Sequence[Condition]) -> str:
     """Return one of `VERDICTS`. The first condition is the claim itself; the others are its controls and its size.
 

@@ -6,12 +6,14 @@ When all parts exist, they are joined into the tables in the same way, and then 
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import filelock
@@ -33,9 +35,9 @@ def compute_in_parts(
 ) -> None:
     """Make the tables of one step for one relation, or reuse them, and print which.
 
-    `tables` are the paths of the step's tables. `work` returns the rows of all tables for `per_part` facts. `inputs` is everything on which
-    the values depend: tables with equal inputs are reused, tables with other inputs are computed again, and a killed run with equal inputs
-    continues after its last complete part. `workers` processes compute the parts.
+    `tables` are the paths of the step's tables. `work` returns the rows of all tables for at most `per_part` facts. `inputs` is everything
+    on which the values depend: tables with equal inputs are reused, tables with other inputs are computed again, and a killed run with
+    equal inputs continues after its last complete part. `workers` processes compute the parts.
     Raises RuntimeError if another run is making the same tables, ValueError if an existing table or part is damaged, and OSError, with
     advice, if a table cannot be written.
     """
@@ -80,9 +82,10 @@ def _is_finished(tables: Sequence[Path], inputs: dict, say: Callable[[str], None
 
 
 def _work_through(parts: Path, facts: Sequence, work: Work, relation: str, per_part: int, workers: int) -> list[Path]:
-    starts = range(0, len(facts), per_part)
-    folders = [parts / f"{number:05d}" for number in range(len(starts))]
-    chunks = [facts[start : start + per_part] for start in starts]
+    count = math.ceil(len(facts) / per_part)
+    starts = [number * len(facts) // count for number in range(count + 1)]  # parts of equal size keep all workers busy
+    chunks = [facts[start:end] for start, end in pairwise(starts)]
+    folders = [parts / f"{number:05d}" for number in range(count)]
     missing = [(folder, chunk) for folder, chunk in zip(folders, chunks, strict=True) if not folder.is_dir()]
     finished = len(facts) - sum(len(chunk) for _, chunk in missing)
     with tqdm(total=len(facts), initial=finished, desc=relation, unit="fact") as progress:

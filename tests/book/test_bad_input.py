@@ -25,11 +25,11 @@ from kn_utils.chapters.edit_facts.plans import own_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.trigger_examples.table import rank_sentences
 from kn_utils.data.facts import UPSTREAM, load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import load_model
-from kn_utils.model.neurons import Thresholds
 from kn_utils.model.prompts import NOT_OBJECT_FINAL
 from kn_utils.model.sentences import read_corpus
 from kn_utils.paths import ROOT, result_name
@@ -296,7 +296,7 @@ ROWS |= {
         ValueError,
         [
             "model type 't5' has an unknown feed-forward layout; known ones: bert, roberta, ",
-            "Add one to kn_utils/model/layouts.py",
+            "Add one to kn_utils/model/architectures.py",
         ],
     ),
     "an encoder set up as a decoder": (

@@ -14,10 +14,10 @@ from kn_utils.chapters.distant_prompts import numbers as summary
 from kn_utils.chapters.distant_prompts.claims import web_sentences
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.neurons import Thresholds
 from kn_utils.model.sentences import KINDS, NOTHING_BEFORE, NOTHING_BEHIND_HEAD, Corpus, find_slots, read_corpus
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.paper import paper_values

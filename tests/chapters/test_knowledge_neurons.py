@@ -9,10 +9,11 @@ from brute_force import plainly_refined
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.neurons import METHODS, Thresholds
+from kn_utils.model.neurons import METHODS
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.results import FACTS_PER_PART, digest
 from kn_utils.store.runs import Run

@@ -10,6 +10,7 @@ import torch
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation.claims import changed_probability
 from kn_utils.chapters.modify_activation.numbers import MEAN, count_facts, finding, flips, lost_answers, probability_changes
 from kn_utils.chapters.modify_activation.table import WITH_RANDOM, modify_activations
@@ -17,7 +18,7 @@ from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.model.layouts import value_vectors
-from kn_utils.model.neurons import Thresholds, random_neurons
+from kn_utils.model.neurons import random_neurons
 from kn_utils.model.prompts import Prompt, encode
 from kn_utils.store.files import read_provenance
 from kn_utils.store.results import digest

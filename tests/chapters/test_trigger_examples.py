@@ -11,11 +11,11 @@ import tiny_folders
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.trigger_examples import numbers as summary
 from kn_utils.chapters.trigger_examples.table import rank, rank_sentences
 from kn_utils.data.facts import Dataset, Fact, WebSentences, load_dataset
 from kn_utils.model.attribution import Quadrature
-from kn_utils.model.neurons import Thresholds
 from kn_utils.model.sentences import read_corpus
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.results import digest

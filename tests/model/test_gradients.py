@@ -5,8 +5,8 @@ import torch
 from brute_force import gradient_at
 from tiny_models import CONFIGURATIONS, FLOAT32_ATTENTION, random_batch, tiny_model
 
+from kn_utils.model.architectures import LAYOUTS
 from kn_utils.model.gradients import scaled_gradients
-from kn_utils.model.layouts import LAYOUTS
 from kn_utils.model.prefix import prompt_suffix
 
 

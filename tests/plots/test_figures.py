@@ -17,13 +17,13 @@ from kn_utils.chapters.distant_prompts import figures as distant_prompts
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.figures import figures as paper
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation import figures as modify_activation
 from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.chapters.query_results.figures import plot_scaling
 from kn_utils.chapters.query_results.numbers import growth
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
-from kn_utils.model.neurons import Thresholds
 from kn_utils.model.sentences import KINDS, read_corpus
 from kn_utils.paths import ROOT, user_path
 from kn_utils.plots import layers, style
@@ -32,9 +32,9 @@ from kn_utils.plots.changes import MEAN
 from kn_utils.plots.files import file_links, save_figure
 from kn_utils.plots.panels import panels
 from kn_utils.report.figures import SHOWN, plot_effects
-from kn_utils.report.judge import Claim, Judged
+from kn_utils.report.judge import Judged
 from kn_utils.stats.layers import layer_intervals, layer_shares
-from kn_utils.stats.rule import Condition, Reported, half_the_paper
+from kn_utils.stats.rule import Claim, Condition, Reported, half_the_paper
 from kn_utils.store.runs import Run
 
 PRINTED = 160 / 25.4  # inches: the text column of an A4 page

@@ -1,6 +1,7 @@
 """The rule by which claims are judged, on contrasts made by hand; and claims on tables small enough to work out by hand."""
 
 import math
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -11,13 +12,15 @@ from kn_utils.chapters.edit_facts.numbers import SUCCESS
 from kn_utils.chapters.erase_relation.claims import erased
 from kn_utils.chapters.knowledge_neurons.claims import shared_within, upper_layers
 from kn_utils.chapters.modify_activation.claims import changed_probability, other_facts
+from kn_utils.paths import ROOT
 from kn_utils.report import tables
-from kn_utils.report.judge import CLAIMS, Claim, Judged, judge, judge_all
+from kn_utils.report.judge import CLAIMS, Judged, judge, judge_all
 from kn_utils.stats.rule import (
     NOT_REPLICATED,
     PARTLY,
     REPLICATED,
     UNTESTED,
+    Claim,
     Condition,
     Reported,
     half_the_paper,
@@ -289,3 +292,9 @@ def test_runs_are_compared_where_they_can_test_a_claim():
         tables.compared_verdicts(runs)
         == "**Replicated wherever it can be tested:** a. **Nowhere:** c. **In some runs, or in part:** b."
     )
+
+
+def test_the_claims_of_every_chapter_are_judged():
+    rooms = [path.parent.name for path in (ROOT / "kn_utils/chapters").glob("*/claims.py")]
+    found = [claim for room in rooms for claim in import_module(f"kn_utils.chapters.{room}.claims").CLAIMS]
+    assert len(rooms) > 5 and sorted(map(repr, found)) == sorted(map(repr, CLAIMS))

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from kn_utils.report import readme
-from kn_utils.report.judge import Claim
-from kn_utils.stats.rule import NOT_REPLICATED, PARTLY, REPLICATED, UNTESTED
+from kn_utils.stats.rule import NOT_REPLICATED, PARTLY, REPLICATED, UNTESTED, Claim
 
 
 @dataclass

@@ -3,11 +3,12 @@
 import pandas as pd
 import pytest
 
+from kn_utils.chapters.knowledge_neurons.claims import NUMBER
 from kn_utils.data.facts import load_dataset
 from kn_utils.data.held_out import is_held_out_fact
 from kn_utils.report import side_by_side
 from kn_utils.report.by_knowledge import by_knowledge
-from kn_utils.report.judge import CLAIMS, NUMBER, judge
+from kn_utils.report.judge import CLAIMS, judge
 from kn_utils.report.side_by_side import beside_published, judge_runs, only
 from kn_utils.report.tables import by_run, condition_table, described, styled
 from kn_utils.stats.rule import REPLICATED

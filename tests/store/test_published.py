@@ -18,10 +18,10 @@ from workflow import snakemake
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
-from kn_utils.model.neurons import Thresholds
 from kn_utils.paths import ROOT
 from kn_utils.steps import PUBLISHED, STEPS
 from kn_utils.store import provenance, published, runs

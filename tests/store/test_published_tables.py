@@ -23,6 +23,7 @@ from kn_utils.store.published import RESULTS, published_results, quadrature_by_l
 from kn_utils.store.runs import Run
 
 RUN_LISTS = RESULTS.parent / "runs"
+NEWER: dict[str, set[str]] = {}  # columns that a table got after it was published, by table, until it is published anew
 WITHDRAWN = {  # made by two versions of the code; they come back when they are computed anew
     "smollm2-135m_pararel": ["P19", "P20", "P27", "P30", "P36", "P39", "P47"],
 }
@@ -59,7 +60,8 @@ def tables_of(results) -> list[str]:
 @every_result
 def test_columns_and_types_are_todays(results, made_now):
     for table in tables_of(results):
-        found, wanted = results.read(table, results.provenance(table)).dtypes, made_now[table].dtypes
+        found = results.read(table, results.provenance(table)).dtypes
+        wanted = made_now[table].dtypes.drop(list(NEWER.get(table, ())))
         pd.testing.assert_series_equal(found, wanted, obj=table)
 
 

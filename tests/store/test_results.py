@@ -22,7 +22,7 @@ from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.provenance import package_versions
 from kn_utils.store.results import FACTS_PER_PART, compute_in_parts
 
-FACTS = list(range(11 * FACTS_PER_PART + 3))
+FACTS = list(range(12 * FACTS_PER_PART))
 PARTS = 12
 ROWS = 50
 INPUTS = {"model": "toy", "seed": 42, "n_facts": None, "nodes": (4, 8), "versions": package_versions()}
@@ -85,7 +85,7 @@ def test_tables_come_back_with_their_provenance(tmp_path):
     work = Work()
     compute(tmp_path, work)
     assert_whole(tmp_path)
-    assert [len(part) for part in work.done] == [FACTS_PER_PART] * 11 + [3]
+    assert [len(part) for part in work.done] == [FACTS_PER_PART] * PARTS
     for path in paths(tmp_path):
         provenance = read_provenance(path)
         assert provenance["inputs"] == INPUTS | {"nodes": [4, 8]}
@@ -410,3 +410,10 @@ def test_a_resumed_run_counts_the_time_of_all_its_sessions(tmp_path):
         compute(tmp_path, Work(slow_then_stop))
     compute(tmp_path, Work(lambda k: time.sleep(0.05)))
     assert read_provenance(paths(tmp_path)[0])["seconds"] >= 0.05 * PARTS - 0.05
+
+
+@pytest.mark.parametrize("count, sizes", [(1, [1]), (8, [8]), (10, [5, 5]), (17, [5, 6, 6]), (25, [6, 6, 6, 7])])
+def test_parts_are_of_equal_size(tmp_path, count, sizes):
+    work = Work()
+    compute_in_parts(paths(tmp_path), INPUTS, list(range(count)), work)
+    assert [len(part) for part in work.done] == sizes

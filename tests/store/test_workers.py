@@ -21,11 +21,11 @@ from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation import table as modify_activation
 from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import load_model
-from kn_utils.model.neurons import Thresholds
 from kn_utils.model.sentences import read_corpus
 from kn_utils.paths import ROOT
 from kn_utils.steps import STEPS

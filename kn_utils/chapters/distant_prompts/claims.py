@@ -3,7 +3,7 @@
 import numpy as np
 
 from kn_utils.chapters.distant_prompts.numbers import differences, fact_means, lost_without_tail
-from kn_utils.stats.rule import Condition, Tables, half_the_paper, reported
+from kn_utils.stats.rule import Claim, Condition, Tables, half_the_paper, reported
 from kn_utils.store.runs import NothingToShowError
 
 
@@ -27,3 +27,6 @@ def web_sentences(tables: Tables, seed: int) -> list[Condition]:
         Condition(against_comparable, *comparable, facts["head_only_comparable"], above=0),
         half_the_paper(lost),
     ]
+
+
+CLAIMS = (Claim("4.4", "sentences that state the fact activate them more than others", ("distant_prompts",), web_sentences),)

@@ -3,13 +3,17 @@
 Each function takes tables by name and a seed, and returns the conditions of a claim; the first is the claim itself.
 """
 
+from functools import partial
+
 import numpy as np
 
 from kn_utils.chapters.edit_facts.numbers import (
+    CHANGED,
     OTHER,
     PAPER,
     RATES,
     SAME,
+    SUCCESS,
     TEMPLATE_RATES,
     log_ratio,
     paired_edits,
@@ -17,7 +21,7 @@ from kn_utils.chapters.edit_facts.numbers import (
     rise,
     template_rate,
 )
-from kn_utils.stats.rule import NEGLIGIBLE, Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.stats.rule import NEGLIGIBLE, Claim, Condition, Tables, half_the_paper, intervals, reported
 from kn_utils.store.runs import NothingToShowError
 
 
@@ -56,3 +60,11 @@ def side_effects(tables: Tables, seed: int) -> list[Condition]:
         Condition("rise of perplexity on facts of other relations (%)", *other, *about, below=NEGLIGIBLE),
         Condition("rise of perplexity in the relation minus random neurons'", *against_random, *about, below=0, paper=paper),
     ]
+
+
+_TABLES = ("edit_facts",)
+CLAIMS = (
+    Claim("5.1", "edits of them change the answer", _TABLES, partial(edit_rate, CHANGED)),
+    Claim("5.1", "edits of them make the new object the answer", _TABLES, partial(edit_rate, SUCCESS)),
+    Claim("5.1", "edits hardly harm other facts", _TABLES, side_effects),
+)

@@ -1,9 +1,11 @@
 """The claim on erased relations (section 5.2)."""
 
+from functools import partial
+
 import numpy as np
 
-from kn_utils.chapters.erase_relation.numbers import perplexity_rise
-from kn_utils.stats.rule import Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER, perplexity_rise
+from kn_utils.stats.rule import Claim, Condition, Tables, half_the_paper, intervals, reported
 
 
 def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
@@ -35,3 +37,15 @@ def _rise(weight: np.ndarray, prompts: np.ndarray, log_probability: np.ndarray) 
     """Return the rise of perplexity (%) over facts with weights; the sums are [facts, 2], before and after. NaN if all weights are 0."""
     with np.errstate(invalid="ignore"):
         return perplexity_rise(*(weight @ log_probability / (weight @ prompts)))
+
+
+CLAIMS = tuple(
+    Claim(
+        "5.2",
+        f"erasing {relation} raises its perplexity more than that of all others",
+        ("erase_facts",),
+        partial(erased, relation),
+        relation,
+    )
+    for relation in ERASED_IN_THE_PAPER
+)

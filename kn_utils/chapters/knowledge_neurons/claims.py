@@ -10,7 +10,7 @@ from kn_utils.chapters.knowledge_neurons.intersections import KINDS
 from kn_utils.chapters.knowledge_neurons.numbers import mean_neurons, neurons_per_fact, shared_neurons
 from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS
 from kn_utils.stats.layers import first_upper_layer, upper_third_interval
-from kn_utils.stats.rule import Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.stats.rule import Claim, Condition, Tables, half_the_paper, intervals, reported
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, asked_facts
 
 WITHIN = KINDS.index("one relation")
@@ -90,3 +90,15 @@ def exclusive(tables: Tables, seed: int) -> list[Condition]:
         Condition(f"neurons shared by facts of one relation, {difference}", *within, n, below=0, paper=papers[1]),
         half_the_paper(claim),
     ]
+
+
+_FOUND = ("facts", "knowledge_neurons")
+NUMBER = Claim(
+    "4.2", "a fact has two to five knowledge neurons (the threshold is tuned to that)", (*_FOUND, "refinement"), number_of_neurons
+)
+CLAIMS = (
+    NUMBER,
+    Claim("4.2", "most of them lie in the upper layers", ("knowledge_neurons", "completeness"), upper_layers),
+    Claim("4.2", "two facts of one relation share more of them than two facts of different relations", _FOUND, shared_within),
+    Claim("4.2", "facts of different relations share fewer of them than of neurons picked by activation", _FOUND, exclusive),
+)

@@ -6,17 +6,8 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.chapters.knowledge_neurons.intersections import KINDS, SharedNeurons
-from kn_utils.model.neurons import (
-    MAX_NEURONS,
-    METHODS,
-    MIN_NEURONS,
-    MIN_PROMPTS,
-    RELATION_SHARE,
-    moved_share,
-    neuron_name,
-    shared,
-    strong,
-)
+from kn_utils.chapters.knowledge_neurons.thresholds import moved_share, shared, strong
+from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS, MIN_PROMPTS, RELATION_SHARE, neuron_name
 from kn_utils.stats.intervals import bootstrap_interval, group_means, with_interval
 from kn_utils.store.runs import FACT_KEY
 

@@ -5,16 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from kn_utils.model.neurons import (
-    MAX_NEURONS,
-    METHODS,
-    MIN_NEURONS,
-    MIN_PROMPTS,
-    PROMPT_SHARE_STEP,
-    ROUNDS,
-    Thresholds,
-    refine,
-)
+from kn_utils.chapters.knowledge_neurons.thresholds import PROMPT_SHARE_STEP, ROUNDS, Thresholds, refine
+from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS, MIN_PROMPTS
 from kn_utils.store.runs import Run
 
 ROUND_RULE = {"rounds": ROUNDS, "neurons": [MIN_NEURONS, MAX_NEURONS], "step": PROMPT_SHARE_STEP, "prompts": MIN_PROMPTS}

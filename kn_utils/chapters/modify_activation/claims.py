@@ -3,10 +3,12 @@
 Each function takes tables by name and a seed, and returns the conditions of a claim; the first is the claim itself.
 """
 
+from functools import partial
+
 import numpy as np
 
 from kn_utils.chapters.modify_activation.numbers import changes
-from kn_utils.stats.rule import NEGLIGIBLE, Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.stats.rule import NEGLIGIBLE, Claim, Condition, Tables, half_the_paper, intervals, reported
 from kn_utils.store.runs import NothingToShowError
 
 
@@ -62,3 +64,15 @@ def other_facts(tables: Tables, seed: int) -> list[Condition]:
         )
         for operation, interval in zip(("suppress", "amplify"), found, strict=True)
     ]
+
+
+_TABLES = ("modify_activation",)
+SUPPRESSED = Claim(
+    "4.3", "suppressing them makes the right answer less probable", _TABLES, partial(changed_probability, "suppress")
+)
+AMPLIFIED = Claim("4.3", "amplifying them makes the right answer more probable", _TABLES, partial(changed_probability, "amplify"))
+CLAIMS = (
+    SUPPRESSED,
+    AMPLIFIED,
+    Claim("4.3, arXiv v1", "facts of other relations hardly change", _TABLES, other_facts),
+)

@@ -7,7 +7,7 @@ from brute_force import plainly_refined
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kn_utils.model.neurons import Thresholds, refine, relation_neurons, shared, strong
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds, refine, relation_neurons, shared, strong
 
 
 def score_table(scores):
