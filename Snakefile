@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/book"]
-from pages import make_pages
 from run_list import RunList
 from sources import notebook_sources, table_sources
 
@@ -30,9 +29,8 @@ RUNS = RunList(config)
 STEPS = [step for step in steps.STEPS if step.notebook in RUNS.notebooks]
 ALONE = [notebook for notebook in RUNS.notebooks if notebook not in {step.notebook for step in STEPS}]  # notebooks without tables
 
-# What a job asks of a cluster, measured on the bundled model as the largest resident memory of a notebook's kernel: all facts of P27 on
-# one thread took 1.8 GB in 01 and at most 1.0 GB in another notebook, all relations in one kernel 4.8 GB in 01 and 1.4 GB in 03; Snakemake
-# around it adds half of one. No notebook computed for more than a minute over those 45 facts; here is time for a thousand.
+# What a job asks of a cluster. Measured on the bundled model, as the largest resident memory of a kernel on one thread: all facts of P27 took
+# 1.8 GB in 01 and 1.0 GB elsewhere, all relations in one kernel 4.8 GB in 01. No notebook took more than a minute for those 45 facts.
 MEMORY = {"01_attribution": 6000}  # MB; 3000 for all others
 MINUTES = {"01_attribution": 240}  # 60 for all others
 
@@ -163,8 +161,10 @@ rule pages:
     output:
         [run.page for run in RUNS.all_runs()],
         "book/_toc.yml",
-    run:
-        make_pages(RUNS)
+    params:
+        config=json.dumps(config),
+    shell:  # Snakemake would start a "run" block by a command in which the folder is not quoted
+        "{sys.executable:q} book/pages.py {params.config:q}"
 
 
 rule html:

@@ -1,5 +1,7 @@
-"""Turns the executed notebooks into the book's pages, and the run list into its table of contents."""
+"""Turns the executed notebooks into pages, and the run list into a table of contents: `python book/pages.py RUN_LIST_AS_JSON`."""
 
+import json
+import sys
 from copy import deepcopy
 
 import nbformat
@@ -76,3 +78,7 @@ def _entry(runs: RunList, name: str) -> dict:
     if relations := runs.pages(name):
         entry["sections"] = [{"file": f"relations/{relation}"} for relation in relations]
     return entry
+
+
+if __name__ == "__main__":
+    make_pages(RunList(json.loads(sys.argv[1])))

@@ -294,3 +294,8 @@ def test_the_book_can_be_made_from_the_jobs_of_a_cluster_too(tmp_path):
     count = len(of().dataset.relations)
     assert {jobs(planned)[rule] for rule in ("attribution", "knowledge_neurons", "modify_activation")} == {count}
     assert jobs(planned)["chapter"] == len(CONFIG["notebooks"]) and "relation_page" not in jobs(planned)
+
+
+def test_the_workflow_has_no_run_blocks():
+    """Snakemake starts them by a shell command in which the repository's folder is not quoted."""
+    assert not re.search(r"^ *run: *$", (ROOT / "Snakefile").read_text(encoding="utf-8"), re.MULTILINE)
