@@ -14,6 +14,8 @@ from kn_utils.paths import ROOT
 from kn_utils.plots.markup import plain
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+ANSWER = "## The answer"  # the heading before which a notebook is only set up
+OPEN = "show-code"  # the tag of cells whose code is what they teach
 
 
 def make_pages(runs: RunList) -> None:
@@ -40,12 +42,15 @@ def errors(notebook: NotebookNode) -> list[str]:
 
 
 def page(executed: NotebookNode, title: str = "") -> NotebookNode:
-    """Return an executed notebook as a page: code folded, no progress bars, and under `title` if there is one."""
+    """Return an executed notebook as a page: without its set-up and progress bars, code folded, and under `title` if there is one."""
     made = deepcopy(executed)
     made.metadata.pop("widgets", None)
-    for cell in made.cells:
+    answer = next((number for number, cell in enumerate(made.cells) if cell.source.startswith(ANSWER)), 0)
+    for number, cell in enumerate(made.cells):
         if cell.cell_type == "code":
-            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            tags = cell.metadata.get("tags", [])
+            folded = ["remove-cell"] if number < answer else [] if OPEN in tags else ["hide-input"]
+            cell.metadata["tags"] = [*tags, *folded]
             cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
     if title:
         made.cells[0].source = f"# {title}\n" + made.cells[0].source.partition("\n")[2]

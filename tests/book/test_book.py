@@ -157,6 +157,24 @@ def test_a_page_has_folded_code_a_title_of_its_own_and_no_progress_bars():
     assert "widgets" not in made.metadata and "widgets" in executed.metadata
 
 
+def test_a_page_opens_with_its_answer_and_shows_the_code_that_teaches():
+    cells = [
+        new_markdown_cell("# 1"),
+        new_code_cell("setup()"),
+        new_markdown_cell("## The answer\nIt is:"),
+        new_code_cell("answer()"),
+    ]
+    cells += [new_code_cell("by_hand()", metadata={"tags": ["show-code"]})]
+    made = pages.page(new_notebook(cells=cells))
+    assert [cell.metadata.get("tags") for cell in made.cells] == [None, ["remove-cell"], None, ["hide-input"], ["show-code"]]
+
+
+def test_every_notebook_has_its_answer_in_front():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        headings = [cell.source for cell in nbformat.read(path, 4).cells if cell.source.startswith("## ")]
+        assert headings[0].startswith(pages.ANSWER), path.name
+
+
 def test_the_table_of_contents_follows_the_run_list():
     contents = pages.table_of_contents(of(relations="P36,P20,P19"))  # of which P20 has no page
     assert contents["root"] == "notebooks/00_report"
