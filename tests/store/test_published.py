@@ -1,6 +1,7 @@
 """Our own results as they are published: written from a run, read back, and shown by notebook 00."""
 
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import replace
@@ -278,7 +279,7 @@ def test_one_command_runs_what_is_published_and_publishes_it(name, run, tmp_path
     runs = published.RESULTS.parent / f"runs/{name}.yml"
     assert f"\n#   snakemake published --configfile data/published/runs/{name}.yml\n" in runs.read_text()
     planned = snakemake(tmp_path, "published", "--dry-run", "--printshellcmds", "--cores", 1, "--configfile", runs)
-    assert f"{sys.executable} -m kn_utils.store.published {run}\n" in planned
+    assert f"{shlex.quote(sys.executable)} -m kn_utils.store.published {run}\n" in planned
     steps = {step.name for step in STEPS}
     assert steps | {"published"} == set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
 
