@@ -36,10 +36,12 @@ SETTINGS = {"edits": EDITS, "strengths": STRENGTHS, "other_facts": OTHER_FACTS}
 _PERPLEXITIES = [f"perplexity_{facts}_{when}" for facts in ("same", "other") for when in ("before", "after")]
 _COLUMNS = {
     "edit_facts": {"relation": str, "fact": "int32", "subject": str, "old_object": str, "new_object": str, "prompt": "int32"}
-    | {"rule": str, "control": bool, "neurons": "int32", "neuron_names": str, "answer_before": str, "answer_after": str}
+    | {"rule": str, "control": bool, "method": str, "neurons": "int32", "neuron_names": str}
+    | {"answer_before": str, "answer_after": str}
     | dict.fromkeys(["changed", "success", "success_top5"], bool)
     | dict.fromkeys(["rank_before", "rank_after"], "int32")
     | dict.fromkeys(["probability_before", "probability_after", "old_probability_before", "old_probability_after"], "float64")
+    | dict.fromkeys(["log_odds_before", "log_odds_after"], "float64")
     | dict.fromkeys(["templates", "templates_changed", "templates_success"], "int32")
     | dict.fromkeys(_PERPLEXITIES, "float64"),
     "edit_strength": {"relation": str, "fact": "int32", "lambda2": "float64", "changed": bool, "success": bool}
@@ -69,8 +71,12 @@ def edit_facts(
 
     Up to ten facts are edited, one at a time. Each edit is judged by one prompt that the model answered right.
 
-    * `edit_facts` has a row per edit, rule and control. The rule "scaled" is the paper's, "fixed" that of later toolkits. The control edits
-      random neurons, as many in the same layers. Ranks and probabilities are those of the new object, unless named old.
+    * `edit_facts` has a row per edit, rule and method. The rule "scaled" is the paper's, "fixed" that of later toolkits. The method
+      "attribution" edits the fact's knowledge neurons, "random" as many random neurons of the same layers, and "matched" neurons of the same
+      layers and nearly the same activation that attribution names in no prompt of the fact (see `matched_neurons`; no rows if a layer has
+      too few). `control` is true for the last two. Ranks, probabilities and log-odds are those of the new object, unless named old.
+      `templates` and the columns that begin with it include the prompt that judges the edit, so the rate on the other templates is
+      (templates_success - success) / (templates - 1), and the same for changed.
     * `edit_strength` has the same edits by the paper's rule with other values of lambda2.
     * `edit_candidates` has the facts in the order in which they were tried, and why some are not edited.
 

@@ -17,12 +17,13 @@ from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Prompt, askable, group_by_length, stack
 from kn_utils.store.runs import Run
 
-WITH_RANDOM = (*METHODS, "random")
-CHANGES = [(method, operation) for method in WITH_RANDOM for operation in OPERATIONS]
+WITH_RANDOM = (*METHODS, "random")  # for both targets
+CONTROLS = ("matched", "same object", "same templates", "held-out templates")  # for the fact's own prompts
 FACTS_PER_PART = 32
 CANDIDATES = 100  # how many random facts of other relations are tried until one has a prompt
 _COLUMNS = {"relation": str, "fact": "int32", "prompt": "int32", "method": str, "operation": str, "target": str}
-_COLUMNS |= {"neurons": "int32", "probability_before": "float64", "probability_after": "float64"}
+_COLUMNS |= {"neurons": "int32", "activation": "float32", "probability_before": "float64", "probability_after": "float64"}
+_COLUMNS |= {"log_odds_before": "float32", "log_odds_after": "float32"}
 _COLUMNS |= {"answer_before": str, "answer_after": str, "correct_before": bool, "correct_after": bool}
 _COLUMNS |= {"answer_changed": bool, "other_relation": str, "other_fact": "int32"}
 
@@ -47,9 +48,25 @@ class Answer(NamedTuple):
 def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
     """Make the table `modify_activation` of a relation, and return its path (section 4.3).
 
-    It has a row per prompt, method, operation and target. The prompts are those of the fact, and of a random fact of another relation, if
-    there is one. The method "random" changes random neurons, as many in each layer as the fact has by integrated gradients. For facts
-    without neurons nothing is changed. Raises as `Run.made_with` for step 2.
+    It has a row per prompt, method, operation and target. The target is "own" for the prompts of the fact, and "other" for those of a
+    random fact of another relation, if there is one. The methods say which neurons are changed:
+
+    * "attribution" and "activation": the fact's knowledge neurons, and the baseline's.
+    * "random": random neurons, as many in each layer as the fact has knowledge neurons.
+
+    The other methods are for the fact's own prompts only:
+
+    * "matched": neurons of the same layers and nearly the same mean activation that attribution names in no prompt of the fact: see
+      `matched_neurons`. No rows if a layer has too few.
+    * "same object": the knowledge neurons of another fact of the relation with the same object and another subject, drawn with the seed
+      among those with neurons. `other_relation` and `other_fact` name it. No rows if there is none, or if the fact has no neurons.
+    * "same templates" and "held-out templates": as many neurons as the fact has knowledge neurons, chosen on one half of the templates: see
+      `neurons_by_half`. The first are chosen on the half that the prompt belongs to, the second on the other half. No rows if the fact has
+      prompts in one half only.
+
+    Where there are no neurons nothing is changed. `neurons` is the number of neurons changed, and `activation` the mean of their activations
+    over the fact's own prompts (NaN for none). `log_odds_before` and `log_odds_after` are ln(P / (1 - P)) of the object; `probability_before`
+    and `probability_after` are computed from them. Raises as `Run.made_with` for steps 1 and 2.
     """
     neurons = _neurons(lm, run, relation)
 
