@@ -11,8 +11,6 @@ from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron, neuron_list
 from kn_utils.model.prompts import Prompt, ends_with_object
 
-HALVES = (0, 1)
-
 
 def mean_activations(lm: LanguageModel, prompts: Sequence[Prompt]) -> dict[Fact, np.ndarray]:
     """Return the mean activations at the prediction position over the prompts of each fact, [layers, neurons]."""

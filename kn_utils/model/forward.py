@@ -18,7 +18,10 @@ TOKENS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers to n prompts: `top` [n], the most probable token; `probability`, `log_odds` and `rank` (1 is best) [n, k] of k given tokens."""
+    """Answers to n prompts: `top` [n], the most probable token; and of k given tokens [n, k].
+
+    These are `probability`, `log_odds` and `rank` (1 is best).
+    """
 
     top: np.ndarray
     probability: np.ndarray
