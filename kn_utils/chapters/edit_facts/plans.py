@@ -25,8 +25,8 @@ NO_OBJECT = "no other object is one token of the model's vocabulary in the promp
 class Edit:
     """An edit of the value vectors of `neurons` that gives `fact` the object `new_object`.
 
-    `named` are all neurons that attribution names in any prompt of the fact. `prompts` are those in which both objects are one token; `new_targets` are the new object's tokens in them. The edit is judged by
-    `prompts[drawn]`.
+    `named` are all neurons that attribution names in any prompt of the fact. `prompts` are those in which both objects are one token;
+    `new_targets` are the new object's tokens in them. The edit is judged by `prompts[drawn]`.
     """
 
     fact: Fact
