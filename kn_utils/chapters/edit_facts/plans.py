@@ -61,7 +61,7 @@ def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float =
 
     Raises as `Run.read` for the tables of steps 1 and 2.
     """
-    known = _known(lm, run, relation, common_share)
+    known = _known(run, relation, common_share)
     facts = run.facts(relation, lm)
     tried: list[Edit | LeftOut] = []
     for fact in random.Random(f"{run.seed}-edits-{relation}").sample(facts, len(facts)):
@@ -82,12 +82,13 @@ def own_edit(
     """Return the edit that gives the fact about `subject` the object `new_object`; the model need not answer the fact right.
 
     The default subject is that of the first edit in `plan_edits`; the default object is a random other object of the relation.
-    Raises ValueError if an argument is not text, no fact has this subject, the fact cannot be edited, or the object is not one token or
-    is the same token as the old one.
+    Raises as `Run.made_with` for steps 1 and 2. Also raises ValueError if an argument is not text, no fact has this subject, the fact cannot
+    be edited, or the object is not one token or is the same token as the old one.
     """
     check(subject=subject, new_object=new_object)
     fact = _chosen_fact(lm, run, relations, subject, common_share)
-    known = _known(lm, run, fact.relation, common_share)
+    run.made_with("knowledge_neurons", fact.relation, lm)  # of this model: `run.read` does not know it
+    known = _known(run, fact.relation, common_share)
     every_prompt = set(range(len(run.dataset.templates[fact.relation])))
     planned = _plan(lm, run, fact, known, every_prompt, [new_object] if new_object else None)
     if isinstance(planned, LeftOut):
@@ -112,7 +113,7 @@ def _chosen_fact(lm: LanguageModel, run: Run, relations: Sequence[str], subject:
     raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {examples}")
 
 
-def _known(lm: LanguageModel, run: Run, relation: str, common_share: float) -> _Known:
+def _known(run: Run, relation: str, common_share: float) -> _Known:
     neurons = run.read("knowledge_neurons", [relation]).query("method == 'attribution'")
     prompts, facts, scores = (run.read(table, [relation]) for table in ("prompts", "facts", "attribution"))
     right = prompts[prompts["correct"]].groupby("fact")["prompt"].agg(set).to_dict()
