@@ -82,7 +82,7 @@ def own_edit(
     """Return the edit that gives the fact about `subject` the object `new_object`; the model need not answer the fact right.
 
     The default subject is that of the first edit in `plan_edits`; the default object is a random other object of the relation.
-    Raises as `Run.made_with` for steps 1 and 2. Also raises ValueError if an argument is not text, no fact has this subject, the fact cannot
+    Raises as `Run.made_with` for steps 1 and 2; also ValueError if an argument is not text, no fact has this subject, the fact cannot
     be edited, or the object is not one token or is the same token as the old one.
     """
     check(subject=subject, new_object=new_object)
