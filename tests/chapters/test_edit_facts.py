@@ -166,7 +166,7 @@ def plainly_matched(lm, data, fact, neurons, named):
 
 
 def test_edits_in_a_layer_without_other_neurons_have_no_matched_rows(tmp_path):
-    lm, run = known_facts.trained_run("bert", tmp_path)
+    lm, run = known_facts.trained("bert"), Run(known_facts.trained("bert").name, known_facts.dataset(), results_dir=tmp_path)
     every = [(0, index) for index in range(lm.n_neurons)]
     known_facts.write_first_steps(lm, run, "P36", {fact: [(0, fact)] for fact in range(40)}, named=every)
     edit_facts(lm, run, "P36")
