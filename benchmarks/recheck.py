@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from kn_utils.chapters.attribution.table import attributed
 from kn_utils.chapters.knowledge_neurons.table import ROUND_RULE
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds, shared, strong
-from kn_utils.chapters.modify_activation.table import modified_answers
+from kn_utils.chapters.modify_activation.table import Chosen, modified_answers
 from kn_utils.data.facts import Dataset, load_dataset
 from kn_utils.model.attribution import LARGER, RELEASED_NODES, Quadrature
 from kn_utils.model.models import LanguageModel, load_model
@@ -62,7 +62,7 @@ def recheck(lm: LanguageModel, dataset: Dataset, results: PublishedResults, fact
         sample = [dataset.facts[relation][fact]]
         now = attributed(lm, dataset, Quadrature.of_table(inputs["prompts"]), sample)
         neurons = {(name, fact): sorted(neuron_list(rows)) for name, rows in before["knowledge_neurons"].groupby("method")}
-        now["modify_activation"] = modified_answers(lm, dataset, sample, neurons, inputs["modify_activation"]["seed"])
+        now["modify_activation"] = modified_answers(lm, dataset, sample, Chosen(neurons), inputs["modify_activation"]["seed"])
         rows += _compared(before, now, inputs["knowledge_neurons"]["thresholds"], relation, fact)
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -26,7 +26,7 @@ class Step:
 STEPS = (
     Step("01_attribution", ("attribution", "facts", "prompts", "completeness"), unpublished=("attribution",)),
     Step("02_knowledge_neurons", ("knowledge_neurons", "refinement"), needs=("attribution", "facts", "completeness")),
-    Step("03_modify_activation", ("modify_activation",), needs=("knowledge_neurons", "facts")),
+    Step("03_modify_activation", ("modify_activation",), needs=("knowledge_neurons", "attribution", "facts")),
     Step(
         "04_distant_prompts",
         ("distant_prompts", "sentences_left_out"),
@@ -40,7 +40,11 @@ STEPS = (
         needs=("distant_prompts", "knowledge_neurons"),
         unpublished=("trigger_examples",),
     ),
-    Step("06_edit_facts", ("edit_facts", "edit_strength", "edit_candidates"), needs=("knowledge_neurons", "prompts", "facts")),
+    Step(
+        "06_edit_facts",
+        ("edit_facts", "edit_strength", "edit_candidates"),
+        needs=("knowledge_neurons", "attribution", "prompts", "facts"),
+    ),
     Step("07_erase_relation", ("erase_relation", "erase_facts", "erase_dose"), needs=("knowledge_neurons",)),
 )
 STEP_OF = {table: step for step in STEPS for table in step.tables}

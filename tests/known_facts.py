@@ -1,6 +1,7 @@
 """Tiny models that know tiny facts, for the steps that change what a model knows."""
 
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -88,8 +89,11 @@ def obstinate_run(results_dir: Path, neurons: dict[int, list]) -> tuple[Language
     return lm, run
 
 
-def write_first_steps(lm: LanguageModel, run: Run, relation: str, neurons: dict[int, list]) -> None:
-    """Write the tables of steps 1 and 2 that later steps read: what the model answers, and the given neurons of each fact."""
+def write_first_steps(lm: LanguageModel, run: Run, relation: str, neurons: dict[int, list], named: Sequence = ()) -> None:
+    """Write the tables of steps 1 and 2 that later steps read: what the model answers, and the given neurons of each fact.
+
+    Attribution names the neurons of a fact, and those of `named`.
+    """
     facts = run.facts(relation, lm)
     answers = plain_answers(lm.model, lm, facts, run.dataset)
     prompts = answers.assign(correct=answers["top"] == answers["target"])[["relation", "fact", "prompt", "correct"]]
@@ -97,8 +101,10 @@ def write_first_steps(lm: LanguageModel, run: Run, relation: str, neurons: dict[
     about = pd.DataFrame({"relation": relation, "fact": [fact.index for fact in facts], "prompts": asked})
     rows = [(relation, fact, method, *neuron) for method in METHODS for fact, own in neurons.items() for neuron in own]
     found = pd.DataFrame(rows, columns=["relation", "fact", "method", "layer", "neuron"]).astype(NUMBERS)
+    also = [(relation, fact, "attribution", *neuron) for fact in neurons for neuron in named]
+    scores = pd.concat([found, pd.DataFrame(also, columns=list(found)).astype(found.dtypes)])
     completeness = prompts[["relation", "fact", "prompt"]].assign(layer=0, nodes=20, gap=0.0, error=0.0)
-    first = {"attribution": found, "facts": about, "prompts": prompts, "completeness": completeness}
+    first = {"attribution": scores, "facts": about, "prompts": prompts, "completeness": completeness}
     refinement = pd.DataFrame(
         {"relation": [relation], "method": "attribution", "round": 1, "prompt_share": 0.7, "mean_neurons": 3.0}
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from kn_utils.model.models import LanguageModel
@@ -17,10 +18,14 @@ TOKENS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers to n prompts: `top` [n], the most probable token; `probability` and `rank` (1 is best) [n, k] of k given tokens."""
+    """Answers to n prompts: `top` [n], the most probable token; and of k given tokens [n, k].
+
+    These are `probability`, `log_odds` and `rank` (1 is best).
+    """
 
     top: np.ndarray
     probability: np.ndarray
+    log_odds: np.ndarray
     rank: np.ndarray
 
 
@@ -32,13 +37,16 @@ def prompts_at_once(length: int) -> int:
 def ask(lm: LanguageModel, prompts: Sequence, tokens: Sequence[Sequence[int]]) -> Answers:
     """Return the answers to all prompts; `tokens` has the k given tokens of each. Prompts of equal length share a pass."""
     wanted = torch.tensor(tokens, device=lm.device)
-    answers = Answers(np.zeros(len(prompts), int), np.zeros(wanted.shape), np.zeros(wanted.shape, int))
+    numbers = (np.zeros(wanted.shape), np.zeros(wanted.shape), np.zeros(wanted.shape, int))
+    answers = Answers(np.zeros(len(prompts), int), *numbers)
     for group in group_by_length(prompts, prompts_at_once):
         suffix = prompt_suffix(lm, stack([prompts[index] for index in group], lm.device))
-        every = probabilities(lm, suffix)
+        logits = logits_at(lm, suffix)
+        every = logits.softmax(-1)
         found = every.gather(1, wanted[group])
         answers.top[group] = every.argmax(1).cpu()
         answers.probability[group] = found.cpu()
+        answers.log_odds[group] = log_odds(logits, wanted[group]).cpu()
         answers.rank[group] = 1 + (every[:, None] > found[:, :, None]).sum(-1).cpu()
     return answers
 
@@ -48,9 +56,28 @@ def log_probability(probability: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probability, np.finfo(np.float32).tiny))
 
 
-@torch.inference_mode()
+def log_odds(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Return ln(P / (1 - P)) of given tokens [B, k], [B, k], from logits [B, vocabulary].
+
+    It is the token's logit less the logsumexp of all other logits, so nothing is lost where P rounds to 0 or 1.
+    """
+    others = logits[:, None].repeat(1, tokens.shape[1], 1).scatter_(2, tokens[:, :, None], -torch.inf)
+    return logits.gather(1, tokens) - others.logsumexp(-1)
+
+
+def probability_of(log_odds: np.ndarray) -> np.ndarray:
+    """Return P in float64, given ln(P / (1 - P))."""
+    return expit(np.asarray(log_odds, dtype=float))
+
+
 def probabilities(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
-    """Return the probability of every token at the prediction position of B prompts, [B, vocabulary].
+    """Return the probability of every token at the prediction position of B prompts, [B, vocabulary]."""
+    return logits_at(lm, suffix).softmax(-1)
+
+
+@torch.inference_mode()
+def logits_at(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
+    """Return the logits of every token at the prediction position of B prompts, [B, vocabulary], in at least float32.
 
     The vocabulary projection is computed at this position only.
     """
@@ -60,7 +87,7 @@ def probabilities(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
 
     with lm.model.get_output_embeddings().register_forward_pre_hook(at_position):
         logits = lm.model(suffix.ids, **suffix.arguments).logits[:, 0]
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kn_utils.data.facts import load_dataset
+from kn_utils.model.forward import probability_of
 from kn_utils.paths import DATA, result_name
 from kn_utils.steps import PUBLISHED, STEP_OF
 from kn_utils.store.files import read_provenance, read_table, write_table
@@ -19,6 +20,9 @@ from kn_utils.store.provenance import CHANGED, commit
 from kn_utils.store.runs import Run, scope
 
 RESULTS = DATA / "published" / "results"
+COMPUTED = {  # columns that are not published, and the columns from which they are computed again, by table
+    "modify_activation": {"probability_before": "log_odds_before", "probability_after": "log_odds_after"}
+}
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,26 @@ class PublishedResults:
         return self.provenance(table)[relation]["inputs"]
 
     def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:
-        """Return a table of several relations, in their order, as `Run.read`.
+        """Return a table of several relations, in their order, as `Run.read`; the columns of `COMPUTED` are computed.
 
         Raises FileNotFoundError if the table is not published for all of them, and ValueError if the file is damaged.
         """
         published = self.provenance(table)
         if missing := [relation for relation in relations if relation not in published]:
             raise FileNotFoundError(f"{self.path(table)} has no {', '.join(missing)}")
-        rows = read_table(self.path(table))
+        rows = _with_computed(table, read_table(self.path(table)))
         order = {relation: number for number, relation in enumerate(relations)}
         chosen = rows[rows["relation"].isin(relations)]
         return chosen.sort_values("relation", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def _with_computed(table: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Insert the columns of `COMPUTED` before those that they are computed from, in a table without them."""
+    columns = {name: source for name, source in COMPUTED.get(table, {}).items() if name not in rows}
+    place = min((rows.columns.get_loc(source) for source in columns.values()), default=0)
+    for shift, (name, source) in enumerate(columns.items()):
+        rows.insert(place + shift, name, probability_of(rows[source]))
+    return rows
 
 
 def published_results(folder: Path = RESULTS) -> list[PublishedResults]:
@@ -129,7 +142,7 @@ def _joined(run: Run, table: str, relations: Sequence[str]) -> pa.Table:
     rows = run.read(table, relations)
     if table == "completeness":  # one row per prompt and layer would be too large
         rows = quadrature_by_layer(rows)
-    return pa.Table.from_pandas(rows, preserve_index=False)
+    return pa.Table.from_pandas(rows.drop(columns=list(COMPUTED.get(table, ()))), preserve_index=False)
 
 
 def write_small(table: pa.Table, made: dict[str, dict], path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from brute_force import probability_at
 from tiny_models import weight_sums
 
 from kn_utils.chapters.edit_facts import numbers as summary
@@ -15,15 +16,18 @@ from kn_utils.chapters.edit_facts.plans import COMMON, EDITS, NO_NEURON, NO_PROM
 from kn_utils.chapters.edit_facts.table import OTHER_FACTS, STRENGTHS, _bystanders, edit_facts, show_edit
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import LanguageModel
+from kn_utils.model.prompts import Prompt, encode
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import Run
 
 TABLES = ("edit_facts", "edit_strength", "edit_candidates")
 OUTCOME = ["changed", "success", "perplexity_same_before", "perplexity_same_after"]
 OUTCOME += ["perplexity_other_before", "perplexity_other_after"]
-COLUMNS = ["relation", "fact", "subject", "old_object", "new_object", "prompt", "rule", "control", "neurons", "neuron_names"]
+COLUMNS = ["relation", "fact", "subject", "old_object", "new_object", "prompt", "rule", "control", "method"]
+COLUMNS += ["neurons", "neuron_names"]
 COLUMNS += ["answer_before", "answer_after", "changed", "success", "success_top5", "rank_before", "rank_after"]
 COLUMNS += ["probability_before", "probability_after", "old_probability_before", "old_probability_after"]
+COLUMNS += ["log_odds_before", "log_odds_after"]
 COLUMNS += ["templates", "templates_changed", "templates_success", *OUTCOME[2:]]
 
 
@@ -69,10 +73,11 @@ def test_columns_rows_and_weights(edited):
     assert list(edits.columns) == COLUMNS and 3 <= count <= EDITS
     assert list(strength.columns) == ["relation", "fact", "lambda2", *OUTCOME]
     assert list(tried.columns) == ["relation", "fact", "edited", "reason"]
-    ways = [("scaled", False), ("scaled", True), ("fixed", False), ("fixed", True)]
-    assert list(zip(edits["rule"], edits["control"], strict=True)) == ways * count
+    ways = [(rule, method) for rule in ("scaled", "fixed") for method in ("attribution", "random", "matched")]
+    assert list(zip(edits["rule"], edits["method"], strict=True)) == ways * count
+    assert (edits["control"] == (edits["method"] != "attribution")).all()
     assert strength["lambda2"].tolist() == list(STRENGTHS) * count
-    assert edits["fact"][::4].tolist() == strength["fact"][::5].tolist() == tried.loc[tried["edited"], "fact"].tolist()
+    assert edits["fact"][::6].tolist() == strength["fact"][::5].tolist() == tried.loc[tried["edited"], "fact"].tolist()
     assert tried["fact"].is_unique and (tried["edited"] == (tried["reason"] == "")).all()
     assert len(tried) == 40 or (count == EDITS and tried["edited"].iloc[-1])
     assert (edits["answer_before"] == edits["old_object"]).all() and (edits["old_object"] != edits["new_object"]).all()
@@ -87,7 +92,7 @@ def test_every_edit_equals_one_made_by_hand(edited):
     facts = run.dataset.facts["P36"]
     planned = {item.fact.index: item for item in plan_edits(lm, run, "P36") if isinstance(item, Edit)}
     assert set(tables(run)["edit_facts"]["changed"]) == {True, False}
-    for row in tables(run)["edit_facts"][:8].itertuples():
+    for row in tables(run)["edit_facts"][:12].itertuples():
         fact = facts[row.fact]
         plain = known_facts.plain_answers(lm.model, lm, [fact])
         [old] = plain.loc[plain["prompt"] == row.prompt, "target"]
@@ -99,6 +104,8 @@ def test_every_edit_equals_one_made_by_hand(edited):
             [shares] = table.loc[table["prompt"] == row.prompt, "shares"]
             assert getattr(row, f"probability_{name}") == pytest.approx(float(shares[new]), rel=1e-4)
             assert getattr(row, f"old_probability_{name}") == pytest.approx(float(shares[old]), rel=1e-4)
+            others = float(shares.double().sum() - shares[new].double())
+            assert getattr(row, f"log_odds_{name}") == pytest.approx(math.log(float(shares[new]) / others), abs=1e-3)
             assert getattr(row, f"rank_{name}") == 1 + int((shares > shares[new]).sum())
             assert getattr(row, f"answer_{name}") == lm.tokenizer.decode([shares.argmax()]).strip()
         assert row.changed == (row.answer_after != row.old_object) and row.success == (row.answer_after == row.new_object)
@@ -107,6 +114,10 @@ def test_every_edit_equals_one_made_by_hand(edited):
         assert row.templates_changed == (plain["top"] != after["top"]).sum()
         words = [lm.tokenizer.decode([token]).strip() for token in after["top"]]
         assert row.templates_success == words.count(row.new_object)
+        elsewhere = after["prompt"] != row.prompt
+        held_out = sum(word == row.new_object for word, other in zip(words, elsewhere, strict=True) if other)
+        assert row.templates_success - row.success == held_out
+        assert row.templates_changed - row.changed == (plain["top"] != after["top"])[elsewhere].sum()
         for kind, prompts in zip(("same", "other"), _bystanders(lm, run, fact), strict=True):
             others = list(dict.fromkeys(prompt.fact for prompt in prompts))
             for name, asked in (("before", lm.model), ("after", model)):
@@ -128,14 +139,39 @@ def test_other_facts_are_five_of_the_relation_and_five_of_others(edited):
     assert len(set(drawn)) == 8
 
 
-def test_control_takes_as_many_other_neurons_of_the_same_layers(edited):
-    _, run, _ = edited
+def test_controls_take_as_many_other_neurons_of_the_same_layers(edited):
+    lm, run, _ = edited
     edits = tables(run)["edit_facts"]
     for (fact, _), rows in edits.groupby(["fact", "rule"]):
-        own, control = (neurons_of(row) for row in rows.itertuples())
+        own, random, matched = (neurons_of(row) for row in rows.itertuples())
         assert own == [(fact % 3, fact)]  # its others are of at least five facts
-        assert sorted(layer for layer, _ in own) == sorted(layer for layer, _ in control)
-        assert not set(own) & set(control) and len(set(control)) == len(own) == rows["neurons"].iloc[0]
+        named = {(fact % 3, fact), (2, 40 + fact // 7), (1, 45)}
+        assert not named & set(matched) and not set(own) & set(random)
+        for control in (random, matched):
+            assert sorted(layer for layer, _ in own) == sorted(layer for layer, _ in control)
+            assert len(set(control)) == len(own) == rows["neurons"].iloc[0]
+        assert matched == plainly_matched(lm, run.dataset, run.dataset.facts["P36"][fact], own, named)
+
+
+def plainly_matched(lm, data, fact, neurons, named):
+    """The neurons of nearest mean activation, over one prompt at a time, by a loop over all neurons of a layer."""
+    prompts = [item for item in encode(lm, data, [fact]) if isinstance(item, Prompt)]
+    found = []
+    for layer, index in neurons:
+        every = [probability_at(lm, torch.tensor(prompt.ids), prompt.position, 0, layer)[1] for prompt in prompts]
+        means = [sum(float(activation[other]) for activation in every) / len(every) for other in range(lm.n_neurons)]
+        free = [other for other in range(lm.n_neurons) if (layer, other) not in {*named, *neurons, *found}]
+        found.append((layer, min(free, key=lambda other: abs(means[other] - means[index]))))
+    return found
+
+
+def test_edits_in_a_layer_without_other_neurons_have_no_matched_rows(tmp_path):
+    lm, run = known_facts.trained("bert"), Run(known_facts.trained("bert").name, known_facts.dataset(), results_dir=tmp_path)
+    every = [(0, index) for index in range(lm.n_neurons)]
+    known_facts.write_first_steps(lm, run, "P36", {fact: [(0, fact)] for fact in range(40)}, named=every)
+    edit_facts(lm, run, "P36")
+    edits = tables(run)["edit_facts"]
+    assert edits["fact"].nunique() > 1 and set(edits["method"]) == {"attribution", "random"}
 
 
 def test_an_edit_that_must_succeed_and_ones_that_must_not(tmp_path):

@@ -7,18 +7,19 @@ import pandas as pd
 import pytest
 import tiny_folders
 import torch
+from brute_force import probability_at
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation.claims import changed_probability
 from kn_utils.chapters.modify_activation.numbers import MEAN, count_facts, finding, flips, lost_answers, probability_changes
-from kn_utils.chapters.modify_activation.table import WITH_RANDOM, modify_activations
+from kn_utils.chapters.modify_activation.table import CONTROLS, WITH_RANDOM, _cases, _chosen, _partners, modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.model.layouts import value_vectors
-from kn_utils.model.neurons import random_neurons
+from kn_utils.model.neurons import neurons_by_fact, random_neurons
 from kn_utils.model.prompts import Prompt, encode
 from kn_utils.store.files import read_provenance
 from kn_utils.store.results import digest
@@ -27,7 +28,8 @@ from kn_utils.store.runs import Run
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
 TEMPLATES = [*tiny_folders.TEMPLATES["P36"], "[X] is home to [Y].", "The country of [X] is [Y]", "[X] is known for [Y] ."]
 COLUMNS = {"relation": "str", "fact": "int32", "prompt": "int32", "method": "str", "operation": "str", "target": "str"}
-COLUMNS |= {"neurons": "int32", "probability_before": "float64", "probability_after": "float64", "answer_before": "str"}
+COLUMNS |= {"neurons": "int32", "activation": "float32", "log_odds_before": "float32", "log_odds_after": "float32"}
+COLUMNS |= {"probability_before": "float64", "probability_after": "float64", "answer_before": "str"}
 COLUMNS |= {
     "answer_after": "str",
     "correct_before": "bool",
@@ -36,13 +38,15 @@ COLUMNS |= {
     "other_fact": "int32",
 }
 COLUMNS |= {"answer_changed": "bool"}
+SAME_OBJECTS = [["Alan Turing", "Oslo"], ["Norway", "Oslo"], ["Marie Curie", "Lima"]]  # the second is a fact twice
 PLACE = ["fact", "prompt", "method", "operation", "target"]
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "tiny"
-    return load_dataset(tiny_folders.write_data(folder, templates=dict.fromkeys(tiny_folders.FACTS, TEMPLATES)))
+    facts = tiny_folders.FACTS | {"P36": [*tiny_folders.FACTS["P36"], *SAME_OBJECTS]}
+    return load_dataset(tiny_folders.write_data(folder, facts, dict.fromkeys(facts, TEMPLATES)))
 
 
 @pytest.fixture(scope="module", params=["bert", "gpt2", "llama"])
@@ -57,7 +61,7 @@ def done(request, loaded, dataset, tmp_path_factory):
 
 
 def plain_answer(lm, prompt, neurons, factor):
-    """The object's probability and the top token, one prompt alone, as the released code does it: a hook per layer."""
+    """The object's probability, its log-odds and the top token, one prompt alone, as the released code does it: a hook per layer."""
     handles = []
 
     def hook(own):
@@ -72,10 +76,59 @@ def plain_answer(lm, prompt, neurons, factor):
         own = [neuron for at, neuron in neurons if at == layer]
         handles.append(down.register_forward_pre_hook(hook(own)))
     with torch.no_grad():
-        shares = lm.model(torch.tensor([prompt.ids])).logits[0, prompt.position].softmax(-1)
+        shares = lm.model(torch.tensor([prompt.ids])).logits[0, prompt.position].double().softmax(-1)
     for handle in handles:
         handle.remove()
-    return float(shares[prompt.target]), int(shares.argmax())
+    probability = float(shares[prompt.target])
+    return probability, math.log(probability / (1 - probability)), int(shares.argmax())
+
+
+def plain_neurons(lm, run, neurons, scores, row):
+    """The neurons that a row's method changes, by one loop after another; those of random ones are not known here."""
+    own = {
+        fact: sorted(zip(rows["layer"], rows["neuron"], strict=True))
+        for fact, rows in neurons[neurons["method"] == "attribution"].groupby("fact")
+    }
+    scores = scores[(scores["fact"] == row.fact) & (scores["method"] == "attribution")]
+    if row.method in ("attribution", "activation"):
+        rows = neurons[(neurons["fact"] == row.fact) & (neurons["method"] == row.method)]
+        return sorted(zip(rows["layer"], rows["neuron"], strict=True))
+    if row.method == "same object":
+        fact, other = (run.dataset.facts["P36"][index] for index in (row.fact, row.other_fact))
+        assert row.other_relation == "P36" and fact.object == other.object and fact.subject != other.subject
+        return own[other.index]
+    if row.method == "matched":
+        activation = plain_activation(lm, run, row.fact)
+        taken = {*own[row.fact], *zip(scores["layer"], scores["neuron"], strict=True)}
+        found = []
+        for layer, index in own[row.fact]:
+            nearest = None
+            for other in range(lm.n_neurons):
+                gap = abs(activation[layer][other] - activation[layer][index])
+                if (layer, other) not in taken and (nearest is None or gap < nearest[0]):
+                    nearest = (gap, other)
+            found.append((layer, nearest[1]))
+            taken.add(found[-1])
+        return sorted(found)
+    usable = [index for index, text in enumerate(TEMPLATES) if lm.masked or text.rstrip(" .").endswith("[Y]")]
+    halves = (usable[::2], usable[1::2])
+    other_half = row.method == "held-out templates"
+    [half] = [half for half in halves if (row.prompt in half) != other_half]
+    totals = {}
+    for prompt in half:
+        of_prompt = scores[scores["prompt"] == prompt]
+        for layer, neuron, score in zip(of_prompt["layer"], of_prompt["neuron"], of_prompt["score"], strict=True):
+            totals[layer, neuron] = totals.get((layer, neuron), 0) + float(score) / float(of_prompt["score"].max())
+    return sorted(sorted(totals, key=lambda neuron: (-totals[neuron], *neuron))[: len(own[row.fact])])
+
+
+def plain_activation(lm, run, fact):
+    """The mean activations over a fact's prompts as nested lists, [layers][neurons], one prompt and layer at a time."""
+    prompts = [item for item in encode(lm, run.dataset, [run.dataset.facts["P36"][fact]]) if isinstance(item, Prompt)]
+    return [
+        np.mean([probability_at(lm, torch.tensor(p.ids), p.position, 0, layer)[1].tolist() for p in prompts], axis=0).tolist()
+        for layer in range(lm.n_layers)
+    ]
 
 
 def test_columns_and_rows(done, dataset):
@@ -87,7 +140,10 @@ def test_columns_and_rows(done, dataset):
     ]
     assert sorted(set(table["fact"])) == [fact.index for fact in asked]
     counts = table.groupby(["method", "operation", "target"]).size().unstack()
-    assert len(counts) == len(WITH_RANDOM) * len(OPERATIONS) and (counts.nunique() == 1).all()
+    assert set(table["method"]) == {*WITH_RANDOM, *CONTROLS}
+    shared = counts.loc[list(WITH_RANDOM)]
+    assert len(shared) == len(WITH_RANDOM) * len(OPERATIONS) and (shared.nunique() == 1).all()
+    assert counts.loc[list(CONTROLS), "other"].isna().all()
     assert len(neurons["method"].unique()) == 2
     inputs = read_provenance(run.path("modify_activation", "P36"))["inputs"]
     earlier = ("attribution", "knowledge_neurons")
@@ -97,19 +153,61 @@ def test_columns_and_rows(done, dataset):
 
 def test_every_row_is_what_a_plain_run_of_its_prompt_gives(done):
     lm, run, neurons, table = done
+    scores = run.read("attribution", ["P36"])
     for row in table[table["method"] != "random"].itertuples():
-        own = neurons[(neurons["fact"] == row.fact) & (neurons["method"] == row.method)]
-        places = list(zip(own["layer"], own["neuron"], strict=True))
+        places = plain_neurons(lm, run, neurons, scores, row)
         assert row.neurons == len(places)
+        activation = plain_activation(lm, run, row.fact)
+        mean = np.mean([activation[layer][index] for layer, index in places]) if places else np.nan
+        assert row.activation == pytest.approx(mean, rel=1e-4, abs=1e-6, nan_ok=True)
         relation, index = ("P36", row.fact) if row.target == "own" else (row.other_relation, row.other_fact)
         asked = encode(lm, run.dataset, [run.dataset.facts[relation][index]])
         prompt = next(item for item in asked if isinstance(item, Prompt) and item.index == row.prompt)
-        before, top_before = plain_answer(lm, prompt, [], 1)
-        after, top_after = plain_answer(lm, prompt, places, OPERATIONS[row.operation])
+        before, odds_before, top_before = plain_answer(lm, prompt, [], 1)
+        after, odds_after, top_after = plain_answer(lm, prompt, places, OPERATIONS[row.operation])
         assert row.probability_before == pytest.approx(before, rel=1e-4)
         assert row.probability_after == pytest.approx(after, rel=1e-4)
+        assert (row.log_odds_before, row.log_odds_after) == pytest.approx((odds_before, odds_after), abs=1e-4)
         assert (row.correct_before, row.correct_after) == (top_before == prompt.target, top_after == prompt.target)
         assert row.answer_after == lm.tokenizer.decode([top_after]).strip()
+
+
+def test_controls_are_of_facts_with_neurons_and_of_all_their_prompts(done):
+    _, run, _, table = done
+    own = table[(table["target"] == "own") & (table["operation"] == "suppress")]
+    ours = own[(own["method"] == "attribution") & (own["neurons"] > 0)]
+    prompts = set(zip(ours["fact"], ours["prompt"], strict=True))
+    for method in ("same templates", "held-out templates"):
+        rows = own[own["method"] == method]
+        assert set(zip(rows["fact"], rows["prompt"], strict=True)) == prompts
+    matched, ours = (
+        own[own["method"] == method].set_index(["fact", "prompt"])["neurons"] for method in ("matched", "attribution")
+    )
+    assert set(matched.index) <= prompts and matched.equals(ours[matched.index])
+    partners = own[own["method"] == "same object"].groupby("fact")["other_fact"].agg(set).to_dict()
+    facts, found = run.dataset.facts["P36"], {fact for fact, _ in prompts}
+    able = {fact: {other for other in found if is_partner(facts[fact], facts[other])} for fact in found}
+    assert set(partners) == {fact for fact, others in able.items() if others} and 0 < len(partners) < len(found)
+    assert all(len(others) == 1 and others <= able[fact] for fact, others in partners.items())
+
+
+def is_partner(fact, other):
+    return fact.object == other.object and fact.subject != other.subject
+
+
+def test_no_control_has_a_knowledge_neuron_and_another_seed_draws_other_partners(done):
+    lm, run, neurons, _ = done
+    chosen = _chosen(lm, run, "P36")
+    own = neurons_by_fact(neurons[neurons["method"] == "attribution"])
+    facts = [run.dataset.facts["P36"][fact] for fact in own]
+    for case in _cases(lm, run.dataset, facts, chosen, run.seed):
+        for method in {"matched", "random"} & case.neurons.keys():
+            assert not set(case.neurons[method]) & set(own[case.fact.index]), method
+        if "matched" in case.neurons:
+            assert not set(case.neurons["matched"]) & chosen.named[case.fact.index]
+    drawn = [tuple(_partners(facts, seed).items()) for seed in range(20)]
+    assert drawn == [tuple(_partners(facts, seed).items()) for seed in range(20)]
+    assert len(set(drawn)) > 1 or not any(len([o for o in facts if is_partner(f, o)]) > 1 for f in facts)
 
 
 def test_something_changes_and_facts_without_neurons_do_not(done):
@@ -122,6 +220,7 @@ def test_something_changes_and_facts_without_neurons_do_not(done):
 def test_the_other_fact_is_of_another_relation_and_one_per_fact(done):
     *_, table = done
     own, other = (table[table["target"] == target] for target in ("own", "other"))
+    own = own[own["method"] != "same object"]
     assert (own["other_fact"] == -1).all() and (own["other_relation"] == "").all()
     assert not (other["other_relation"] == "P36").any() and len(other)
     assert (other.groupby("fact")[["other_relation", "other_fact"]].nunique() == 1).all(axis=None)

@@ -1,13 +1,25 @@
 """Forward passes: the plain model's answers and activations at the prediction position, and no hook left behind."""
 
+import math
+
 import pytest
 import torch
 from brute_force import probability_at
 from tiny_models import MODELS, VOCABULARY, assert_no_hooks, near, probabilities_at, random_batch, some_prompts, tiny_model
 
-from kn_utils.model.forward import TOKENS_AT_ONCE, activations, each_layer, probabilities, prompts_at_once
+from kn_utils.model.forward import (
+    TOKENS_AT_ONCE,
+    activations,
+    ask,
+    each_layer,
+    log_odds,
+    probabilities,
+    probability_of,
+    prompts_at_once,
+)
 from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.prefix import prompt_suffix
+from kn_utils.model.prompts import Prompt
 
 
 @pytest.mark.parametrize("model_type, changes", MODELS)
@@ -104,3 +116,48 @@ def test_what_a_visit_returns_takes_the_activations_place():
 
 def test_prompts_at_once():
     assert [prompts_at_once(length) for length in (1, 8, TOKENS_AT_ONCE, TOKENS_AT_ONCE + 1)] == [TOKENS_AT_ONCE, 256, 1, 1]
+
+
+def log_odds_by_hand(logits, token):
+    """ln P - ln(1 - P) with 1 - P as the sum of the others, in float64."""
+    shares = [math.exp(value - max(logits)) for value in logits]
+    return math.log(shares[token]) - math.log(sum(share for other, share in enumerate(shares) if other != token))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_log_odds_are_those_by_hand_even_where_the_probability_rounds_to_one(dtype):
+    torch.manual_seed(0)
+    logits = torch.randn(4, 9, dtype=dtype)
+    logits[1, 5], logits[2, 5], logits[3, 5] = 40, -60, 17.5
+    assert logits[1].softmax(-1)[5] == 1  # the other tokens are lost here
+    found = log_odds(logits, torch.tensor([[5, 0]] * 4))
+    for row, of_row in zip(logits.tolist(), found.tolist(), strict=True):
+        assert of_row == pytest.approx([log_odds_by_hand(row, token) for token in (5, 0)], rel=1e-6)
+    assert 35 < found[1, 0] < 45 and found[2, 0] < -55
+
+
+def test_log_odds_of_a_large_vocabulary_are_exact_to_rounding():
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(1, 50_000) - 20
+    logits[0, 7] = 12
+    for token in (7, 8):
+        exact = log_odds_by_hand(logits[0].tolist(), token)
+        assert float(log_odds(logits, torch.tensor([[token]]))) == pytest.approx(exact, abs=1e-5)
+
+
+def test_probability_and_log_odds_belong_together():
+    shares = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.float64)
+    odds = log_odds(shares.log(), torch.tensor([[0, 1, 2]]))
+    assert odds[0].tolist() == pytest.approx([math.log(1 / 9), math.log(1 / 4), math.log(7 / 3)])
+    assert probability_of(odds.numpy())[0].tolist() == pytest.approx([0.1, 0.2, 0.7])
+    assert probability_of([800.0, -800.0]).tolist() == [1, 0]
+
+
+def test_answers_have_log_odds_of_every_given_token():
+    lm = tiny_model("bert")
+    prompts = [Prompt(None, 0, "", tuple(ids), at, 0) for ids, at in (([5, 6, 7], 1), ([8, 9, 5, 6], 2), ([7, 8, 9], 0))]
+    found = ask(lm, prompts, [[3, 9]] * 3)
+    for prompt, odds, shares in zip(prompts, found.log_odds, found.probability, strict=True):
+        logits = lm.model(torch.tensor([prompt.ids])).logits[0, prompt.position].tolist()
+        assert odds.tolist() == pytest.approx([log_odds_by_hand(logits, token) for token in (3, 9)], abs=1e-5)
+        assert shares.tolist() == pytest.approx(probability_of(odds).tolist(), rel=1e-5)

@@ -20,13 +20,13 @@ from workflow import snakemake
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
-from kn_utils.chapters.modify_activation.table import modify_activations
+from kn_utils.chapters.modify_activation.table import Chosen, modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.paths import ROOT
 from kn_utils.steps import PUBLISHED, STEPS
 from kn_utils.store import provenance, published, runs
-from kn_utils.store.files import read_provenance
+from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.published import PublishedResults, is_same_run, publish, published_results
 from kn_utils.store.runs import Run
 
@@ -73,6 +73,15 @@ def test_published_tables_are_those_of_the_run(run, results):
         for relations in (RUN, ["P101"], RUN[::-1]):
             pd.testing.assert_frame_equal(results.read(table, relations), run.read(table, relations))
         assert results.provenance(table) == {name: read_provenance(run.path(table, name)) for name in RUN}
+
+
+def test_probabilities_are_computed_from_the_published_log_odds(run, results):
+    stored = read_table(results.path("modify_activation"))
+    rows = results.read("modify_activation", RUN)
+    assert set(rows.columns) - set(stored.columns) == {"probability_before", "probability_after"}
+    for when in ("before", "after"):
+        odds = np.exp(stored[f"log_odds_{when}"].astype(float))
+        np.testing.assert_allclose(rows[f"probability_{when}"], odds / (1 + odds), rtol=1e-12)
 
 
 def test_of_completeness_a_row_for_each_number_of_nodes_is_published(run, results):
@@ -239,7 +248,9 @@ def test_each_method_must_agree():
 
 def test_a_change_of_other_neurons_or_prompts_is_seen(run, results, loaded, monkeypatch):
     modified = rechecking.modified_answers
-    monkeypatch.setattr(rechecking, "modified_answers", lambda lm, data, facts, _, seed: modified(lm, data, facts, {}, seed))
+    monkeypatch.setattr(
+        rechecking, "modified_answers", lambda lm, data, facts, _, seed: modified(lm, data, facts, Chosen({}), seed)
+    )
     checked = recheck(loaded("bert"), run.dataset, results, 100)
     assert (checked["difference"] == 0).all() and ((checked["modified"] > ROUNDING) == (checked["published"] > 0)).all()
     monkeypatch.setattr(rechecking, "modified_answers", lambda *given: modified(*given).iloc[1:])

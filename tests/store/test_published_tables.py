@@ -9,11 +9,11 @@ import tiny_folders
 import yaml
 from snakemake.utils import update_config
 
-from kn_utils.chapters.edit_facts.table import RULES
+from kn_utils.chapters.edit_facts.table import EDITED, RULES
+from kn_utils.chapters.modify_activation.table import CONTROLS, WITH_RANDOM
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import LARGER, RELEASED_NODES
 from kn_utils.model.interventions import OPERATIONS
-from kn_utils.model.neurons import METHODS
 from kn_utils.model.quadrature import NESTED
 from kn_utils.model.sentences import KINDS
 from kn_utils.parameters import QUADRATURES
@@ -23,12 +23,15 @@ from kn_utils.store.published import RESULTS, published_results, quadrature_by_l
 from kn_utils.store.runs import Run
 
 RUN_LISTS = RESULTS.parent / "runs"
-NEWER: dict[str, set[str]] = {}  # columns that a table got after it was published, by table, until it is published anew
+NEWER: dict[str, set[str]] = {  # columns that a table got after it was published, by table, until it is published anew
+    "modify_activation": {"activation", "log_odds_before", "log_odds_after"},
+    "edit_facts": {"method", "log_odds_before", "log_odds_after"},
+}
 WITHDRAWN = {  # made by two versions of the code; they come back when they are computed anew
     "smollm2-135m_pararel": ["P19", "P20", "P27", "P30", "P36", "P39", "P47"],
 }
 ALLOWED = {
-    "method": {"", *METHODS, "random"},
+    "method": {"", *WITH_RANDOM, *CONTROLS, *EDITED},
     "operation": set(OPERATIONS),
     "kind": set(KINDS),
     "rule": set(RULES),

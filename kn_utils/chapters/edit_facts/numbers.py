@@ -26,7 +26,7 @@ BY_RULE = ["rule", "method"]
 
 
 def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_SHARE) -> pd.DataFrame:
-    """Return step 6's table `edit_facts` with a column `method`: "attribution" for the fact's neurons, or "random".
+    """Return step 6's table `edit_facts`, of the methods "attribution" and "random".
 
     Raises NothingToShowError, with the reasons, if no fact was edited.
     """
@@ -38,12 +38,19 @@ def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_
         few = COMMON in reasons and largest * common_share < 2
         why = " (with common_share {:g} every neuron counts as common among so few facts: take a larger n_facts or common_share)"
         raise NothingToShowError(f"no fact could be edited: {counts}{why.format(common_share) if few else ''}")
-    return table.assign(method=np.where(table["control"], "random", "attribution"))
+    return _compared(table)
+
+
+def _compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the edits of the fact's neurons and of random ones. Older published tables have no other, and no column `method`."""
+    if "method" not in table:
+        table = table.assign(method=np.where(table["control"], "random", "attribution"))
+    return table[table["method"].isin(SUFFIXES)].reset_index(drop=True)
 
 
 def paired_edits(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the edits by the paper's rule with the facts' neurons, and in the same order those with random neurons."""
-    scaled = table[table["rule"] == "scaled"].set_index(FACT_KEY)
+    scaled = _compared(table).query("rule == 'scaled'").set_index(FACT_KEY)
     control = scaled["control"].to_numpy(bool)
     return scaled[~control], scaled[control].reindex(scaled[~control].index)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from kn_utils.data.facts import Dataset, Fact, LeftOut
+from kn_utils.model.controls import named_neurons
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import COMMON_SHARE, Neuron, neurons_by_fact, uncommon_neurons
 from kn_utils.model.prompts import Prompt, askable
@@ -24,8 +25,8 @@ NO_OBJECT = "no other object is one token of the model's vocabulary in the promp
 class Edit:
     """An edit of the value vectors of `neurons` that gives `fact` the object `new_object`.
 
-    `prompts` are those in which both objects are one token; `new_targets` are the new object's tokens in them. The edit is judged by
-    `prompts[drawn]`.
+    `named` are all neurons that attribution names in any prompt of the fact. `prompts` are those in which both objects are one token;
+    `new_targets` are the new object's tokens in them. The edit is judged by `prompts[drawn]`.
     """
 
     fact: Fact
@@ -34,6 +35,7 @@ class Edit:
     new_targets: tuple[int, ...]
     drawn: int
     neurons: tuple[Neuron, ...]
+    named: frozenset[Neuron]
 
     @property
     def tokens(self) -> list[tuple[int, int]]:
@@ -42,19 +44,24 @@ class Edit:
 
 
 class _Known(NamedTuple):
-    """For each fact of a relation: the prompts answered right, the neurons, and the neurons that are not common in the relation."""
+    """What is known of each fact of a relation.
+
+    `right`: the prompts answered right; `neurons`; `uncommon`: those of them that are not common in the relation; `named`: all neurons that
+    attribution names in any prompt.
+    """
 
     right: dict[int, set[int]]
     neurons: dict[int, list[Neuron]]
     uncommon: dict[int, list[Neuron]]
+    named: dict[int, frozenset[Neuron]]
 
 
 def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float = COMMON_SHARE) -> list[Edit | LeftOut]:
     """Return the facts of a relation in random order, until ten can be edited; the others are `LeftOut`.
 
-    Raises as `Run.made_with` for steps 1 and 2.
+    Raises as `Run.read` for the tables of steps 1 and 2.
     """
-    known = _known(lm, run, relation, common_share)
+    known = _known(run, relation, common_share)
     facts = run.facts(relation, lm)
     tried: list[Edit | LeftOut] = []
     for fact in random.Random(f"{run.seed}-edits-{relation}").sample(facts, len(facts)):
@@ -75,12 +82,13 @@ def own_edit(
     """Return the edit that gives the fact about `subject` the object `new_object`; the model need not answer the fact right.
 
     The default subject is that of the first edit in `plan_edits`; the default object is a random other object of the relation.
-    Raises ValueError if an argument is not text, no fact has this subject, the fact cannot be edited, or the object is not one token or
-    is the same token as the old one.
+    Raises as `Run.made_with` for steps 1 and 2; also ValueError if an argument is not text, no fact has this subject, the fact cannot
+    be edited, or the object is not one token or is the same token as the old one.
     """
     check(subject=subject, new_object=new_object)
     fact = _chosen_fact(lm, run, relations, subject, common_share)
-    known = _known(lm, run, fact.relation, common_share)
+    run.made_with("knowledge_neurons", fact.relation, lm)  # of this model: `run.read` does not know it
+    known = _known(run, fact.relation, common_share)
     every_prompt = set(range(len(run.dataset.templates[fact.relation])))
     planned = _plan(lm, run, fact, known, every_prompt, [new_object] if new_object else None)
     if isinstance(planned, LeftOut):
@@ -105,14 +113,13 @@ def _chosen_fact(lm: LanguageModel, run: Run, relations: Sequence[str], subject:
     raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {examples}")
 
 
-def _known(lm: LanguageModel, run: Run, relation: str, common_share: float) -> _Known:
-    for table in ("prompts", "knowledge_neurons"):
-        run.made_with(table, relation, lm)
-    prompts, facts = run.read("prompts", [relation]), run.read("facts", [relation])
-    right = prompts[prompts["correct"]].groupby("fact")["prompt"].agg(set).to_dict()
+def _known(run: Run, relation: str, common_share: float) -> _Known:
     neurons = run.read("knowledge_neurons", [relation]).query("method == 'attribution'")
+    prompts, facts, scores = (run.read(table, [relation]) for table in ("prompts", "facts", "attribution"))
+    right = prompts[prompts["correct"]].groupby("fact")["prompt"].agg(set).to_dict()
     uncommon = uncommon_neurons(neurons, int((facts["prompts"] > 0).sum()), common_share)
-    return _Known(right, neurons_by_fact(neurons), neurons_by_fact(uncommon))
+    named = named_neurons(scores[scores["fact"].isin(uncommon["fact"])])
+    return _Known(right, neurons_by_fact(neurons), neurons_by_fact(uncommon), named)
 
 
 def _plan(
@@ -124,10 +131,9 @@ def _plan(
     """
     draw = random.Random(f"{run.seed}-edit-{fact.relation}-{fact.index}")
     usable = askable(lm, run.dataset, fact)
-    neurons = known.uncommon.get(fact.index)
     if not usable:
         return LeftOut(fact, NO_PROMPT)
-    if not neurons:
+    if fact.index not in known.uncommon:
         return LeftOut(fact, COMMON if fact.index in known.neurons else NO_NEURON)
     drawn = draw.choice(usable).index
     if drawn not in prompts:
@@ -135,15 +141,16 @@ def _plan(
     facts = run.dataset.facts[fact.relation]
     if objects is None:
         objects = dict.fromkeys(other.object for other in draw.sample(facts, len(facts)) if other.object != fact.object)
-    edits = (_edit(lm, run.dataset, fact, new_object, drawn, neurons) for new_object in objects)
+    edits = (_edit(lm, run.dataset, fact, new_object, drawn, known) for new_object in objects)
     return next(filter(None, edits), LeftOut(fact, NO_OBJECT))
 
 
-def _edit(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str, drawn: int, neurons: Sequence[Neuron]) -> Edit | None:
+def _edit(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str, drawn: int, known: _Known) -> Edit | None:
     """Return the edit judged by the template `drawn`; None if there the two objects are not different single tokens."""
     targets = {prompt.index: prompt.target for prompt in askable(lm, dataset, replace(fact, object=new_object))}
     prompts = [prompt for prompt in askable(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target]
     templates = [prompt.index for prompt in prompts]
     if drawn not in templates:
         return None
-    return Edit(fact, new_object, tuple(prompts), tuple(map(targets.get, templates)), templates.index(drawn), tuple(neurons))
+    new_targets, neurons = tuple(map(targets.get, templates)), tuple(known.uncommon[fact.index])
+    return Edit(fact, new_object, tuple(prompts), new_targets, templates.index(drawn), neurons, known.named[fact.index])

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kn_utils.chapters.edit_facts.plans import EDITS, Edit, plan_edits
 from kn_utils.data.facts import Dataset, Fact, LeftOut
+from kn_utils.model.controls import matched_neurons, mean_activations
 from kn_utils.model.forward import Answers, ask, log_probability
 from kn_utils.model.interventions import (
     check_editable,
@@ -30,16 +31,19 @@ from kn_utils.parameters import check
 from kn_utils.store.runs import Run
 
 RULES = ("scaled", "fixed")
+EDITED = ("attribution", "random", "matched")  # methods that choose the neurons
 STRENGTHS = (0.0, 2.0, 4.0, 8.0, 16.0)  # of lambda2
 OTHER_FACTS = 5  # facts of the relation, and as many of other relations, for the perplexities
 SETTINGS = {"edits": EDITS, "strengths": STRENGTHS, "other_facts": OTHER_FACTS}
 _PERPLEXITIES = [f"perplexity_{facts}_{when}" for facts in ("same", "other") for when in ("before", "after")]
 _COLUMNS = {
     "edit_facts": {"relation": str, "fact": "int32", "subject": str, "old_object": str, "new_object": str, "prompt": "int32"}
-    | {"rule": str, "control": bool, "neurons": "int32", "neuron_names": str, "answer_before": str, "answer_after": str}
+    | {"rule": str, "control": bool, "method": str, "neurons": "int32", "neuron_names": str}
+    | {"answer_before": str, "answer_after": str}
     | dict.fromkeys(["changed", "success", "success_top5"], bool)
     | dict.fromkeys(["rank_before", "rank_after"], "int32")
     | dict.fromkeys(["probability_before", "probability_after", "old_probability_before", "old_probability_after"], "float64")
+    | dict.fromkeys(["log_odds_before", "log_odds_after"], "float64")
     | dict.fromkeys(["templates", "templates_changed", "templates_success"], "int32")
     | dict.fromkeys(_PERPLEXITIES, "float64"),
     "edit_strength": {"relation": str, "fact": "int32", "lambda2": "float64", "changed": bool, "success": bool}
@@ -50,11 +54,11 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant of an edit: the rule, lambda2, and whether random neurons are changed (`control`)."""
+    """A variant of an edit: the rule, lambda2, and the method that chose the neurons."""
 
     rule: str
     lambda2: float
-    control: bool = False
+    method: str = "attribution"
 
 
 def edit_facts(
@@ -69,8 +73,12 @@ def edit_facts(
 
     Up to ten facts are edited, one at a time. Each edit is judged by one prompt that the model answered right.
 
-    * `edit_facts` has a row per edit, rule and control. The rule "scaled" is the paper's, "fixed" that of later toolkits. The control edits
-      random neurons, as many in the same layers. Ranks and probabilities are those of the new object, unless named old.
+    * `edit_facts` has a row per edit, rule and method. The rule "scaled" is the paper's, "fixed" that of later toolkits. The method
+      "attribution" edits the fact's knowledge neurons, "random" as many random neurons of the same layers. "matched" edits neurons of the
+      same layers and nearly the same mean activation that attribution names in no prompt of the fact (see `matched_neurons`); it has no
+      rows if a layer has too few. `control` is true for the last two. Ranks, probabilities and log-odds are those of the new object,
+      unless named old. `templates` and the columns that begin with it include the prompt that judges the edit, so the rate on the other
+      templates is (templates_success - success) / (templates - 1), and the same for changed.
     * `edit_strength` has the same edits by the paper's rule with other values of lambda2.
     * `edit_candidates` has the facts in the order in which they were tried, and why some are not edited.
 
@@ -79,7 +87,6 @@ def edit_facts(
     """
     check(lambda1=lambda1, lambda2=lambda2)
     check_editable(lm)
-    run.made_with("knowledge_neurons", relation, lm)
     strengths = {"lambda1": float(lambda1), "lambda2": float(lambda2)}
     inputs = strengths | SETTINGS | {"common_share": common_share, "other_relations": run.dataset.digest_of_others(relation)}
     planned = plan_edits(lm, run, relation, common_share)
@@ -99,7 +106,7 @@ def show_edit(
     elsewhere = [prompt for fact in other_facts for prompt in askable(lm, run.dataset, fact) if prompt.index == index]
     prompts, tokens = [*edit.prompts, *elsewhere], [*edit.tokens, *_object_tokens(elsewhere)]
     before = ask(lm, prompts, tokens)
-    with _applied(lm, run, edit, Variant("scaled", lambda2), lambda1):
+    with _applied(lm, edit, edit.neurons, Variant("scaled", lambda2), lambda1):
         after = ask(lm, prompts, tokens)
     rows = pd.DataFrame({"prompt": [prompt.text for prompt in prompts], "object": [prompt.fact.object for prompt in prompts]})
     rows = rows.assign(answer_before=lm.words(before.top.tolist()), answer_after=lm.words(after.top.tolist()))
@@ -112,7 +119,7 @@ def show_edit(
 def _tables(
     lm: LanguageModel, run: Run, part: Sequence[Edit | LeftOut], lambda1: float, lambda2: float
 ) -> dict[str, pd.DataFrame]:
-    compared = [Variant(rule, lambda2, control) for rule in RULES for control in (False, True)]
+    compared = [Variant(rule, lambda2, method) for rule in RULES for method in EDITED]
     strengths = [Variant("scaled", strength) for strength in STRENGTHS]
     rows: dict[str, list[dict]] = {name: [] for name in _COLUMNS}
     for item in part:
@@ -120,35 +127,52 @@ def _tables(
         reason = item.reason if isinstance(item, LeftOut) else ""
         rows["edit_candidates"].append(place | {"edited": not reason, "reason": reason})
         if not reason:
-            found = _outcomes(lm, run, item, dict.fromkeys([*compared, *strengths]), lambda1)
-            rows["edit_facts"] += [place | _described(lm, run, item, variant) | found[variant] for variant in compared]
+            neurons = _neurons(lm, run, item)
+            found = _outcomes(lm, run, item, neurons, dict.fromkeys([*compared, *strengths]), lambda1)
+            rows["edit_facts"] += [
+                place | _described(item, neurons[variant.method], variant) | found[variant]
+                for variant in compared
+                if variant in found
+            ]
             rows["edit_strength"] += [place | {"lambda2": variant.lambda2} | found[variant] for variant in strengths]
     return {name: pd.DataFrame(rows[name], columns=list(columns)).astype(columns) for name, columns in _COLUMNS.items()}
 
 
-def _described(lm: LanguageModel, run: Run, edit: Edit, variant: Variant) -> dict:
-    neurons = _changed_neurons(lm, run, edit, variant)
+def _neurons(lm: LanguageModel, run: Run, edit: Edit) -> dict[str, Sequence[Neuron]]:
+    """Return the neurons of each method of `EDITED`; "matched" is left out if a layer has too few."""
+    fact = edit.fact
+    seed = f"{run.seed}-edit-random-{fact.relation}-{fact.index}"
+    neurons = {"attribution": edit.neurons, "random": random_neurons(edit.neurons, lm.n_neurons, seed)}
+    activation = mean_activations(lm, askable(lm, run.dataset, fact))[fact]
+    matched = matched_neurons(edit.neurons, activation, edit.named)
+    return neurons | ({"matched": matched} if matched is not None else {})
+
+
+def _described(edit: Edit, neurons: Sequence[Neuron], variant: Variant) -> dict:
     return {
         "subject": edit.fact.subject,
         "old_object": edit.fact.object,
         "new_object": edit.new_object,
         "prompt": edit.prompts[edit.drawn].index,
         "rule": variant.rule,
-        "control": variant.control,
+        "control": variant.method != "attribution",
+        "method": variant.method,
         "neurons": len(neurons),
         "neuron_names": " ".join(neuron_name(*neuron) for neuron in neurons),
     }
 
 
-def _outcomes(lm: LanguageModel, run: Run, edit: Edit, variants: Sequence[Variant], lambda1: float) -> dict[Variant, dict]:
-    """Return the outcomes of each variant of an edit, as columns of the tables."""
+def _outcomes(
+    lm: LanguageModel, run: Run, edit: Edit, neurons: dict[str, Sequence[Neuron]], variants: Iterable[Variant], lambda1: float
+) -> dict[Variant, dict]:
+    """Return the outcomes of each variant of an edit whose method has neurons, as columns of the tables."""
     same, other = _bystanders(lm, run, edit.fact)
     prompts, tokens = [*edit.prompts, *same, *other], [*edit.tokens, *_object_tokens([*same, *other])]
     starts = [len(edit.prompts), len(edit.prompts) + len(same)]
     before = ask(lm, prompts, tokens)
     outcomes = {}
-    for variant in variants:
-        with _applied(lm, run, edit, variant, lambda1):
+    for variant in (variant for variant in variants if variant.method in neurons):
+        with _applied(lm, edit, neurons[variant.method], variant, lambda1):
             after = ask(lm, prompts, tokens)
         outcomes[variant] = _judged(lm, edit, before, after) | _perplexities(before, "before", starts)
         outcomes[variant] |= _perplexities(after, "after", starts)
@@ -179,16 +203,12 @@ def _object_tokens(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
     return [(prompt.target, prompt.target) for prompt in prompts]
 
 
-def _applied(lm: LanguageModel, run: Run, edit: Edit, variant: Variant, lambda1: float) -> AbstractContextManager:
-    """Return a context manager in which the edit is made."""
+def _applied(
+    lm: LanguageModel, edit: Edit, neurons: Sequence[Neuron], variant: Variant, lambda1: float
+) -> AbstractContextManager:
+    """Return a context manager in which the edit is made, of these neurons."""
     old, new = (target_embedding(lm, token) for token in edit.tokens[edit.drawn])
-    neurons = _changed_neurons(lm, run, edit, variant)
     return edited_value_vectors(lm, new_vectors(lm, neurons, _rule(variant, old, new, lambda1)))
-
-
-def _changed_neurons(lm: LanguageModel, run: Run, edit: Edit, variant: Variant) -> Sequence[Neuron]:
-    seed = f"{run.seed}-edit-random-{edit.fact.relation}-{edit.fact.index}"
-    return random_neurons(edit.neurons, lm.n_neurons, seed) if variant.control else edit.neurons
 
 
 def _rule(variant: Variant, old: Tensor, new: Tensor, lambda1: float) -> Callable[[Tensor], Tensor]:
@@ -213,6 +233,8 @@ def _judged(lm: LanguageModel, edit: Edit, before: Answers, after: Answers) -> d
         "probability_after": after.probability[at, 1],
         "old_probability_before": before.probability[at, 0],
         "old_probability_after": after.probability[at, 0],
+        "log_odds_before": before.log_odds[at, 1],
+        "log_odds_after": after.log_odds[at, 1],
         "templates": count,
         "templates_changed": (after.top != before.top)[:count].sum(),
         "templates_success": (after.top[:count] == edit.new_targets).sum(),

@@ -7,14 +7,14 @@ from functools import partial
 
 import numpy as np
 
-from kn_utils.chapters.modify_activation.numbers import changes
+from kn_utils.chapters.modify_activation.numbers import changes, compared
 from kn_utils.stats.rule import NEGLIGIBLE, Claim, Condition, Tables, half_the_paper, intervals, reported
 from kn_utils.store.runs import NothingToShowError
 
 
 def changed_probability(operation: str, tables: Tables, seed: int) -> list[Condition]:
     """Suppressing lowers the probability of the right answer, amplifying raises it; both more than with control neurons."""
-    table = tables["modify_activation"]
+    table = compared(tables["modify_activation"])
     own_prompts = table[(table["operation"] == operation) & (table["target"] == "own")]
     change, relations = changes(own_prompts, ["method"])  # sorted: activation, attribution, random
 

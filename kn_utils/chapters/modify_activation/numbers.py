@@ -5,11 +5,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from kn_utils.chapters.modify_activation.table import WITH_RANDOM
 from kn_utils.plots.changes import MEAN
 from kn_utils.stats.intervals import bootstrap_interval, with_interval
 from kn_utils.store.runs import FACT_KEY
 
 GROUP = ["operation", "target", "method"]
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the methods that are compared as in the paper, without the controls of the own prompts."""
+    return table[table["method"].isin(WITH_RANDOM)]
 
 
 def changes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Callable[[np.ndarray], np.ndarray], pd.Index]:
@@ -37,7 +43,7 @@ def changes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Callable[[np.n
 def probability_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the `changes` with intervals: columns operation, target, method, relation (or `MEAN`), change, low, high, facts."""
     rows = []
-    for place, group in table.groupby(GROUP, sort=False):
+    for place, group in compared(table).groupby(GROUP, sort=False):
         change, relations = changes(group, ["method"])
         found = np.concatenate(bootstrap_interval(change, relations, seed)).T
         facts = relations.value_counts(sort=False).to_dict() | {MEAN: len(relations)}
@@ -51,6 +57,7 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     `share` is in % of the prompts that were answered right before (flip "right to wrong"), of the others ("wrong to right"), or of all
     ("any change").
     """
+    table = compared(table)
     kinds = {
         "right to wrong": (table["correct_before"], ~table["correct_after"]),
         "wrong to right": (~table["correct_before"], table["correct_after"]),
@@ -74,6 +81,7 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def count_facts(table: pd.DataFrame) -> pd.DataFrame:
     """Return for each method the numbers of facts, of facts without neurons, and of prompts: facts, without, own_prompts, other_prompts."""
+    table = compared(table)
     once = table[table["operation"] == table["operation"].iloc[0]]
     facts = once[once["target"] == "own"].groupby(["method", *FACT_KEY], sort=False)["neurons"].first()
     counts = facts.groupby("method", sort=False).agg(facts="size", without=lambda neurons: int((neurons == 0).sum()))
