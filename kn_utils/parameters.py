@@ -66,6 +66,8 @@ PARAMETERS = {
     "common_share": _share(0),
     "subject": _text("subject"),
     "new_object": _text("new_object"),
+    "answer": _text("answer"),
+    "instead": _text("instead"),
     "other_facts": _whole(1, none="all facts"),
 }
 
