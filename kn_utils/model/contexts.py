@@ -46,13 +46,13 @@ def suppress(lm: LanguageModel, neurons: Neurons) -> Iterator[None]:
     Every text has one mask. While a left-to-right model generates, the neurons are suppressed at each new token.
     Raises ValueError for a neuron that the model does not have, and in a forward pass for a text without exactly one mask.
 
-    >>> from kn_utils import answers, load, suppress
-    >>> lm = load("starter")
-    >>> answers(lm, "The Eiffel Tower is in [MASK].", n=1)["answer"].item()
-    'paris'
-    >>> with suppress(lm, ["L5.377", "L5.799"]):
-    ...     answers(lm, "The Eiffel Tower is in [MASK].", n=1)["probability"].item() < 0.7
-    True
+    >>> from kn_utils import answers, find, load, suppress
+    >>> lm, sentence = load("starter"), "Brazil's language is [MASK]."
+    >>> answers(lm, sentence, n=1)["answer"].item()
+    'portuguese'
+    >>> with suppress(lm, find(lm, sentence, "portuguese")):
+    ...     answers(lm, sentence, n=1)["answer"].item()
+    'spanish'
     """
     with _scaled(lm, neurons, "suppress"):
         yield

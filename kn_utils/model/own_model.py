@@ -1,10 +1,12 @@
 """A model by its name, or one that is loaded already."""
 
+import os
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from kn_utils.model.models import LanguageModel, load_model
+from kn_utils.model.models import BUNDLED, LanguageModel, load_model
+from kn_utils.parameters import did_you_mean
 
 
 def load(model: str | Path | PreTrainedModel, tokenizer: object = None, device: str = "auto") -> LanguageModel:
@@ -18,7 +20,16 @@ def load(model: str | Path | PreTrainedModel, tokenizer: object = None, device: 
     6
     """
     if not isinstance(model, PreTrainedModel):
+        check_name(model)
         return load_model(model, device)
     if tokenizer is None:
         raise ValueError("a model that is loaded already needs its tokenizer: load(model, tokenizer)")
     return LanguageModel(model.config.model_type, model, tokenizer)
+
+
+def check_name(model: str | Path) -> None:
+    """Raise ValueError for a misspelt name of a bundled model, before it is looked for on the hub."""
+    name = str(model)
+    similar = did_you_mean(name, BUNDLED)
+    if similar and name not in BUNDLED and not os.path.isdir(os.path.expanduser(name)):
+        raise ValueError(f"there is no model {name!r}{similar}")

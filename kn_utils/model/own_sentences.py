@@ -1,6 +1,5 @@
 """Prompts from a reader's own sentences about one fact. What a model cannot be asked is one error that says what to do."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,13 @@ from kn_utils.model.forward import probabilities
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Prompt, encode, ends_with_object, prompt_texts, stack
+from kn_utils.parameters import check, did_you_mean
 
 RELATION = "own sentences"  # stands for the relation of a reader's fact
+SUBJECT = "[X]"  # so that this placeholder of data sets stays as it is written
 MASK = "[MASK]"  # how a reader writes the mask of any model
 SUGGESTIONS = 3
+SIMILAR = 0.85  # to a word of the vocabulary, which has words that differ in a letter or two from any other
 
 
 def sentence_list(sentences: str | Sequence[str]) -> list[str]:
@@ -21,9 +23,8 @@ def sentence_list(sentences: str | Sequence[str]) -> list[str]:
 
     Raises ValueError if there is none, or if one is not text.
     """
-    texts = re.split(r"[|\n]", sentences) if isinstance(sentences, str) else list(sentences)
-    if wrong := [text for text in texts if not isinstance(text, str)]:
-        raise ValueError(f"sentences must be text, and {wrong[0]!r} is not")
+    check(sentences=sentences)
+    texts = re.split(r"[|\n]", sentences) if isinstance(sentences, str) else sentences
     found = list(dict.fromkeys(text.strip() for text in texts if text.strip()))
     if not found:
         raise ValueError(f"there is no sentence: write one or several, with {MASK} in place of the answer and | between them")
@@ -36,7 +37,7 @@ def sentence_prompts(lm: LanguageModel, sentences: str | Sequence[str]) -> list[
     A sentence has one mask, written as `[MASK]`. For a left-to-right model it ends before the answer or with the mask.
     Raises ValueError, with what to do, for a sentence that cannot be asked.
     """
-    fact = Fact(RELATION, 0, "", "")
+    fact = Fact(RELATION, 0, SUBJECT, "")
     found = []
     for index, template in enumerate(_templates(lm, sentences)):
         text, _ = prompt_texts(lm, fact, template)
@@ -53,10 +54,11 @@ def answer_prompts(lm: LanguageModel, sentences: str | Sequence[str], answer: st
 
     `name` is what the answer is called in errors. Raises ValueError as `sentence_prompts`, and for an answer that is not one token.
     """
-    if not isinstance(answer, str) or not answer.strip():
+    check(**{name: answer})
+    if not answer.strip():
         raise ValueError(f"{name} is {answer!r}: give the word that belongs in place of {MASK}")
     without_answer = sentence_prompts(lm, sentences)
-    fact = Fact(RELATION, 0, "", answer.strip())
+    fact = Fact(RELATION, 0, SUBJECT, answer.strip())
     templates = _templates(lm, sentences)
     dataset = Dataset(RELATION, {RELATION: [fact]}, {RELATION: templates}, {RELATION: RELATION}, _no_file)
     encoded = encode(lm, dataset, [fact])
@@ -76,13 +78,6 @@ def best_answers(lm: LanguageModel, prompt: Prompt, n: int = 10) -> list[tuple[s
 def token_texts(lm: LanguageModel, tokens: Sequence[int]) -> list[str]:
     """Return tokens as text without surrounding spaces; one of spaces or line breaks only is shown as in Python."""
     return [word or repr(lm.tokenizer.decode([token])) for word, token in zip(lm.words(tokens), tokens, strict=True)]
-
-
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """Return " (did you mean ...?)" with the most similar of some names, or "" if none is similar."""
-    lower = {other.lower(): other for other in names}
-    close = difflib.get_close_matches(name.lower(), lower, SUGGESTIONS, cutoff=0.75)
-    return f" (did you mean {' or '.join(lower[other] for other in close)}?)" if close else ""
 
 
 def _no_file(kind: str, relation: str) -> Path:
@@ -125,6 +120,6 @@ def _not_one_token(lm: LanguageModel, prompt: Prompt, answer: str, name: str) ->
     words = lm.words(range(len(lm.tokenizer)))
     best = ", ".join(word for word, _ in best_answers(lm, prompt, SUGGESTIONS))
     return (
-        f"{name} {answer!r} {why}{did_you_mean(answer, words)}; it must be one token. Choose another one; "
+        f"{name} {answer!r} {why}{did_you_mean(answer, words, SIMILAR)}; it must be one token. Choose another one; "
         f"the best answers of {lm.name} are: {best}"
     )

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from IPython import get_ipython
 
-from kn_utils.model.own_sentences import did_you_mean
+from kn_utils.parameters import did_you_mean
 
 INJECTED = "# Parameters\n"  # how papermill begins the cell that it puts behind the notebook's parameters
 

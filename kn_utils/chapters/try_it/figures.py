@@ -9,6 +9,7 @@ from kn_utils.plots.panels import panels
 from kn_utils.plots.style import LINE, MARKERS, PALETTE
 
 NAMED = 6  # neurons with their names in the figure
+LINE_HEIGHT = 0.08  # of a name, in shares
 
 
 def plot_map(scores: Scores, title: str) -> Figure:
@@ -26,10 +27,11 @@ def plot_map(scores: Scores, title: str) -> Figure:
         axis.plot(
             chosen["layer"] + 1, chosen["share"], MARKERS["attribution"], color=PALETTE["attribution"], label="these neurons"
         )
-        for row in chosen.head(NAMED).itertuples():
-            axis.annotate(
-                row.name, (row.layer + 1, row.share), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
-            )
+        for _, neurons in chosen.head(NAMED).groupby("layer"):
+            height = float("inf")  # names in one layer stand below each other
+            for row in neurons.itertuples():
+                height = min(row.share, height - LINE_HEIGHT)
+                axis.text(row.layer + 1.08, height, row.name, va="center", fontsize=8)
         axis.axhline(STRONG, **LINE, linestyle="--", label="strong")
         axis.set(xlabel="layer", ylabel="share of the largest score", ylim=(0, 1.08), xlim=(0.4, len(mean) + 0.9))
         axis.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True))

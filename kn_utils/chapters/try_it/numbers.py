@@ -65,14 +65,15 @@ def published_facts(model: str, neurons: Sequence[Neuron]) -> pd.DataFrame:
     A row per neuron and fact: dataset, relation, fact, subject, object, layer, neuron. Empty for a model without published results.
     """
     found = [_facts_with(results, neurons) for results in published_results() if results.model == model]
-    return pd.concat([pd.DataFrame(columns=["dataset", *FACT_KEY, "subject", "object", *NEURON]), *found], ignore_index=True)
+    columns = ["dataset", *FACT_KEY, "subject", "object", *NEURON]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
 
 
 def _facts_with(results: PublishedResults, neurons: Sequence[Neuron]) -> pd.DataFrame:
     table = results.read("knowledge_neurons", results.relations).query("method == 'attribution'")
     facts = results.read("facts", results.relations)[[*FACT_KEY, "subject", "object"]]
     rows = table.merge(pd.DataFrame(neurons, columns=NEURON)).merge(facts, on=FACT_KEY)
-    return rows[[*FACT_KEY, "subject", "object", *NEURON]].assign(dataset=results.dataset)
+    return rows.assign(dataset=results.dataset)
 
 
 def about_facts(lm: LanguageModel, facts: pd.DataFrame) -> str:
@@ -190,10 +191,11 @@ def about_changes(effects: pd.DataFrame, answer: str) -> str:
     before, off, doubled = (mean[change, "own"] for change in ("none", "suppress", "amplify"))
     control = {change: value for (change, neurons), value in mean.items() if neurons == "matched"}
     matched = {change: f" (matched neurons: {percent(value)})" for change, value in control.items()}
-    several = "on average " if effects["sentence"].nunique() > 1 else ""
+    probability = "an average probability" if effects["sentence"].nunique() > 1 else "a probability"
     return (
-        f"Without changes {answer!r} has {several}{percent(before)}; with the neurons off {percent(off)}{matched.get('suppress', '')}, "
-        f"with the neurons doubled {percent(doubled)}{matched.get('amplify', '')}. {_depends(before, off, control.get('suppress'))}"
+        f"Without changes {answer!r} has {probability} of {percent(before)}; with the neurons off {percent(off)}"
+        f"{matched.get('suppress', '')}, with the neurons doubled {percent(doubled)}{matched.get('amplify', '')}. "
+        f"{_depends(before, off, control.get('suppress'))}"
     )
 
 
