@@ -6,7 +6,6 @@ import pandas as pd
 import papermill
 import pytest
 import torch
-from papermill.exceptions import PapermillExecutionError
 
 from kn_utils.chapters.attribution.table import attributed
 from kn_utils.chapters.knowledge_neurons.thresholds import shared, strong
@@ -388,21 +387,12 @@ def test_the_default_example_on_starter(tmp_path):
     neurons = neuron_list(shared(strong(step1, 0.2), pd.Series({0: len(texts)}), 0.7))
     assert f"{len(neurons)} are strong in all {len(texts)} sentences" in text and len(neurons) > 3
     assert all(neuron_name(*neuron) in text for neuron in neurons)
-    assert "nan" not in text.lower().replace("finance", "") and "NaN" not in text
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
-def test_one_sentence_of_an_own_model_without_an_edit(folder_of, tmp_path, model_type):
-    cells = executed(tmp_path, sentences=CAPITALS[0], answer="Oslo", instead="", model=str(folder_of(model_type)), device="cpu")
-    text = shown(cells)
-    assert "strongest of this one sentence, not those of a fact" in text and "No edit: the parameter" in text
-    assert "There are no published results of tiny-" in text and "There is none." in text
     assert "nan" not in text
 
 
 @pytest.mark.slow
-def test_an_answer_of_two_tokens_ends_the_notebook_with_one_line(folder_of, tmp_path):
-    with pytest.raises(PapermillExecutionError) as failure:
-        executed(tmp_path, sentences=CAPITALS[0], answer="San Marino", model=str(folder_of("bert")), device="cpu")
-    assert "answer 'San Marino' is 2 tokens of tiny-bert" in failure.value.evalue
+def test_one_sentence_of_an_own_model_without_an_edit(folder_of, tmp_path):
+    text = shown(executed(tmp_path, sentences=CAPITALS[0], answer="Oslo", instead="", model=str(folder_of("gpt2")), device="cpu"))
+    assert "strongest of this one sentence, not those of a fact" in text and "No edit: the parameter" in text
+    assert "There are no published results of tiny-" in text and "There is none." in text
+    assert "nan" not in text
