@@ -7,7 +7,9 @@ from kn_utils.chapters.edit_facts.choice import check_choice
 from kn_utils.chapters.edit_facts.plans import own_edit
 
 
-@pytest.mark.parametrize("subject, new_object", [("", ""), ("Alan Turing Norway", ""), ("Alan Turing Norway", "Lima"), ("", "Lima")])
+@pytest.mark.parametrize(
+    "subject, new_object", [("", ""), ("Alan Turing Norway", ""), ("Alan Turing Norway", "Lima"), ("", "Lima")]
+)
 def test_an_edit_that_can_be_made_passes(tmp_path, subject, new_object):
     lm, run = known_facts.trained_run("bert", tmp_path)
     check_choice(lm, run, ["P36", "P101"], subject, new_object)

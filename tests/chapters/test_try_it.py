@@ -271,10 +271,10 @@ def test_what_is_said_of_the_edit(table, says):
 def test_what_is_said_of_the_answers(loaded):
     lm = loaded("bert")
     assert numbers.about_answers(lm, TABLE, "Oslo") == (
-        f"{lm.name} answers 1 of 2 sentences with 'Oslo', which has a probability of 20 % to 40 %."
+        f"The model {lm.name} answers 1 of 2 sentences with 'Oslo', which has a probability of 20 % to 40 %."
     )
     first, second = (TABLE[TABLE["sentence"] == name] for name in ("s0", "s1"))
-    assert numbers.about_answers(lm, first, "Oslo") == f"{lm.name} gives 'Oslo' a probability of 40 %, rank 1."
+    assert numbers.about_answers(lm, first, "Oslo") == f"The model {lm.name} gives 'Oslo' a probability of 40 %, rank 1."
     assert numbers.about_answers(lm, second, "Oslo").endswith("20 %, rank 3; the model's answer is 'bergen'.")
 
 
@@ -292,15 +292,16 @@ def test_what_is_said_of_the_neurons(loaded, sentences, says):
 
 
 def test_words_are_those_of_the_value_vectors(loaded):
-    lm = loaded("gpt2")
+    lm = loaded("llama")  # its gated neurons have negative activations, too
     scores = attribute(lm, answer_prompts(lm, CAPITALS[:1], "Oslo"))
     table = numbers.in_words(lm, scores)
-    layer, index = neuron_list(scores.neurons)[0]
-    state = lm.model.transformer.ln_f(lm.model.transformer.h[layer].mlp.c_proj.weight[index])
-    logits = lm.model.lm_head.weight @ state
-    assert table["raises"][0] == " · ".join(lm.words(logits.topk(5).indices.tolist()))
-    assert table["lowers"][0] == " · ".join(lm.words((-logits).topk(5).indices.tolist()))
-    assert table["rank of the answer"][0] == 1 + (logits > logits[scores.prompts[0].target]).sum()
+    assert set(np.sign(scores.neurons["activation"])) == {-1, 1}
+    for row, neuron in scores.neurons.iterrows():
+        vector = np.sign(neuron["activation"]) * lm.model.model.layers[neuron["layer"]].mlp.down_proj.weight[:, neuron["neuron"]]
+        logits = lm.model.lm_head.weight @ lm.model.model.norm(vector)
+        assert table["raises"][row] == " · ".join(lm.words(logits.topk(5).indices.tolist()))
+        assert table["lowers"][row] == " · ".join(lm.words((-logits).topk(5).indices.tolist()))
+        assert table["rank of the answer"][row] == 1 + (logits > logits[scores.prompts[0].target]).sum()
 
 
 def test_published_facts_are_those_of_the_tables():

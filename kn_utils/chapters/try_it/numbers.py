@@ -9,7 +9,7 @@ from kn_utils.chapters.try_it.table import Scores
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron, neuron_list
-from kn_utils.model.value_words import head_logits, value_words
+from kn_utils.model.value_words import head_logits
 from kn_utils.stats.layers import first_upper_layer
 from kn_utils.store.published import PublishedResults, published_results
 from kn_utils.store.runs import FACT_KEY
@@ -41,22 +41,21 @@ def standing(effects: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_words(lm: LanguageModel, scores: Scores) -> pd.DataFrame:
-    """Return the neurons with the words that their value vectors raise and lower, and the rank of the answer among the words raised.
+    """Return the neurons with the words that each raises and lowers by its value vector, if its activation is as in these sentences.
 
-    For a model whose layers share their neurons there are no words.
+    `rank of the answer` is its rank among all tokens, from the one raised most. For a model whose layers share neurons there are no words.
     """
-    table = scores.neurons.drop(columns=NEURON).rename(columns={"name": "neuron"})
+    table = scores.neurons[["name", "sentences", "share", "activation"]].rename(columns={"name": "neuron"})
     if len(lm.blocks) < lm.n_layers:
         return table
-    neurons = neuron_list(scores.neurons)
-    logits = head_logits(lm, torch.stack([value_vectors(lm.downs[layer])[index] for layer, index in neurons]))
-    target = scores.prompts[0].target
-    words = value_words(lm, neurons, WORDS)
-    return table.assign(
-        raises=[" · ".join(words[neuron][0]) for neuron in neurons],
-        lowers=[" · ".join(words[neuron][1]) for neuron in neurons],
-        **{"rank of the answer": (1 + (logits > logits[:, target, None]).sum(1)).tolist()},
-    )
+    vectors = torch.stack([value_vectors(lm.downs[layer])[index] for layer, index in neuron_list(scores.neurons)])
+    signs = torch.tensor(scores.neurons["activation"].to_numpy()).sign().to(vectors)
+    logits = head_logits(lm, signs[:, None] * vectors)
+    table.insert(1, "raises", [" · ".join(lm.words(tokens)) for tokens in logits.topk(WORDS).indices.tolist()])
+    target = logits[:, scores.prompts[0].target]
+    table.insert(2, "rank of the answer", (1 + (logits > target[:, None]).sum(1)).tolist())
+    table.insert(3, "lowers", [" · ".join(lm.words(tokens)) for tokens in (-logits).topk(WORDS).indices.tolist()])
+    return table
 
 
 def published_facts(model: str, neurons: Sequence[Neuron]) -> pd.DataFrame:
@@ -159,10 +158,10 @@ def about_answers(lm: LanguageModel, effects: pd.DataFrame, answer: str) -> str:
     probability = low if low == high else f"{low} to {high}"
     if len(rows) > 1:
         right = (rows["rank"] == 1).sum()
-        return f"{lm.name} answers {right} of {len(rows)} sentences with {answer!r}, which has a probability of {probability}."
+        return f"The model {lm.name} answers {right} of {len(rows)} sentences with {answer!r}, which has a probability of {probability}."
     [row] = rows.itertuples()
     other = "" if row.rank == 1 else f"; the model's answer is {row.best!r}"
-    return f"{lm.name} gives {answer!r} a probability of {probability}, rank {row.rank:,}{other}."
+    return f"The model {lm.name} gives {answer!r} a probability of {probability}, rank {row.rank:,}{other}."
 
 
 def about_neurons(lm: LanguageModel, scores: Scores) -> str:

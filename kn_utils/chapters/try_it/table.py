@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -56,6 +56,17 @@ def find(lm: LanguageModel, sentences: str | Sequence[str], answer: str) -> pd.D
     return attribute(lm, answer_prompts(lm, sentences, answer)).neurons
 
 
+def sentences_needed(strong_in: Tensor, n: int) -> int:
+    """Return in how many of n sentences a neuron must be strong; `strong_in` [layers, neurons] are the counts of all neurons.
+
+    At first it is as in chapter 2. It is raised while more than five neurons reach it, and lowered if none does.
+    """
+    needed = ceil(max(SENTENCE_SHARE * n, min(n, MIN_PROMPTS)))
+    while needed < n and (strong_in >= needed).sum() > MAX_NEURONS:
+        needed += 1
+    return min(needed, int(strong_in.max()))
+
+
 @dataclass(frozen=True)
 class Scores:
     """Integrated gradients of the answer to n sentences: `score` and `activation`, [n, layers, neurons]."""
@@ -76,15 +87,8 @@ class Scores:
 
     @cached_property
     def needed(self) -> int:
-        """The number of sentences in which a neuron must be strong.
-
-        It begins at chapter 2's, is raised while more than five neurons reach it, and is lowered if none does.
-        """
-        n = len(self.prompts)
-        needed = int(np.ceil(max(SENTENCE_SHARE * n, min(n, MIN_PROMPTS))))
-        while needed < n and (self.strong_in >= needed).sum() > MAX_NEURONS:
-            needed += 1
-        return min(needed, int(self.strong_in.max()))
+        """The number of sentences in which a neuron must be strong, see `sentences_needed`."""
+        return sentences_needed(self.strong_in, len(self.prompts))
 
     @cached_property
     def neurons(self) -> pd.DataFrame:
