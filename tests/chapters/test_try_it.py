@@ -1,17 +1,20 @@
 """Notebook 11's own code: the neurons that sentences share, their effects, and what is said of them."""
 
+from types import SimpleNamespace
+
 import nbformat
 import numpy as np
 import pandas as pd
 import papermill
 import pytest
 import torch
+from tiny_models import tiny_model
 
 from kn_utils.chapters.attribution.table import attributed
 from kn_utils.chapters.knowledge_neurons.thresholds import shared, strong
 from kn_utils.chapters.try_it import numbers
 from kn_utils.chapters.try_it.figures import plot_map
-from kn_utils.chapters.try_it.table import Scores, answers, attribute, effects, find
+from kn_utils.chapters.try_it.table import Scores, answers, attribute, check_instead, effects, find
 from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.interventions import edited_value_vectors, new_vectors, scaled_rule
@@ -341,7 +344,45 @@ def test_facts_are_counted_for_each_neuron():
 def test_a_model_without_published_results_is_said_to_have_none(loaded):
     lm = loaded("bert")
     facts = numbers.published_facts(lm.name, [(0, 0)])
-    assert facts.empty and numbers.about_facts(lm, facts) == f"There are no published results of {lm.name}."
+    assert facts.empty and numbers.about_facts(lm, facts, {}, "Oslo") == f"There are no published results of {lm.name}."
+
+
+def test_what_is_said_of_published_facts(monkeypatch):
+    lm = SimpleNamespace(name="m")
+    published = [SimpleNamespace(model="m", dataset=dataset) for dataset in ("d", "e")]
+    monkeypatch.setattr(numbers, "published_results", lambda: published)
+    rows = [
+        ("d", "P1", 0, "Oslo", 0, 1),
+        ("d", "P1", 0, "Oslo", 1, 2),
+        ("e", "P1", 0, "oslo", 1, 2),
+        ("d", "P2", 0, "Lima", 1, 2),
+    ]
+    facts = pd.DataFrame(rows, columns=["dataset", "relation", "fact", "object", "layer", "neuron"])
+    assert numbers.about_facts(lm, facts, {(0, 1): "one", (1, 2): "two"}, " Oslo") == (
+        "3 published facts of m on d and e have one of these neurons, 3 of them two. The object is ' Oslo' in 2 of them."
+    )
+    assert (
+        numbers.about_facts(lm, facts[:0], {}, "Oslo") == "None of the published facts of m on d and e has one of these neurons."
+    )
+
+
+def test_layers_that_share_neurons_have_no_words():
+    table = numbers.in_words(tiny_model("albert"), scores_of({A: 1}))
+    assert table.columns.tolist() == ["neuron", "sentences", "share", "activation"] and len(table) == 1
+
+
+def test_an_edit_that_can_be_made_passes_the_check(loaded):
+    check_instead(loaded("bert"), CAPITALS, "Oslo", "")
+    check_instead(loaded("bert"), CAPITALS, "Oslo", "Paris")
+
+
+@pytest.mark.parametrize(
+    "instead, says",
+    [("San Marino", "instead 'San Marino' is 2 tokens"), ("Oslo", "instead is 'Oslo', which is the answer already")],
+)
+def test_an_edit_that_cannot_be_made_is_known_before_anything_is_computed(loaded, instead, says):
+    with pytest.raises(ValueError, match=says):
+        check_instead(loaded("bert"), CAPITALS, "Oslo", instead)
 
 
 def test_the_map_shows_all_scores_and_names_the_chosen_neurons():

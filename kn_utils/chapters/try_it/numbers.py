@@ -75,13 +75,23 @@ def _facts_with(results: PublishedResults, neurons: Sequence[Neuron]) -> pd.Data
     return rows.assign(dataset=results.dataset)
 
 
-def about_facts(lm: LanguageModel, facts: pd.DataFrame) -> str:
-    """Return a sentence on the published facts that have one of the neurons."""
-    published = [results.dataset for results in published_results() if results.model == lm.name]
+def about_facts(lm: LanguageModel, facts: pd.DataFrame, names: dict[Neuron, str], answer: str) -> str:
+    """Return a sentence on the published facts that have one of the neurons, and on how many have the reader's answer as object.
+
+    `facts` are those of `published_facts`, and `names` are the names of the neurons.
+    """
+    published = " and ".join(results.dataset for results in published_results() if results.model == lm.name)
     if not published:
         return f"There are no published results of {lm.name}."
-    number = len(facts.drop_duplicates(["dataset", *FACT_KEY]))
-    return f"{number:,} published facts of {lm.name} on {' and '.join(published)} have at least one of them."
+    if facts.empty:
+        return f"None of the published facts of {lm.name} on {published} has one of these neurons."
+    distinct = facts.drop_duplicates(["dataset", *FACT_KEY])
+    same = (distinct["object"].str.casefold() == answer.strip().casefold()).sum()
+    most, count = facts.groupby(NEURON).size().sort_values().index[-1], facts.groupby(NEURON).size().max()
+    return (
+        f"{len(distinct):,} published facts of {lm.name} on {published} have one of these neurons, {count:,} of them {names[most]}. "
+        f"The object is {answer!r} in {same:,} of them."
+    )
 
 
 def by_neuron(facts: pd.DataFrame, neurons: pd.DataFrame, labels: dict[str, str]) -> pd.DataFrame:

@@ -142,6 +142,14 @@ def attribute(lm: LanguageModel, prompts: Sequence[Prompt], quadrature: Quadratu
     return Scores(list(prompts), score, activation)
 
 
+def check_instead(lm: LanguageModel, sentences: str | Sequence[str], answer: str, instead: str) -> None:
+    """Raise ValueError, before anything is computed, if `answer` cannot be edited to `instead`; "" makes no edit."""
+    if instead:
+        answer_prompts(lm, sentences, instead, "instead")
+        with edit(lm, [], sentence_list(sentences)[0], answer, instead):
+            pass
+
+
 def effects(lm: LanguageModel, sentences: str | Sequence[str], scores: Scores, instead: str = "") -> pd.DataFrame:
     """Return the answers to the sentences with the neurons unchanged, suppressed, amplified and edited, and the same for matched neurons.
 
