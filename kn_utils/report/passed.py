@@ -8,6 +8,7 @@ from IPython import get_ipython
 from kn_utils.parameters import did_you_mean
 
 INJECTED = "# Parameters\n"  # how papermill begins the cell that it puts behind the notebook's parameters
+PAPERMILLS_OWN = "PAPERMILL_"  # begins the names that its option --inject-paths adds
 
 
 def check_passed_parameters() -> None:
@@ -22,7 +23,7 @@ def check_cells(cells: list[str]) -> None:
         if passed.startswith(INJECTED):
             declared = _assigned(declaring)
             for name in _assigned(passed):
-                if name not in declared:
+                if name not in declared and not name.startswith(PAPERMILLS_OWN):
                     raise ValueError(
                         f"this notebook has no parameter {name!r}{did_you_mean(name, declared)}; it has: {', '.join(declared)}"
                     )

@@ -168,7 +168,7 @@ def test_answers_are_ranked_for_each_sentence(loaded):
     [(0, "0.00 %"), (1, "100 %"), (0.374, "37 %"), (0.0447, "4.5 %"), (0.0031, "0.31 %"), (1e-5, "< 0.01 %"), (0.1, "10 %")],
 )
 def test_percent(share, text):
-    assert numbers.percent(share) == text
+    assert numbers.percent(share) == text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def effects_of(**probabilities) -> pd.DataFrame:
@@ -193,8 +193,15 @@ TABLE = effects_of(
 )
 
 
+def breakable(shown):
+    """A text or a table of texts with ordinary spaces."""
+    if isinstance(shown, str):
+        return shown.replace("\N{NO-BREAK SPACE}", " ")
+    return shown.replace("\N{NO-BREAK SPACE}", " ", regex=True)
+
+
 def test_tables_stand_side_by_side():
-    assert numbers.standing(TABLE).values.tolist() == [["s0", "oslo", "40 %", 1], ["s1", "bergen", "20 %", 3]]
+    assert breakable(numbers.standing(TABLE)).values.tolist() == [["s0", "oslo", "40 %", 1], ["s1", "bergen", "20 %", 3]]
     words = numbers.changed_answers(TABLE)
     assert words.columns.tolist() == [
         "sentence",
@@ -208,8 +215,12 @@ def test_tables_stand_side_by_side():
         ["s0", "oslo", "lima", "oslo", "oslo", "oslo"],
         ["s1", "bergen", "bergen", "oslo", "bergen", "bergen"],
     ]
-    assert numbers.changed_probabilities(TABLE).iloc[1, 1:4].tolist() == ["20 % (rank 3)", "10 % (rank 4)", "30 % (rank 1)"]
-    edited = numbers.edited_answers(TABLE)
+    assert breakable(numbers.changed_probabilities(TABLE)).iloc[1, 1:4].tolist() == [
+        "20 % (rank 3)",
+        "10 % (rank 4)",
+        "30 % (rank 1)",
+    ]
+    edited = breakable(numbers.edited_answers(TABLE))
     assert edited.columns.tolist() == ["sentence", "unchanged", "edited", "edited, matched neurons"]
     assert edited.iloc[0, 2] == "paris (new answer: 50 %)"
 
@@ -236,19 +247,19 @@ def changed(change: str, neurons: str, **columns) -> pd.DataFrame:
     ],
 )
 def test_what_is_said_of_off_and_doubled(table, ends):
-    text = numbers.about_changes(table, "Oslo")
+    text = breakable(numbers.about_changes(table, "Oslo"))
     assert text.endswith(ends) and text.startswith(
         "Without changes 'Oslo' has an average probability of 30 %; with the neurons off "
     )
 
 
 def test_what_is_said_of_off_and_doubled_has_the_means():
-    assert numbers.about_changes(TABLE, "Oslo").startswith(
+    assert breakable(numbers.about_changes(TABLE, "Oslo")).startswith(
         "Without changes 'Oslo' has an average probability of 30 %; with the neurons off 15 % (matched neurons: 29 %), "
         "with the neurons doubled 45 % (matched neurons: 30 %). "
     )
     one = TABLE[TABLE["sentence"] == "s0"]
-    assert numbers.about_changes(one, "Oslo").startswith(
+    assert breakable(numbers.about_changes(one, "Oslo")).startswith(
         "Without changes 'Oslo' has a probability of 40 %; with the neurons off 20 % ("
     )
 
@@ -273,12 +284,14 @@ def test_what_is_said_of_the_edit(table, says):
 
 def test_what_is_said_of_the_answers(loaded):
     lm = loaded("bert")
-    assert numbers.about_answers(lm, TABLE, "Oslo") == (
+    assert breakable(numbers.about_answers(lm, TABLE, "Oslo")) == (
         f"The model {lm.name} answers 1 of 2 sentences with 'Oslo', which has a probability of 20 % to 40 %."
     )
     first, second = (TABLE[TABLE["sentence"] == name] for name in ("s0", "s1"))
-    assert numbers.about_answers(lm, first, "Oslo") == f"The model {lm.name} gives 'Oslo' a probability of 40 %, rank 1."
-    assert numbers.about_answers(lm, second, "Oslo").endswith("20 %, rank 3; the model's answer is 'bergen'.")
+    assert (
+        breakable(numbers.about_answers(lm, first, "Oslo")) == f"The model {lm.name} gives 'Oslo' a probability of 40 %, rank 1."
+    )
+    assert breakable(numbers.about_answers(lm, second, "Oslo")).endswith("20 %, rank 3; the model's answer is 'bergen'.")
 
 
 @pytest.mark.parametrize(
@@ -422,7 +435,7 @@ def test_the_default_example_on_starter(tmp_path):
         probability = lm.model(torch.tensor([ids])).logits[0, ids.index(lm.tokenizer.mask_token_id)].softmax(-1)
         target = lm.tokenizer.convert_tokens_to_ids(parameters["answer"].lower())
         rank = 1 + (probability > probability[target]).sum().item()
-        assert f"{numbers.percent(probability[target].item())} (rank {rank})" in text
+        assert f"{numbers.percent(probability[target].item())} (rank{numbers.NO_BREAK}{rank})" in text
     fact = Fact("P37", 0, "", parameters["answer"])
     dataset = Dataset("own", {"P37": [fact]}, {"P37": [text.replace(MASK, "[Y]") for text in texts]}, {"P37": ""}, None)
     step1 = attributed(lm, dataset, Quadrature("gauss-legendre"), [fact])["attribution"].query("method == 'attribution'")

@@ -29,7 +29,14 @@ def test_a_parameter_that_is_not_declared_is_an_error(passed, says):
 
 
 @pytest.mark.parametrize(
-    "cells", [[], [""], ["", DECLARED], ["", DECLARED, "# Parameters\nseed = 1\nn_facts = 3\n"], ["", "%%magic", "x = 1"]]
+    "cells",
+    [
+        [],
+        [""],
+        ["", DECLARED],
+        ["", DECLARED, "# Parameters\nseed = 1\nPAPERMILL_INPUT_PATH = 1\n"],
+        ["", "%%magic", "x = 1"],
+    ],
 )
 def test_declared_parameters_and_other_cells_are_none(cells):
     check_cells(cells)

@@ -18,6 +18,7 @@ WORDS = 5
 CHANGES = {"none": "unchanged", "suppress": "off", "amplify": "doubled", "edit": "edited"}
 FREQUENT = 3  # objects and relations named for each neuron
 NEURON = ["layer", "neuron"]
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def ten_best(answers: pd.DataFrame) -> pd.DataFrame:
@@ -136,7 +137,7 @@ def changed_answers(effects: pd.DataFrame) -> pd.DataFrame:
 
 def changed_probabilities(effects: pd.DataFrame) -> pd.DataFrame:
     """Return the probability and the rank of the reader's answer; rows and columns as `changed_answers`."""
-    cells = effects["probability"].map(percent) + effects["rank"].map(" (rank {:,})".format)
+    cells = effects["probability"].map(percent) + effects["rank"].map(f" (rank{NO_BREAK}{{:,}})".format)
     return _wide(effects, cells, ("none", "suppress", "amplify"))
 
 
@@ -154,11 +155,13 @@ def _wide(effects: pd.DataFrame, cells: pd.Series, changes: Sequence[str]) -> pd
 
 
 def percent(share: float) -> str:
-    """Return a probability in per cent: 37 %, 4.5 %, 0.31 %, < 0.01 %."""
+    """Return a probability in per cent: 37 %, 4.5 %, 0.31 %, < 0.01 %; a line is not broken inside."""
     value = 100 * share
     if 0 < value < 0.01:
-        return "< 0.01 %"
-    return f"{value:.0f} %" if value >= 10 else f"{value:.1f} %" if value >= 1 else f"{value:.2f} %"
+        number = "< 0.01"
+    else:
+        number = f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+    return f"{number} %".replace(" ", NO_BREAK)
 
 
 def about_answers(lm: LanguageModel, effects: pd.DataFrame, answer: str) -> str:
