@@ -275,7 +275,7 @@ UNPROVEN = "So the edit works, but it does not show that these neurons hold the 
         (changed("edit", "matched", new_rank=1), EDITED.format(1, 2, UNPROVEN)),
         (changed("edit", "own", new_rank=7), EDITED.format(0, 0, "So the edit fails.")),
         (without_matched(TABLE), "with 'Paris'; there are no matched neurons to compare with."),
-        (TABLE[TABLE["sentence"] == "s0"], "After the edit, 1 of 1 sentences is answered with"),
+        (TABLE[TABLE["sentence"] == "s0"], "After the edit, 1 of 1 sentence is answered with"),
     ],
 )
 def test_what_is_said_of_the_edit(table, says):

@@ -226,7 +226,7 @@ def about_edit(effects: pd.DataFrame, instead: str) -> str:
     made = effects[effects["change"] == "edit"]
     right = (made["new_rank"] == 1).groupby(made["neurons"]).sum()
     own, n = right["own"], effects["sentence"].nunique()
-    text = f"After the edit, {own} of {n} sentences {'is' if n == 1 else 'are'} answered with {instead!r}"
+    text = f"After the edit, {own} of {n} {'sentence is' if n == 1 else 'sentences are'} answered with {instead!r}"
     if "matched" not in right:
         return f"{text}; there are no matched neurons to compare with."
     if not own:
