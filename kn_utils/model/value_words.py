@@ -16,8 +16,8 @@ AT_ONCE = 256  # neurons in one pass: their logits take AT_ONCE x vocabulary num
 def value_words(lm: LanguageModel, neurons: Sequence[Neuron], n_words: int) -> dict[Neuron, tuple[list[str], list[str]]]:
     """Return for each neuron the words with the largest logits and those with the smallest, `n_words` each, the extreme ones first.
 
-    A value vector is read as if it were the output of the last block (Geva et al., EMNLP 2022). So all that follows the block belongs to the
-    head, in BERT its dense layer too: without that layer, the objects of a neuron's facts are hardly ever among its words.
+    A value vector is read as if it were the output of the last block (Geva et al., EMNLP 2022). So all that follows that block belongs to
+    the head, in BERT its dense layer too: without that layer, the objects of a neuron's facts are hardly ever among its words.
     Raises ValueError for a model whose layers share one feed-forward network.
     """
     check_layers_are_separate(lm)
