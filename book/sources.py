@@ -30,6 +30,11 @@ def table_sources(step: Step) -> list[str]:
     return [_template(step.notebook), *_files(f"kn_utils.chapters.{step.name}.table")]
 
 
+def explorer_sources() -> list[str]:
+    """Return the files that the explorer's data depend on: code, published tables, labels and the bundled weights."""
+    return [*_files("kn_utils.report.explorer"), "data/starter/relations.jsonl", "data/starter/model/model.safetensors"]
+
+
 def _template(notebook: str) -> str:
     return f"notebooks/{notebook}.ipynb"
 

@@ -2,10 +2,13 @@
 
 A browser refuses to fetch data beside a page that was opened as a file, but it loads scripts. So the data are assigned in scripts:
 `results.js` lists the published results, and there is one file for each, which the page loads when it is asked for.
+
+`python -m kn_utils.report.explorer FOLDER` writes them, as the workflow does into `book/_extra/explorer/data`.
 """
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -147,3 +150,7 @@ def percent(probability: float, digits: int) -> float | int:
     """Return a probability in per cent with so many significant digits and at most four decimals."""
     rounded = round(float(f"{100 * probability:.{digits}g}"), 4)
     return int(rounded) if rounded.is_integer() else rounded
+
+
+if __name__ == "__main__":
+    write_explorer(Path(sys.argv[1]))
