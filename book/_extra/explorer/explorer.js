@@ -359,7 +359,7 @@
 
   const isAddress = () => location.hash.includes("/"); // others are headings of the page
 
-  // A list's address changes with every key, but takes one entry in the history.
+  // While a list is searched, its address is replaced with every key, so that the back button does not go through all of them.
   function goToList() {
     const kind = kinds.find((other) => other.checked)?.value ?? "facts";
     const address = addressOf(results.value, kind, { find: find.value, relation: relation.value });
@@ -381,12 +381,13 @@
   }
 
   async function draw(arrived) {
+    const { hash } = location;
     const address = readAddress();
     if (drawn) scrolled[drawn.hash] = window.scrollY;
-    if (!explorerResults.includes(address.name)) address.name = explorerResults[0];
+    if (!explorerResults.includes(address.name)) Object.assign(address, { place: [address.name, ...address.place], name: explorerResults[0] });
     const data = await load(address.name).catch((error) => view.replaceChildren(error.message));
-    if (!data || readAddress().name !== address.name) return; // another address has come meanwhile
-    drawn = { ...address, hash: location.hash };
+    if (!data || location.hash !== hash) return; // another address has come meanwhile
+    drawn = { ...address, hash };
     fillControls(data, address);
     const [title, ...elements] = viewOf(data, address);
     view.replaceChildren(...elements);
