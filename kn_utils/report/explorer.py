@@ -148,7 +148,8 @@ def _means(prompts: pd.DataFrame) -> dict[tuple, list]:
 
 def percent(probability: float, digits: int) -> float | int:
     """Return a probability in per cent with so many significant digits and at most four decimals."""
-    rounded = round(float(f"{100 * probability:.{digits}g}"), 4)
+    value = 100 * probability
+    rounded = round(value, 4) if value < 10 ** (digits - 5) else float(f"{value:.{digits}g}")
     return int(rounded) if rounded.is_integer() else rounded
 
 

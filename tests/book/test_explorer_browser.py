@@ -146,7 +146,9 @@ def test_what_is_not_published_is_said(page, address):
     page.get_by_text("1,512 of 1,512 facts").wait_for()
 
 
-@pytest.mark.parametrize("hash", ["#top", "#nothing/like/this", "#%E0%A4%A/b", "#starter", "#starter/starter", "#starter/starter/facts?find=%"])
+@pytest.mark.parametrize(
+    "hash", ["#top", "#nothing/like/this", "#%E0%A4%A/b", "#starter", "#starter/starter", "#starter/starter/facts?find=%"]
+)
 def test_other_addresses_show_the_list(page, address, hash):
     page.goto("about:blank")
     page.goto(f"{address}{hash}")
