@@ -157,7 +157,8 @@ use rule chapter as relation_page with:
 rule pages:
     input:
         [run.executed for run in RUNS.all_runs()],
-        ["book/pages.py", "book/run_list.py", "book/runs.yml"],
+        ["book/pages.py", "book/neuron_links.py", "book/run_list.py", "book/runs.yml"],
+        sorted(map(str, Path("data/published/results").glob("*/*/knowledge_neurons.parquet"))),  # whose neurons are linked
     output:
         [run.page for run in RUNS.all_runs()],
         "book/_toc.yml",
@@ -180,7 +181,7 @@ rule html:
     input:
         rules.pages.output,
         rules.explorer.output,
-        [str(path) for folder in ("", "_ext/", "_extra/explorer/", "_static/", "_templates/autosummary/", "images/") for path in Path("book").glob(f"{folder}*.*")],
+        [str(path) for folder in ("", "_ext/", "_extra/*/", "_static/", "_templates/autosummary/", "images/") for path in Path("book").glob(f"{folder}*.*")],
         sorted(map(str, Path("kn_utils").rglob("*.py"))),  # the API pages show them
     output:
         "book/_build/html/index.html",

@@ -32,7 +32,8 @@ def table_sources(step: Step) -> list[str]:
 
 def explorer_sources() -> list[str]:
     """Return the files that the explorer's data depend on: code, published tables, labels and the bundled weights."""
-    return [*_files("kn_utils.report.explorer"), "data/starter/relations.jsonl", "data/starter/model/model.safetensors"]
+    bundled = [path for name in ("relations.jsonl", "model/*.*") for path in ROOT.glob(f"data/starter/{name}")]
+    return [*_files("kn_utils.report.explorer"), *sorted(str(path.relative_to(ROOT)) for path in bundled)]
 
 
 def _template(notebook: str) -> str:
