@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from kn_utils.paths import ROOT
@@ -164,3 +165,27 @@ def test_case_and_accents_do_not_matter(page):
 def test_print_has_the_facts_and_no_controls(page):
     page.emulate_media(media="print")
     assert not page.get_by_label("Search").is_visible() and page.locator("tbody tr").first.is_visible()
+
+
+def test_a_neuron_and_a_fact_show_what_is_published(page, address):
+    tables = ROOT / "data/published/results/starter/starter"
+    neurons = pd.read_parquet(tables / "knowledge_neurons.parquet").query("method == 'attribution'")
+    own = neurons[(neurons["layer"] == 4) & (neurons["neuron"] == 377)]
+    page.goto(f"{address}#starter/starter/L5.377")
+    having = len(neurons.drop_duplicates(["relation", "fact"]))
+    page.get_by_text(
+        f"A knowledge neuron of {len(own)} of the {having:,} facts that have any, in {own['relation'].nunique()} of"
+    ).wait_for()
+    first = own.iloc[0]
+    page.goto(f"{address}#starter/starter/{first['relation']}/{first['fact']}")
+    page.get_by_role("heading", name="Prompts").wait_for()
+    of_fact = neurons[(neurons["relation"] == first["relation"]) & (neurons["fact"] == first["fact"])]
+    named = page.locator("table").first.locator("tbody a").all_inner_texts()
+    assert sorted(named) == sorted(
+        f"L{layer + 1}.{index}" for layer, index in zip(of_fact["layer"], of_fact["neuron"], strict=True)
+    )
+    prompts = pd.read_parquet(tables / "prompts.parquet")
+    prompts = prompts[(prompts["relation"] == first["relation"]) & (prompts["fact"] == first["fact"])].sort_values("prompt")
+    shown = [cell.split()[0] for cell in page.locator("table").last.locator("tbody td:nth-child(2)").all_inner_texts()]
+    assert [float(cell) for cell in shown] == pytest.approx((100 * prompts["probability"]).tolist(), rel=0.05, abs=5e-5)
+    assert page.locator("table").last.locator("tbody td:first-child").all_inner_texts() == prompts["text"].tolist()

@@ -1,5 +1,6 @@
 """Names of neurons become links to the explorer, on pages of a model and data set whose results are published."""
 
+import re
 import sys
 
 import pandas as pd
@@ -17,7 +18,7 @@ TO = f'<a href="{PAGE}starter/pararel/L5.377">L5.377</a>'
 
 
 def link(text, kind="text/html"):
-    return linked(text, kind, "starter", "pararel")
+    return linked(text, kind, {"starter"}, "pararel")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,17 @@ def test_every_published_neuron_is_linked_and_no_other():
 
 
 def test_a_model_without_published_results_has_no_links():
-    assert linked("L5.377", "text/html", "mine", "pararel") == "L5.377"
+    assert linked("L5.377", "text/html", {"mine"}, "pararel") == "L5.377"
+
+
+def test_where_models_are_compared_a_name_leads_to_the_only_model_that_has_the_neuron(monkeypatch):
+    neurons = {"starter": {(0, 1), (0, 2)}, "smollm2-135m": {(0, 2), (0, 3)}}
+    monkeypatch.setattr(neuron_links, "published_neurons", lambda model, dataset: neurons[model])
+    of_both = "<th>starter, 9 facts</th><th>smollm2-135m, 3 facts</th><td>L1.1 L1.2 L1.3</td>"
+    cell = new_code_cell(outputs=[new_output("display_data", {"text/html": html}) for html in (of_both, "<td>L1.1 L1.2</td>")])
+    link_neurons(new_notebook(cells=[cell]), "smollm2-135m", "pararel")
+    compared, alone = (re.findall('#(.*?)"', output.data["text/html"]) for output in cell.outputs)
+    assert compared == ["starter/pararel/L1.1", "smollm2-135m/pararel/L1.3"] and alone == ["smollm2-135m/pararel/L1.2"]
 
 
 def test_only_results_in_a_notebook_change():

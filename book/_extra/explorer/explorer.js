@@ -239,7 +239,7 @@
       class: "kn-number",
     };
     const [name, ...others] = neuronColumns(data);
-    return [heading, table("neurons of a fact", "facts: those that have this neuron.", [name, strong, ...others], fact.neurons)];
+    return [heading, table("neurons of a fact", "In the columns facts and relations: those of all facts that have this neuron.", [name, strong, ...others], fact.neurons)];
   }
 
   function promptTable(data, fact) {
