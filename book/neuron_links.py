@@ -17,45 +17,46 @@ LEFT_ALONE = {  # by MIME type: what is a link already, is no text, or is shown 
 
 
 def link_neurons(notebook: NotebookNode, model: str, dataset: str) -> None:
-    """Let the names of neurons in a notebook's outputs link to the explorer, if our results of this model and data set have them.
+    """Let the names of neurons in a notebook's outputs link to the explorer, if our results of this model have them.
 
-    An output that names other models of which we have results on this data set, as a comparison does, may have their neurons too. So a name
-    there is a link if only one of these results has the neuron.
+    The results on the notebook's data set come first, then those on others. An output that names other models of which we have results, as
+    a comparison does, may have their neurons too: a name there is a link if only one of these models has the neuron.
     """
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             for kind in LEFT_ALONE.keys() & output.get("data", {}).keys():
                 text = output.data[kind]
-                others = [
-                    name for name, of_facts in results() if of_facts == dataset and re.search(rf"\b{re.escape(name)}\b", text)
-                ]
+                others = {results.model for results in published_results() if re.search(rf"\b{re.escape(results.model)}\b", text)}
                 output.data[kind] = linked(text, kind, {model, *others}, dataset)
 
 
 def linked(text: str, kind: str, models: set[str], dataset: str) -> str:
-    """Return HTML or Markdown with links, relative to a page in a folder of the book, from neurons that results of one of `models` have."""
+    """Return HTML or Markdown with links, relative to a page in a folder of the book, from neurons that only one of `models` has."""
 
     def link(found: re.Match) -> str:
         if found["layer"] is None:
             return found[0]
         neuron = int(found["layer"]) - 1, int(found["index"])
-        having = [model for model in models if neuron in published_neurons(model, dataset)]
+        having = [name for model in models if (name := _result_with(neuron, model, dataset))]
         if len(having) != 1:
             return found[0]
-        return f'<a href="../explorer.html#{quote(f"{having[0]}/{dataset}/{found[0]}")}">{found[0]}</a>'
+        return f'<a href="../explorer.html#{quote(f"{having[0]}/{found[0]}")}">{found[0]}</a>'
 
     return re.sub(f"{LEFT_ALONE[kind]}|{NAME}", link, text, flags=re.DOTALL)
 
 
-@cache
-def results() -> dict[tuple[str, str], PublishedResults]:
-    """Return our published results by model and data set."""
-    return {(found.model, found.dataset): found for found in published_results()}
+def _result_with(neuron: Neuron, model: str, dataset: str) -> str:
+    """Return the name of a model's published result that has a neuron, "" if none has it."""
+    names = [name for name, neurons in published_neurons().items() if name.split("/")[0] == model and neuron in neurons]
+    return min(names, key=lambda name: (name.split("/")[1] != dataset, name), default="")
 
 
 @cache
-def published_neurons(model: str, dataset: str) -> frozenset[Neuron]:
-    """Return the knowledge neurons of our published results of a model on a data set; none if there are no such results."""
-    found = results().get((model, dataset))
-    table = found and found.read("knowledge_neurons", found.relations).query("method == 'attribution'")
-    return frozenset(neuron_list(table)) if found else frozenset()
+def published_neurons() -> dict[str, frozenset[Neuron]]:
+    """Return the knowledge neurons of each of our published results, by its name in the explorer."""
+    return {f"{results.model}/{results.dataset}": _neurons(results) for results in published_results()}
+
+
+def _neurons(results: PublishedResults) -> frozenset[Neuron]:
+    table = results.read("knowledge_neurons", results.relations)
+    return frozenset(neuron_list(table[table["method"] == "attribution"]))

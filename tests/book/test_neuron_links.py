@@ -51,16 +51,24 @@ def test_every_published_neuron_is_linked_and_no_other():
     table = pd.read_parquet(DATA / "published/results/smollm2-135m/pararel/knowledge_neurons.parquet")
     kept = {(layer, neuron) for method, layer, neuron in table[["method", "layer", "neuron"]].values if method == "attribution"}
     left_out = set(table[["layer", "neuron"]].itertuples(index=False, name=None)) - kept
-    assert neuron_links.published_neurons("smollm2-135m", "pararel") == kept and left_out
+    assert neuron_links.published_neurons()["smollm2-135m/pararel"] == kept and left_out
 
 
 def test_a_model_without_published_results_has_no_links():
     assert linked("L5.377", "text/html", {"mine"}, "pararel") == "L5.377"
 
 
+def test_the_facts_of_the_page_come_first_and_those_of_others_next(monkeypatch):
+    neurons = {"m/a": {(0, 1)}, "m/b": {(0, 1), (0, 2)}, "m/c": {(0, 2)}, "other/a": {(0, 3)}}
+    monkeypatch.setattr(neuron_links, "published_neurons", lambda: neurons)
+    for dataset, expected in (("a", "a b"), ("b", "b b"), ("c", "a c"), ("mine", "a b")):
+        found = re.findall("#m/(.)/", linked("L1.1 L1.2 L1.3", "text/html", {"m"}, dataset))
+        assert found == expected.split()
+
+
 def test_where_models_are_compared_a_name_leads_to_the_only_model_that_has_the_neuron(monkeypatch):
-    neurons = {"starter": {(0, 1), (0, 2)}, "smollm2-135m": {(0, 2), (0, 3)}}
-    monkeypatch.setattr(neuron_links, "published_neurons", lambda model, dataset: neurons[model])
+    neurons = {"starter/pararel": {(0, 1), (0, 2)}, "smollm2-135m/pararel": {(0, 2), (0, 3)}}
+    monkeypatch.setattr(neuron_links, "published_neurons", lambda: neurons)
     of_both = "<th>starter, 9 facts</th><th>smollm2-135m, 3 facts</th><td>L1.1 L1.2 L1.3</td>"
     cell = new_code_cell(outputs=[new_output("display_data", {"text/html": html}) for html in (of_both, "<td>L1.1 L1.2</td>")])
     link_neurons(new_notebook(cells=[cell]), "smollm2-135m", "pararel")

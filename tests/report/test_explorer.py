@@ -16,6 +16,7 @@ from kn_utils.store.published import PublishedResults, published_results
 
 RESULTS = published_results()
 KEY = ["relation", "fact"]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=RESULTS, ids=lambda results: f"{results.model}_{results.dataset}")
