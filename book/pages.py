@@ -7,10 +7,11 @@ from copy import deepcopy
 import nbformat
 import yaml
 from nbformat import NotebookNode
+from neuron_links import link_neurons
 from run_list import RunList
 
 from kn_utils.data.facts import Dataset
-from kn_utils.paths import ROOT
+from kn_utils.paths import ROOT, result_name
 from kn_utils.plots.markup import plain
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -25,6 +26,8 @@ def make_pages(runs: RunList) -> None:
     if failed:
         raise ValueError("these notebooks cannot be published:\n" + "\n".join(failed))
     for run, notebook in executed:
+        model, dataset = run.parameters["model"], run.parameters.get("dataset", "starter")  # notebook 11 has no data set
+        link_neurons(notebook, result_name(model), result_name(dataset))
         _write(ROOT / run.page, page(notebook, title_of(run.relation, runs.dataset) if run.relation else ""))
     contents = yaml.safe_dump(table_of_contents(runs), sort_keys=False, allow_unicode=True)
     (ROOT / "book/_toc.yml").write_text(f"# Made by book/pages.py from book/runs.yml.\n{contents}", encoding="utf-8")
