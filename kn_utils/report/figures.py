@@ -1,18 +1,55 @@
-"""The figure of the report: effects relative to the paper's."""
+"""The pictures of the report: verdicts by claim and run, and effects relative to the paper's."""
 
 from collections.abc import Sequence
+from html import escape
 from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from kn_utils.plots.markup import NO_FORMULAS
 from kn_utils.plots.panels import panels
-from kn_utils.plots.style import LINE
+from kn_utils.plots.style import LINE, SERIES, SERIES_MARKERS
 from kn_utils.report.judge import Judged
-from kn_utils.stats.rule import Condition
+from kn_utils.report.opening import by_claim
+from kn_utils.stats.rule import VERDICTS, Condition
 
-MARKERS = "os^Dv"
+SIGNS = {  # of the verdicts; book/_static/book.css has their colours
+    "replicated": "●",
+    "supported": "●",
+    "partly": "◐",
+    "open": "○",
+    "not replicated": "✕",
+    "contradicted": "✕",
+    "cannot be tested here": "–",
+    "not tested": "–",
+}
 SHOWN = (-200, 600)  # % of the paper's effect; a ratio of tiny numbers could be far outside
+
+
+def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
+    """Return an HTML table of all claims (rows) by run (columns): in each cell the verdict, the estimate and its interval."""
+    heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in judged)
+    rows = []
+    for claim, same in by_claim(judged).items():
+        cells = "".join(_cell(result) for result in same)
+        rows.append(f"<tr><th scope='row'>{escape(claim.text)} <small>{escape(claim.section)}</small></th>{cells}</tr>")
+    legend = " ".join(f"<span class='{_class(name)}'>{SIGNS[name]} {name}</span>" for name in VERDICTS)
+    return (
+        f"<table class='verdicts {NO_FORMULAS}'><caption>Claims of the paper (rows) in each run (columns): verdict, estimate and 95 % "
+        f"interval. {legend}</caption><thead><tr><th scope='col'>claim <small>section</small></th>{heads}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _cell(result: Judged) -> str:
+    measured = escape(result.conditions[0].measured) if result.conditions else ""
+    return f"<td class='{_class(result.verdict)}'><b>{SIGNS[result.verdict]} {result.verdict}</b> <small>{measured}</small></td>"
+
+
+def _class(verdict: str) -> str:
+    """Return the CSS class of a verdict."""
+    return f"verdict {verdict.replace(' ', '-')}"
 
 
 def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
@@ -25,7 +62,7 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
     claims = [claim for claim in next(iter(sizes.values())) if any(found[claim] for found in sizes.values())]
     with panels(title, 0.45 * len(claims) + 1.6) as (figure, [axis]):
         for number, (name, found) in enumerate(sizes.items()):
-            color, marker = f"C{number}", MARKERS[number % len(MARKERS)]
+            color, marker = SERIES[number], SERIES_MARKERS[number]
             axis.plot([], [], marker, color=color, label=name)
             for row, claim in enumerate(claims):
                 if size := found[claim]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from kn_utils.model.neurons import MIN_PROMPTS
+from kn_utils.plots.markup import scope
 from kn_utils.report.judge import Judged, Read, judge_all, made_for
 from kn_utils.store.published import PublishedResults, is_same_run, published_results
 from kn_utils.store.runs import FACT_KEY, Run
@@ -19,12 +20,12 @@ def beside_published(run: Run, relations: Sequence[str]) -> Runs:
     used, and if there are none of these, all relations.
     """
     counted = with_enough_prompts(run.read, relations) or made_for(run.read, ["facts"], relations) or relations
-    runs: Runs = {f"this run: {run.scope(counted)}": (run, counted)}
+    runs: Runs = {f"this run: {scope(run, counted)}": (run, counted)}
     for results in published_results():
         published = set(results.relations)
         common = with_enough_prompts(results.read, [relation for relation in relations if relation in published])
         if common and not is_same_run(results, run, counted):
-            runs[f"published: {results.scope(common)}"] = (results, common)
+            runs[f"published: {scope(results, common)}"] = (results, common)
     return runs
 
 

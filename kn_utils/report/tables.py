@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from kn_utils.plots.tables import with_plain_headers
 from kn_utils.report.judge import Judged, made_for
 from kn_utils.stats.intervals import number
 from kn_utils.stats.rule import NOT_REPLICATED, PARTLY, REPLICATED, UNTESTED, VERDICTS, Condition
@@ -82,9 +83,8 @@ def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
 def styled(table: pd.DataFrame) -> Styler:
     """Return a table of texts for display: aligned left, with line breaks, and escaped HTML."""
     left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"}
-    shown = table.style.format(na_rep="", escape="html").format_index(escape="html").format_index(escape="html", axis="columns")
-    shown = shown if table.index.names[0] else shown.hide(axis="index")
-    return shown.set_table_styles([left])
+    shown = with_plain_headers(table).style.format(na_rep="", escape="html").format_index(escape="html", axis="columns")
+    return shown.hide(axis="index").set_table_styles([left])
 
 
 def described(results: Run | PublishedResults, relations: Sequence[str]) -> dict[str, str]:

@@ -36,7 +36,7 @@ def tables(run, relation="P36"):
 
 
 def neurons_of(row):
-    return [(int(layer) - 1, int(index)) for layer, index in (name.split(".") for name in row.neuron_names.split())]
+    return [(int(layer) - 1, int(index)) for layer, index in (name[1:].split(".") for name in row.neuron_names.split())]
 
 
 def edited_by_hand(lm, row, old_token, new_token, lambda1=1, lambda2=8):

@@ -46,7 +46,7 @@ def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> p
 def top_neurons(scores: pd.DataFrame, relation: str, fact: int, n: int = 10) -> pd.DataFrame:
     """Return the n neurons with the largest sum of attribution scores over the prompts of a fact.
 
-    Columns neuron ("layer.index", layers from 1), prompts (in which it is kept), mean_score (over these prompts) and total.
+    Columns neuron (its name), prompts (in which it is kept), mean_score (over these prompts) and total.
     """
     rows = scores.query("relation == @relation and fact == @fact and method == 'attribution'")
     table = rows.groupby(["layer", "neuron"])["score"].agg(prompts="size", mean_score="mean", total="sum").reset_index()

@@ -106,7 +106,7 @@ def threshold_grid(scores: pd.DataFrame, facts: pd.DataFrame, score_shares: Sequ
 def widest_neurons(neurons: pd.DataFrame, facts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
     """Return the n neurons that most facts have; `neurons` are of one method.
 
-    Columns neuron ("layer.index", layers from 1), facts, share (% of facts), relations, objects (the most frequent, with their counts).
+    Columns neuron (its name), facts, share (% of facts), relations, objects (the most frequent, with their counts).
     """
     joined = neurons.merge(facts, on=FACT_KEY)
     rows = []
