@@ -60,6 +60,8 @@ def page(executed: NotebookNode) -> NotebookNode:
     made.metadata.pop("widgets", None)
     for cell in made.cells:
         cell["outputs"] = [output for output in cell.get("outputs", []) if not _is_left_out(output)]
+        for output in cell.outputs:
+            output.get("data", {}).pop("text/latex", None)  # source code has it, and it would load MathJax
     answer = next((number for number, cell in enumerate(made.cells) if cell.source.startswith(ANSWER)), 0)
     after = (number for number, cell in enumerate(made.cells) if number > answer and cell.source.startswith("#"))
     end = next(after, len(made.cells))

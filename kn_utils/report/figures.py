@@ -29,15 +29,15 @@ SHOWN = (-200, 600)  # % of the paper's effect; a ratio of tiny numbers could be
 
 def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
     """Return an HTML table of all claims (rows) by run (columns): in each cell the verdict, the estimate and its interval."""
-    heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in judged)
+    heads = "".join(f"<th scope='col'>{escape(name.partition(', ')[0])}</th>" for name in judged)  # without relations
     rows = []
     for claim, same in by_claim(judged).items():
         cells = "".join(_cell(result) for result in same)
-        rows.append(f"<tr><th scope='row'>{escape(claim.text)} <small>{escape(claim.section)}</small></th>{cells}</tr>")
+        rows.append(f"<tr><th scope='row'>{escape(claim.text)}</th>{cells}</tr>")
     legend = " ".join(f"<span class='{_class(name)}'>{SIGNS[name]} {name}</span>" for name in VERDICTS)
     return (
         f"<table class='verdicts {NO_FORMULAS}'><caption>Claims of the paper (rows) in each run (columns): verdict, estimate and 95 % "
-        f"interval. {legend}</caption><thead><tr><th scope='col'>claim <small>section</small></th>{heads}</tr></thead>"
+        f"interval. {legend}</caption><thead><tr><th scope='col'>claim</th>{heads}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
 

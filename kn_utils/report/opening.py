@@ -25,13 +25,22 @@ def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
     tested = {
         claim: [result.verdict for result in same if result.verdict != NOT_TESTED] for claim, same in by_claim(judged).items()
     }
-    every = [claim.text for claim, verdicts in tested.items() if set(verdicts) == {YES}]
-    never = [claim.text for claim, verdicts in tested.items() if YES not in verdicts]
+    every = [claim for claim, verdicts in tested.items() if set(verdicts) == {YES}]
+    never = [claim for claim, verdicts in tested.items() if YES not in verdicts]
     some = len(tested) - len(every) - len(never)
-    count = f"of {len(tested)} claims that can be tested"
-    holds = f"**{len(every)} {count} are {YES} in every run:** {'; '.join(every) or 'none'}."
-    fails = f"**{len(never)} in no run:** {'; '.join(never) or 'none'}; the other {some} depend on the model and the facts."
+    holds = f"**{YES.capitalize()} in every run, {len(every)} of {len(tested)} claims that can be tested:** {_named(every)}."
+    fails = f"**In no run, {len(never)}:** {_named(never)}. The other {some} depend on the model and the facts."
     return f"{holds}\n\n{fails}\n\n{_models(runs)}"
+
+
+def _named(claims: Sequence[Claim]) -> str:
+    """Return the texts of claims; those about single relations with the same text are named once, with all relations."""
+    relations: dict[str, list[str]] = {}
+    for claim in claims:
+        relations.setdefault(claim.text.replace(claim.relation, "{}") if claim.relation else claim.text, []).append(
+            claim.relation
+        )
+    return "; ".join(text.replace("{}", ", ".join(names)) for text, names in relations.items()) or "none"
 
 
 def _models(runs: Runs) -> str:

@@ -84,7 +84,8 @@ def styled(table: pd.DataFrame) -> Styler:
     """Return a table of texts for display: aligned left, with line breaks, and escaped HTML."""
     left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"}
     shown = with_plain_headers(table).style.format(na_rep="", escape="html").format_index(escape="html", axis="columns")
-    return shown.hide(axis="index").set_table_styles([left])
+    sentences = {"claim": [{"selector": "td", "props": "min-width: 16rem"}]} if "claim" in shown.columns else {}
+    return shown.hide(axis="index").set_table_styles([left]).set_table_styles(sentences, overwrite=False)
 
 
 def described(results: Run | PublishedResults, relations: Sequence[str]) -> dict[str, str]:
