@@ -95,9 +95,9 @@ def _parts(cell: NotebookNode) -> list[NotebookNode]:
     for number, output in enumerate(cell.outputs):
         part = deepcopy(cell)
         part.outputs, part.id = [output], f"{cell.id}-{number}"
-        if number:
+        if number and "remove-input" not in part.metadata.tags:
             part.metadata.tags.append("remove-input")
-        if figure := output.metadata.pop("figure", None):
+        if figure := output.get("metadata", {}).pop("figure", None):
             part.metadata["mystnb"] = {"image": {"alt": figure["alt"]}, "figure": {"caption": figure["caption"]}}
         parts.append(part)
     return parts

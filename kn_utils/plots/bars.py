@@ -7,12 +7,12 @@ from kn_utils.plots.style import HATCHES, NAMES, PALETTE
 
 
 def plot_bars(axis: Axes, heights: pd.DataFrame) -> None:
-    """Draw bars at the numbers of the index, side by side for the methods (columns); a single method has no legend."""
+    """Draw bars at the numbers of the index, side by side for the methods (columns)."""
     methods = [method for method in PALETTE if method in heights]
     width = 0.8 / len(methods)
     for number, method in enumerate(methods):
         positions = heights.index + (number - (len(methods) - 1) / 2) * width
         look = {"color": PALETTE[method], "hatch": HATCHES[method], "edgecolor": "white", "linewidth": 0}
-        axis.bar(positions, heights[method], width, label=NAMES[method] if len(methods) > 1 else "", **look)
+        axis.bar(positions, heights[method], width, label=NAMES[method], **look)
     axis.set_axisbelow(True)
     axis.grid(axis="x", visible=False)

@@ -22,5 +22,6 @@ def plot_intervals(axis: Axes, table: pd.DataFrame, paper: Mapping[tuple[str, st
         axis.plot(rows["value"], height, MARKERS[method], color=PALETTE[method], label=NAMES[method])
         values = {at: paper[label, method] for label, at in zip(labels, height, strict=True) if (label, method) in (paper or {})}
         if values:
-            axis.plot(values.values(), values.keys(), **PAPER, markeredgecolor=PALETTE[method], label="the paper's value")
+            axis.plot(values.values(), values.keys(), **PAPER, markeredgecolor=PALETTE[method])
+            axis.plot([], [], **PAPER, markeredgecolor="black", label="the paper's value")  # of either method
     axis.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))

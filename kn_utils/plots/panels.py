@@ -27,14 +27,14 @@ def panels(
 
 
 def _share_legend(figure: Figure, columns: int) -> None:
-    """Put a common legend below the panels: methods first, then other entries."""
+    """Put a common legend below the panels: methods first, then other entries. A single entry needs none."""
     entries = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     names = [*NAMES.values()]
     labels = sorted(entries, key=lambda label: names.index(label) if label in names else len(names))
     for axis in figure.axes:
         if axis.get_legend():
             axis.get_legend().remove()
-    if labels:
+    if len(labels) > 1:
         figure.legend([entries[label] for label in labels], labels, loc="outside lower center", ncols=columns)
 
 

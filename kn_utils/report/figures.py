@@ -60,7 +60,7 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
     """
     sizes = {name: {result.claim: _size(result) for result in judged} for name, judged in runs.items()}
     claims = [claim for claim in next(iter(sizes.values())) if any(found[claim] for found in sizes.values())]
-    with panels(title, 0.45 * len(claims) + 1.6) as (figure, [axis]):
+    with panels(title, 0.45 * len(claims) + 1.6, legend_columns=1) as (figure, [axis]):
         for number, (name, found) in enumerate(sizes.items()):
             color, marker = SERIES[number], SERIES_MARKERS[number]
             axis.plot([], [], marker, color=color, label=name)

@@ -305,7 +305,7 @@ def execute(parameters, folder):
 @pytest.mark.slow
 def test_the_notebook_saves_and_links_every_figure_it_shows(parameters, tmp_path):
     cells = execute(parameters | {"figures_dir": str(tmp_path / "pictures")}, tmp_path)
-    shown = [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    shown = [output for cell in cells for output in cell.get("outputs", []) if "image/svg+xml" in output.get("data", {})]
     links = re.findall(r"\((file://[^)]+)\)", cells[-1].outputs[0].data["text/markdown"])
     assert len(links) == 3 * len(shown) == 27
     assert sorted(links) == sorted(path.as_uri() for path in (tmp_path / "pictures").iterdir())

@@ -30,9 +30,12 @@ def test_a_run_stands_beside_all_published_results_but_its_own(published_as_read
     run = Run("starter", load_dataset("starter"))
     monkeypatch.setattr(Run, "read", lambda self, *what: OURS.read(*what))
     beside = {name: relations for name, (_, relations) in beside_published(run, ["P36"]).items()}
-    assert beside == {"this run: starter on starter, P36": ["P36"], "published: starter on starter, P36": ["P36"]}
+    assert beside == {
+        "this run: starter (model) on the starter facts, P36": ["P36"],
+        "published: starter (model) on the starter facts, P36": ["P36"],
+    }
     monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: True)
-    assert list(beside_published(run, ["P36"])) == ["this run: starter on starter, P36"]
+    assert list(beside_published(run, ["P36"])) == ["this run: starter (model) on the starter facts, P36"]
 
 
 def test_a_run_and_its_publication_count_the_same_relations(monkeypatch):
@@ -62,7 +65,7 @@ def test_relations_that_were_not_run_are_left_out(published_as_read, monkeypatch
     read = made(facts=["P101", "P19"])
     monkeypatch.setattr(Run, "read", lambda self, *what: read(*what))
     ours, published = beside_published(Run("starter", load_dataset("starter")), ["P19", "P36", "P101"]).items()
-    assert ours[0] == "this run: starter on starter, P19, P101" and ours[1][1] == ["P19", "P101"]
+    assert ours[0] == "this run: starter (model) on the starter facts, P19, P101" and ours[1][1] == ["P19", "P101"]
     assert published[1][1] == ["P19", "P36", "P101"]
     monkeypatch.setattr(Run, "read", lambda self, *what: made(facts=[])(*what))
     [nothing, _] = beside_published(Run("starter", load_dataset("starter")), ["P36", "P101"]).values()

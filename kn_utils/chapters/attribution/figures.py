@@ -26,7 +26,7 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
             axis.scatter(neuron, layer + 1, s=size, color=PALETTE[method], alpha=0.55, linewidth=0)
             axis.set(title=f"{NAMES[method]}: {len(layer):,} of {values.size:,} neurons reach 2 % of the largest", ylabel="layer")
             axis.set(ylim=(0.2, len(values) + 0.8), xlim=(-0.01 * values.shape[1], 1.01 * values.shape[1]))
-        axes[1].set_xlabel("neuron")
+        axes[1].set_xlabel("neuron of the layer")
     return figure
 
 
