@@ -30,7 +30,7 @@ from kn_utils.plots import layers, style
 from kn_utils.plots.bars import plot_bars
 from kn_utils.plots.changes import MEAN
 from kn_utils.plots.files import file_links, save_figure
-from kn_utils.plots.panels import panels
+from kn_utils.plots.panels import panels, plain_number
 from kn_utils.report.figures import SHOWN, plot_effects
 from kn_utils.report.judge import Judged
 from kn_utils.stats.layers import layer_intervals, layer_shares
@@ -140,6 +140,14 @@ def test_panels_share_a_title_and_a_legend_that_names_the_methods_in_one_order()
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [*style.NAMES.values(), "something else"]
     assert [axis.get_subplotspec().num1 for axis in axes] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(1, "1"), (0, "0"), (0.001, "0.001"), (50_000, "50,000"), (1e6, "10⁶"), (2e7, "2·10⁷"), (1e-8, "10⁻⁸"), (-1e6, "-10⁶")],
+)
+def test_numbers_on_scales_are_for_people(value, text):
+    assert plain_number(value) == text
 
 
 def test_panels_without_labels_have_no_legend():
