@@ -9,6 +9,7 @@ from scipy.stats import norm, t
 
 RESAMPLES = 999
 LEVEL = 0.95
+PERCENT = (0, 100)  # limits of a share
 MIN_ROWS = 3  # of a stratum; smaller ones are joined
 
 Statistic = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
@@ -16,7 +17,13 @@ Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def bootstrap_interval(
-    statistic: Statistic, relations: Sequence, seed: int, *, pooled: bool = False, these_relations: bool = False
+    statistic: Statistic,
+    relations: Sequence,
+    seed: int,
+    *,
+    pooled: bool = False,
+    these_relations: bool = False,
+    limits: tuple[float, float] = (-math.inf, math.inf),
 ) -> Triple:
     """Return (estimate, low, high) of a statistic, each with the shape of the statistic: 95 % intervals from a cluster bootstrap.
 
@@ -31,7 +38,7 @@ def bootstrap_interval(
 
     With `these_relations`, or if there is only one relation, the interval is for fixed relations: rows are resampled within relations.
     Relations of fewer than `MIN_ROWS` rows are joined to one stratum, so they do not make an interval narrower. Without two rows the
-    interval is NaN. Resamples in which the statistic is NaN are left out.
+    interval is NaN. Resamples in which the statistic is NaN are left out. The ends are kept within `limits`, the possible values.
     """
     codes, names = pd.factorize(np.asarray(relations))
     estimate = np.asarray(statistic(np.arange(len(codes)), codes), float)
@@ -42,7 +49,7 @@ def bootstrap_interval(
     resample, stretch = one_level(codes, pooled)
     resampled = np.stack([np.asarray(statistic(*resample(draw)), float) for _ in range(RESAMPLES)])
     with np.errstate(invalid="ignore"):
-        ends = estimate + stretch * (_quantiles(resampled) - estimate)
+        ends = np.clip(estimate + stretch * (_quantiles(resampled) - estimate), *limits)
     return estimate, ends[0], ends[1]
 
 
@@ -94,6 +101,15 @@ def _quantiles(resampled: np.ndarray) -> np.ndarray:
     levels, few = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], np.sum(~np.isnan(resampled), axis=0) < 2
     filled = np.where(few, 0, resampled)
     return np.where(few, np.nan, np.nanquantile(filled, levels, axis=0))
+
+
+def independent_difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
+    """Return the difference of two independent estimates, each (estimate, low, high), with its interval.
+
+    The distances of the ends from the estimates are added as squares (MOVER: Zou and Donner, Statistics in Medicine 27, 2008).
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = one, other
+    return a - b, a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low)
 
 
 def mean_of_relations(statistic: Statistic, relations: Sequence, seed: int) -> tuple[np.ndarray, ...]:

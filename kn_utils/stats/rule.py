@@ -63,7 +63,7 @@ class Condition:
     @property
     def required(self) -> str:
         """The range, as text."""
-        if self.role == SHOWN:
+        if (math.isinf(self.above) and math.isinf(self.below)) or self.role == SHOWN:
             return "–"
         if math.isinf(self.below):
             return f"above {_limit(self.above)}"
@@ -82,8 +82,8 @@ class Condition:
 
     @property
     def of_paper(self) -> tuple[float, float, float] | None:
-        """The estimate and the ends of its interval, divided by the paper's value."""
-        if self.paper is None or not self.paper.value:
+        """The estimate and the ends of its interval, divided by the paper's value; not for a negligible change."""
+        if self.paper is None or self.hardly:
             return None
         low, high = sorted((self.low / self.paper.value, self.high / self.paper.value))
         return self.value / self.paper.value, low, high
@@ -97,9 +97,9 @@ class Condition:
         return replace(self, above=-percent, below=percent)
 
 
-def hardly(contrast: str, interval: Sequence[float], unit: str = PERCENT, **more) -> Condition:
+def hardly(contrast: str, interval: Sequence[float], scale: str = PERCENT, **more) -> Condition:
     """Return the condition that a change is negligible: within +-`NEGLIGIBLE` per cent, or as a ratio below 1.1 times."""
-    return Condition(contrast, *interval, hardly=unit, **more).with_limit(NEGLIGIBLE)
+    return Condition(contrast, *interval, hardly=scale, **more).with_limit(NEGLIGIBLE)
 
 
 def untested(contrast: str, reason: str, role: str = CONTROL) -> Condition:
@@ -154,7 +154,7 @@ def reported(contrast: Callable[..., float], *ids: str) -> Reported:
     return Reported(float(contrast(*rows["value"])), bool((rows["checked"] == "yes").all()))
 
 
-def intervals(statistic: Statistic, relations: Sequence, seed: int, **options: bool) -> list[tuple[float, float, float]]:
+def intervals(statistic: Statistic, relations: Sequence, seed: int, **options) -> list[tuple[float, float, float]]:
     """Return (estimate, low, high) of each component of a statistic; for the arguments see `bootstrap_interval`."""
     found = bootstrap_interval(lambda rows, groups: np.asarray(statistic(rows, groups), float), relations, seed, **options)
     return [tuple(map(float, triple)) for triple in zip(*found, strict=True)]

@@ -35,11 +35,11 @@ def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> p
     facts = kept.groupby(FACT_KEY)
     counts, sizes = facts.sum().to_numpy(), facts.size().to_numpy()
 
-    def means(rows: np.ndarray) -> np.ndarray:
+    def means(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
         ours, baseline = counts[rows].sum(axis=0) / sizes[rows].sum()
         return np.array([ours, baseline, ours - baseline])
 
-    found = bootstrap_interval(means, facts.size().index.get_level_values("relation"), seed)
+    found = bootstrap_interval(means, facts.size().index.get_level_values("relation"), seed, pooled=True)
     return pd.DataFrame(np.transpose(found), index=[*METHODS, "difference"], columns=["mean", "low", "high"])
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from kn_utils.chapters.modify_activation.table import WITH_RANDOM
 from kn_utils.plots.changes import MEAN
-from kn_utils.stats.intervals import Statistic, bootstrap_interval, mean_of_relations, with_interval
+from kn_utils.stats.intervals import PERCENT, Statistic, bootstrap_interval, mean_of_relations, with_interval
 from kn_utils.stats.log_odds import fact_changes
 from kn_utils.store.runs import FACT_KEY
 
@@ -138,7 +138,7 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
                 among, flipped = pairs[drawn].sum(axis=0)
                 return 100 * flipped / among if among else np.nan
 
-            interval = bootstrap_interval(share, facts.index.get_level_values("relation"), seed, pooled=True)
+            interval = bootstrap_interval(share, facts.index.get_level_values("relation"), seed, pooled=True, limits=PERCENT)
             rows.append((*place, flip, *map(float, interval), int(group["among"].sum())))
     return pd.DataFrame(rows, columns=[*GROUP, "flip", "share", "low", "high", "prompts"])
 
