@@ -71,7 +71,7 @@ def lost_without_tail(means: pd.DataFrame, kind: str, seed: int) -> tuple[float,
 
     def lost(rows: np.ndarray, _: np.ndarray) -> float:
         with_tail, without = values[rows].mean(axis=0)
-        return 100 * (1 - without / with_tail)
+        return 100 * (1 - without / with_tail) if with_tail else np.nan
 
     return tuple(map(float, bootstrap_interval(lost, both["relation"], seed, pooled=True)))
 

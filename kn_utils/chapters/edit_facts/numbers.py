@@ -53,7 +53,7 @@ def by_method(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the edits by the paper's rule for each method, indexed by relation and fact; the order of facts is that of our neurons."""
     scaled = with_method(table).query("rule == 'scaled'").set_index(FACT_KEY)
     found = {method: rows for method, rows in scaled.groupby("method", sort=False)}
-    order = found["attribution"].index if found else scaled.index
+    order = found.get("attribution", scaled).index
     return {method: rows.loc[order.intersection(rows.index, sort=False)] for method, rows in found.items()}
 
 
