@@ -12,18 +12,9 @@ from kn_utils.plots.panels import panels
 from kn_utils.plots.style import LINE, SERIES, SERIES_MARKERS
 from kn_utils.report.judge import Judged
 from kn_utils.report.opening import by_claim
-from kn_utils.stats.rule import VERDICTS, Condition
+from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS
 
-SIGNS = {  # of the verdicts; book/_static/book.css has their colours
-    "replicated": "●",
-    "supported": "●",
-    "partly": "◐",
-    "open": "○",
-    "not replicated": "✕",
-    "contradicted": "✕",
-    "cannot be tested here": "–",
-    "not tested": "–",
-}
+SIGNS = {SUPPORTED: "●", PARTLY: "◐", OPEN: "○", CONTRADICTED: "✕", UNTESTED: "–"}  # book/_static/book.css has their colours
 SHOWN = (-200, 600)  # % of the paper's effect; a ratio of tiny numbers could be far outside
 
 
@@ -58,7 +49,7 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
     Claims without a size in the paper are not shown. A negative effect is opposite to the paper's. Intervals are cut at the limits `SHOWN`;
     an estimate outside is an arrow at the limit.
     """
-    sizes = {name: {result.claim: _size(result) for result in judged} for name, judged in runs.items()}
+    sizes = {name: {result.claim: result.size for result in judged} for name, judged in runs.items()}
     claims = [claim for claim in next(iter(sizes.values())) if any(found[claim] for found in sizes.values())]
     with panels(title, 0.45 * len(claims) + 1.6, legend_columns=1) as (figure, [axis]):
         for number, (name, found) in enumerate(sizes.items()):
@@ -67,19 +58,13 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
             for row, claim in enumerate(claims):
                 if size := found[claim]:
                     height = row + 0.5 * (number - (len(runs) - 1) / 2) / len(runs)
-                    value, *ends = (100 * each / size.paper.value for each in (size.value, size.low, size.high))
+                    value, *ends = (100 * share for share in size.of_paper)
                     axis.hlines(height, *np.clip(ends, *SHOWN), color=color, linewidth=2)
                     shape = "<" if value < SHOWN[0] else ">" if value > SHOWN[1] else marker
                     axis.plot(np.clip(value, *SHOWN), height, shape, color=color)
         axis.axvline(0, **LINE)
-        axis.axvline(50, **LINE, linestyle=":", label="half the paper's effect")
         axis.axvline(100, **LINE, linestyle="--", label="the paper's effect")
         labels = [fill(f"{claim.text} ({claim.section})", 48) for claim in claims]
         axis.set(xlabel="effect as % of the paper's", yticks=range(len(claims)), yticklabels=labels)
         axis.set_ylim(len(claims) - 0.5, -0.5)
     return figure
-
-
-def _size(result: Judged) -> Condition | None:
-    """Return the claim's condition on the size of the effect, if it was tested."""
-    return next((condition for condition in result.conditions if condition.is_size and condition.tested), None)

@@ -1,14 +1,12 @@
 """The same claims for a run and for our published results."""
 
-from collections.abc import Collection, Sequence
-
-import pandas as pd
+from collections.abc import Sequence
 
 from kn_utils.model.neurons import MIN_PROMPTS
 from kn_utils.plots.markup import scope
 from kn_utils.report.judge import Judged, Read, judge_all, made_for
 from kn_utils.store.published import PublishedResults, is_same_run, published_results
-from kn_utils.store.runs import FACT_KEY, Run
+from kn_utils.store.runs import Run
 
 Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # a run and its relations, by the name that tables show
 
@@ -44,16 +42,3 @@ def with_enough_prompts(read: Read, relations: Sequence[str]) -> list[str]:
 def judge_runs(runs: Runs, seed: int, section: str = "") -> dict[str, list[Judged]]:
     """Test the claims of a section of the paper, by default all claims, on each run."""
     return {name: judge_all(run.read, relations, seed, section) for name, (run, relations) in runs.items()}
-
-
-def only(read: Read, facts: Collection[tuple[str, int]]) -> Read:
-    """Return `read` restricted to the given facts (relation, fact); tables without a column fact are not restricted."""
-    wanted = pd.MultiIndex.from_tuples(sorted(facts), names=FACT_KEY)
-
-    def read_only(table: str, relations: Sequence[str]) -> pd.DataFrame:
-        rows = read(table, relations)
-        if "fact" not in rows:
-            return rows
-        return rows[pd.MultiIndex.from_frame(rows[FACT_KEY]).isin(wanted)].reset_index(drop=True)
-
-    return read_only

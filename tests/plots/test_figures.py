@@ -34,7 +34,7 @@ from kn_utils.plots.panels import panels, plain_number
 from kn_utils.report.figures import SHOWN, plot_effects
 from kn_utils.report.judge import Judged
 from kn_utils.stats.layers import layer_intervals, layer_shares
-from kn_utils.stats.rule import Claim, Condition, Reported, half_the_paper
+from kn_utils.stats.rule import Claim, Condition, Reported
 from kn_utils.store.runs import Run
 
 PRINTED = 160 / 25.4  # inches: the text column of an A4 page
@@ -327,8 +327,8 @@ def test_without_a_table_the_notebook_says_which_to_run(parameters, tmp_path):
 
 def test_an_effect_beyond_the_axis_is_an_arrow_at_its_end():
     def judged(value):
-        claim = Condition("more", value, value - 1, value + 1, 10, above=0, paper=Reported(2.0, True))
-        return Judged(Claim("9", "it grows"), [claim, half_the_paper(claim)])
+        claim = Condition("more", value, value - 1, value + 1, above=0, paper=Reported(2.0, True))
+        return Judged(Claim("9", "it grows"), [claim])
 
     runs = {name: [judged(value)] for name, value in {"small": 1.0, "large": 900.0, "opposite": -900.0}.items()}
     axis = plot_effects(runs, "Effects").axes[0]
