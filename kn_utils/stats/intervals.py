@@ -9,7 +9,7 @@ from scipy.stats import norm, t
 
 RESAMPLES = 999
 LEVEL = 0.95
-PERCENT = (0, 100)  # limits of a share
+PERCENT, NOT_NEGATIVE = (0, 100), (0, math.inf)  # limits of shares and of counts
 MIN_ROWS = 3  # of a stratum; smaller ones are joined
 
 Statistic = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
@@ -163,8 +163,9 @@ def with_interval(value: float, low: float, high: float, new_low: float = math.n
     """Return an estimate with its interval as text, or "(no interval)"; then the prediction interval for a new relation, if given."""
     if math.isnan(value):
         return "–"
-    text = f"{number(value)} (no interval)" if math.isnan(low) else f"{number(value)} [{number(low)}, {number(high)}]"
-    return text if math.isnan(new_low) else f"{text}, a new relation: [{number(new_low)}, {number(new_high)}]"
+    estimate, *ends, new, new_end = (number(float(part)) for part in (value, low, high, new_low, new_high))
+    text = f"{estimate} (no interval)" if math.isnan(low) else f"{estimate} [{', '.join(ends)}]"
+    return text if math.isnan(new_low) else f"{text}, a new relation: [{new}, {new_end}]"
 
 
 def side_by_side(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
@@ -174,15 +175,18 @@ def side_by_side(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str
     return pd.Series(text, index=index).unstack(list(columns), sort=False)
 
 
-def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int) -> pd.DataFrame:
+def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int, **options) -> pd.DataFrame:
     """Return the mean of a column for each combination of `keys`: columns `keys`, mean, low, high, facts.
 
     `table` has a row per fact, and a column relation. A fact counts as one, so relations count by their number of facts.
+    For `options` see `bootstrap_interval`.
     """
     rows = []
     for key, group in table.groupby(list(keys), sort=False):
         values = group[column].to_numpy(float)
-        interval = bootstrap_interval(lambda drawn, _, values=values: values[drawn].mean(), group["relation"], seed, pooled=True)
+        interval = bootstrap_interval(
+            lambda drawn, _, values=values: values[drawn].mean(), group["relation"], seed, pooled=True, **options
+        )
         rows.append((*key, *map(float, interval), len(group)))
     return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "facts"])
 

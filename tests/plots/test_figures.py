@@ -102,8 +102,8 @@ def figures(neurons, changes, means, activations, measured):
         layers.plot_layer_intervals(shares, "neurons", "title"),
         layers.plot_layer_shares(shares, "neurons", "title"),
         paper.plot_changes(changes, "suppress", "title"),
-        modify_activation.plot_changes(changes, "title"),
-        modify_activation.plot_relations(changes, "amplify", names, "title"),
+        modify_activation.plot_changes(changes, PROBABILITY, "title"),
+        modify_activation.plot_relations(changes, "amplify", PROBABILITY, names, "title"),
         paper.plot_activations(activations, "title"),
         distant_prompts.plot_activations(activations, "title"),
         distant_prompts.plot_differences(means, "title"),
@@ -210,14 +210,14 @@ def test_bars_of_figures_4_and_5_are_the_changes(changes, operation):
 
 def test_changes_by_relation_show_the_control_beside_if_there_is_one(changes):
     names = {"P36": "capital", "P101": "field of work"}
-    own, other = modify_activation.plot_relations(changes, "suppress", names, "title").axes
+    own, other = modify_activation.plot_relations(changes, "suppress", PROBABILITY, names, "title").axes
     table = changes.query("operation == 'suppress' and method == 'random'").set_index(["target", "relation"])["change"]
     for axis, target in ((own, "own"), (other, "other")):
         [dots] = [line for line in axis.lines if line.get_label() == style.NAMES["random"]]
         assert list(dots.get_xdata()) == table[target][RELATIONS].tolist()
     assert [label.get_text() for label in own.get_yticklabels()] == ["field of work (P101)", "capital (P36)"]
     alone = changes[changes["target"] == "own"]
-    assert len(modify_activation.plot_relations(alone, "suppress", names, "title").axes) == 1
+    assert len(modify_activation.plot_relations(alone, "suppress", PROBABILITY, names, "title").axes) == 1
 
 
 def test_bars_of_web_sentences_are_the_means(activations):

@@ -30,16 +30,16 @@ def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
     return figure
 
 
-def plot_changes(changes: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Show the mean change of the object's probability in the facts' own prompts, a row per model, with the paper's values.
+def plot_changes(changes: dict[str, pd.DataFrame], measure: str, title: str) -> Figure:
+    """Show the mean change of `measure` in the facts' own prompts, a row per model; for probabilities with the paper's values.
 
-    `changes` are tables of `kn_utils.chapters.modify_activation.numbers.probability_changes`.
+    `changes` are tables of `log_odds_changes` or `probability_changes` of `kn_utils.chapters.modify_activation.numbers`.
     """
     rows = pd.concat(table.assign(label=name, value=table["change"]) for name, table in changes.items())
     mean = rows[(rows["relation"] == MEAN) & (rows["target"] == "own")]
     with panels(title, 0.6 * len(changes) + 1.6, columns=2, sharex=True, sharey=True) as (figure, axes):
         for axis, operation in zip(axes, VERBS, strict=True):
-            draw_changes(axis, mean, operation, beside=next(iter(changes)))
+            draw_changes(axis, mean, operation, measure, beside=next(iter(changes)))
     return figure
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from kn_utils.chapters.knowledge_neurons.intersections import KINDS, SharedNeurons
 from kn_utils.chapters.knowledge_neurons.thresholds import moved_share, shared, strong
 from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS, MIN_PROMPTS, RELATION_SHARE, neuron_name
-from kn_utils.stats.intervals import Statistic, bootstrap_interval, group_means, mean_of_relations, with_interval
+from kn_utils.stats.intervals import NOT_NEGATIVE, Statistic, bootstrap_interval, group_means, mean_of_relations, with_interval
 from kn_utils.store.runs import FACT_KEY
 
 
@@ -56,7 +56,7 @@ def mean_neurons(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
     `counts` is the table of `neurons_per_fact`.
     """
     without = (counts["neurons"] == 0).groupby(counts["method"]).sum()
-    return group_means(counts, ["method"], "neurons", seed).set_index("method").assign(without=without)
+    return group_means(counts, ["method"], "neurons", seed, limits=NOT_NEGATIVE).set_index("method").assign(without=without)
 
 
 def shared_neurons(neurons: pd.DataFrame, facts: pd.DataFrame) -> Statistic:

@@ -13,17 +13,17 @@ from kn_utils.plots.style import LINE, MARKERS, NAMES, PALETTE
 TARGETS = {"own": "the fact's own prompts", "other": "another relation's prompts"}
 
 
-def plot_changes(changes: pd.DataFrame, title: str) -> Figure:
-    """Show the mean change of the object's probability for each operation, target and method, with the paper's values."""
+def plot_changes(changes: pd.DataFrame, measure: str, title: str) -> Figure:
+    """Show the mean change of `measure` for each operation, target and method; for probabilities with the paper's values."""
     mean = changes[changes["relation"] == MEAN]
     table = mean.assign(label=mean["target"].map(TARGETS), value=mean["change"])
     with panels(title, 2.6, columns=2, sharex=True, sharey=True) as (figure, axes):
         for axis, operation in zip(axes, VERBS, strict=True):
-            draw_changes(axis, table, operation, beside=TARGETS["own"])
+            draw_changes(axis, table, operation, measure, beside=TARGETS["own"])
     return figure
 
 
-def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str], title: str) -> Figure:
+def plot_relations(changes: pd.DataFrame, operation: str, measure: str, labels: dict[str, str], title: str) -> Figure:
     """Show the change for each relation, largest first: the facts' own prompts and, if any, those of another relation."""
     rows = changes[(changes["relation"] != MEAN) & (changes["operation"] == operation)]
     ours = rows[(rows["target"] == "own") & (rows["method"] == "attribution")]
@@ -36,7 +36,7 @@ def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str]
             names = [f"{labels[name]} ({name})" for name in table["relation"]]
             plot_intervals(axis, table.assign(label=names, value=table["change"]))
             axis.axvline(0, **LINE)
-            axis.set(title=TARGETS[target], xlabel="change of the probability (%)")
+            axis.set(title=TARGETS[target], xlabel=measure)
     return figure
 
 
