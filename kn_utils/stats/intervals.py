@@ -23,7 +23,7 @@ def bootstrap_interval(
     *,
     pooled: bool = False,
     these_relations: bool = False,
-    limits: tuple[float, float] = (-math.inf, math.inf),
+    limits: tuple = (-math.inf, math.inf),
 ) -> Triple:
     """Return (estimate, low, high) of a statistic, each with the shape of the statistic: 95 % intervals from a cluster bootstrap.
 

@@ -28,7 +28,7 @@ from kn_utils.model.sentences import KINDS, read_corpus
 from kn_utils.paths import ROOT, user_path
 from kn_utils.plots import layers, style
 from kn_utils.plots.bars import plot_bars
-from kn_utils.plots.changes import MEAN
+from kn_utils.plots.changes import MEAN, PROBABILITY
 from kn_utils.plots.files import file_links, save_figure
 from kn_utils.plots.panels import panels, plain_number
 from kn_utils.report.figures import SHOWN, plot_effects

@@ -11,6 +11,9 @@ BEFORE, AFTER, RISE = "perplexity before", "perplexity after", "rise of perplexi
 ACCURACY_BEFORE, ACCURACY_AFTER, LOSS = "accuracy before (%)", "accuracy after (%)", "change of accuracy (points)"
 QUANTITIES = (BEFORE, AFTER, RISE, ACCURACY_BEFORE, ACCURACY_AFTER, LOSS)
 ERASED_IN_THE_PAPER = ("P19", "P27", "P106", "P937")
+LIMITS = np.transpose(
+    [[0, np.inf], [0, np.inf], [-100, np.inf], [0, 100], [0, 100], [-100, 100]]
+)  # of the values of `QUANTITIES`
 KNOWN = 10  # %; a relation with fewer right answers is not known, and has nothing to erase
 SCORES = ["prompts", "correct", "log_probability"]
 SUMS = ["prompts", "log_probability"]
@@ -41,7 +44,7 @@ def erasures(facts: pd.DataFrame, seed: int) -> pd.DataFrame:
         def statistic(drawn: np.ndarray, _: np.ndarray, before=before, after=after) -> np.ndarray:
             return _quantities(before[drawn].sum(axis=0), after[drawn].sum(axis=0))
 
-        found = bootstrap_interval(statistic, pairs.index.get_level_values("evaluated"), seed, pooled=True)
+        found = bootstrap_interval(statistic, pairs.index.get_level_values("evaluated"), seed, pooled=True, limits=LIMITS)
         counts = (len(pairs), int(before[:, 0].sum()))
         rows += [(*place, *row, *counts) for row in zip(QUANTITIES, *found, strict=True)]
     names = ["relation", "method", "neurons", "where", "quantity", "value", "low", "high", "facts", "prompts"]
