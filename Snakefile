@@ -58,9 +58,8 @@ def of_all_relations(step, paths):
 
 
 def sources(step):
-    """The code behind one run of a step; a run for one relation that has no page is for its tables alone, whatever figures it draws."""
-    shown = lambda relation: not RUNS.each(step.notebook) or relation in RUNS.pages(step.notebook)
-    return lambda wildcards: notebook_sources(step.notebook) if shown(wildcards.get("relation")) else table_sources(step)
+    """The code behind one run of a step; a run for one relation is for its tables alone, whatever figures it draws."""
+    return table_sources(step) if RUNS.each(step.notebook) else notebook_sources(step.notebook)
 
 
 def parameters(notebook):
@@ -137,21 +136,6 @@ rule chapter:
         chapter="|".join(ALONE + [step.notebook for step in STEPS if RUNS.each(step.notebook)]) or "(?!)",  # none, where "" would be any
     shell:
         RUN
-
-
-# A page is a notebook that runs over one relation and finds its tables there.
-use rule chapter as relation_page with:
-    input:
-        lambda wildcards: notebook_sources(wildcards.chapter),
-        lambda wildcards: RUNS.run(wildcards.chapter).executed,
-    output:
-        notebook=f"{RUNS.results}/notebooks/{{chapter}}/{{relation}}.ipynb",
-    log:
-        f"{RUNS.results}/notebooks/{{chapter}}/{{relation}}.log",
-    params:
-        parameters=lambda wildcards: parameters(wildcards.chapter)(wildcards),
-    wildcard_constraints:
-        chapter="|".join(step.notebook for step in STEPS if not RUNS.each(step.notebook)) or "(?!)",
 
 
 rule pages:

@@ -86,24 +86,20 @@ class RunList:
         """Return whether a notebook runs once for each relation."""
         return self.config["notebooks"][notebook]["jobs"] == "each"
 
-    def pages(self, notebook: str) -> list[str]:
-        """Return the relations for which a notebook has a page of its own."""
-        listed = split_relations(self.config["notebooks"][notebook].get("pages", ""))
-        return [name for name in self.relations(notebook) if name in listed]
-
     def run(self, notebook: str, relation: str = "") -> NotebookRun:
         """Return a notebook's run for one relation, or for all of them together; one that runs alone gets its own parameters only."""
         common = {name: self.config[name] for name in ("model", "dataset", "results_dir", "seed")} | {"n_facts": self.n_facts}
         relations = relation or ",".join(self.relations(notebook))
         place = f"{notebook}/{relation}" if relation else notebook
-        page = f"relations/{relation}" if relation else f"notebooks/{notebook}"
         alone = self.config["notebooks"][notebook]["jobs"] == "alone"
         parameters = ({} if alone else {"relation": relations} | common) | self.settings(notebook).get("parameters", {})
-        return NotebookRun(notebook, relation, parameters, f"{self.results}/notebooks/{place}.ipynb", f"book/{page}.ipynb")
+        return NotebookRun(
+            notebook, relation, parameters, f"{self.results}/notebooks/{place}.ipynb", f"book/notebooks/{notebook}.ipynb"
+        )
 
     def all_runs(self) -> list[NotebookRun]:
-        """Return every run: of each notebook those for single relations, then the one for all."""
-        return [self.run(name, relation) for name in self.notebooks for relation in [*self.pages(name), ""]]
+        """Return the run of every notebook over all its relations together: those that have a page."""
+        return [self.run(name) for name in self.notebooks]
 
 
 def _check_structure(config: Mapping) -> None:

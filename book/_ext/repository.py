@@ -7,8 +7,7 @@ import os
 import re
 
 BRANCH = "main"
-TEMPLATE_OF_RELATIONS = "notebooks/01_attribution.ipynb"
-NOTEBOOK_FOLDERS = ("notebooks/", "relations/")
+SECOND_PAGE = "_appendix"  # as in book/pages.py
 
 
 def configure(app, config):
@@ -36,17 +35,15 @@ def configure(app, config):
 
 def place_source(app, pagename, templatename, context, doctree):
     """Say where a page's source lies: templates in notebooks/, written pages in book/."""
-    context["doc_path"] = "" if pagename.startswith(NOTEBOOK_FOLDERS) else "book"
+    context["doc_path"] = "" if pagename.startswith("notebooks/") else "book"
 
 
 def open_template(app, pagename, templatename, context, doctree):
-    """Let the buttons of a relation's page open notebook 01, of which it is a run."""
-    if not pagename.startswith("relations/"):
-        return
+    """Let the buttons of a notebook's second page open the notebook."""
     for group in context["header_buttons"]:
         if group.get("label") in ("launch-buttons", "source-buttons"):
             for button in group["buttons"]:
-                button["url"] = button["url"].replace(f"{pagename}.ipynb", TEMPLATE_OF_RELATIONS)
+                button["url"] = button["url"].replace(f"{SECOND_PAGE}.ipynb", ".ipynb")
 
 
 def setup(app):

@@ -64,5 +64,5 @@ def random_neurons(neurons: Sequence[Neuron], n_neurons: int, seed: str) -> list
 
 
 def neuron_name(layer: int, index: int) -> str:
-    """Return the name of a neuron in tables and figures: "layer.index", with layers from 1 and indexes from 0."""
-    return f"{layer + 1}.{index}"
+    """Return the name of a neuron for readers: `L4.639` is neuron 639 of the fourth layer; layers count from 1, neurons from 0."""
+    return f"L{layer + 1}.{index}"

@@ -1,4 +1,4 @@
-"""The panel of notebooks 03 and 10: the mean change of the object's probability, with the paper's values."""
+"""The panel of notebooks 03 and 10: the mean change of the object's log-odds, or of its probability with the paper's values."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,10 +12,13 @@ MEAN = "mean of relations"  # value of the column relation for the mean over rel
 VERBS = {"suppress": "suppressed (x 0)", "amplify": "amplified (x 2)"}
 
 
-def draw_changes(axis: Axes, changes: pd.DataFrame, operation: str, beside: str) -> None:
-    """Draw the mean changes by an operation, a row per `label`, with the paper's values in the row `beside`."""
+LOG_ODDS, PROBABILITY = "change of the object's log-odds", "change of the object's probability (%)"
+
+
+def draw_changes(axis: Axes, changes: pd.DataFrame, operation: str, measure: str, beside: str) -> None:
+    """Draw the mean changes by an operation, a row per `label`. The paper's values, of `PROBABILITY`, are in the row `beside`."""
     values = paper_values()["value"]
-    paper = {(beside, method): values[f"{operation}_{method}"] for method in METHODS}
+    paper = {(beside, method): values[f"{operation}_{method}"] for method in METHODS} if measure == PROBABILITY else None
     plot_intervals(axis, changes[changes["operation"] == operation], paper)
     axis.axvline(0, **LINE)
-    axis.set(title=f"neurons {VERBS[operation]}", xlabel="change of the object's probability (%)")
+    axis.set(title=f"neurons {VERBS[operation]}", xlabel=measure)

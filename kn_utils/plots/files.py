@@ -1,5 +1,6 @@
 """Figures as files, with the same bytes at every run."""
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,16 @@ def _write(figure: Figure, path: Path, kind: str) -> Path:
     with plt.rc_context(SETTINGS):
         figure.savefig(partial, format=kind, dpi=300, metadata=UNDATED[kind])
     return partial.replace(path)
+
+
+def svg_text(figure: Figure) -> str:
+    """Return a figure as SVG, the same text at every run."""
+    written = io.StringIO()
+    with plt.rc_context(SETTINGS):
+        figure.savefig(
+            written, format="svg", dpi=200, metadata=UNDATED["svg"]
+        )  # the resolution of dots that are drawn as a bitmap
+    return written.getvalue()
 
 
 def file_links(saved: dict[str, Sequence[Path]]) -> str:

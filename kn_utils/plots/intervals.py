@@ -11,7 +11,7 @@ from kn_utils.plots.style import MARKERS, NAMES, PALETTE, PAPER
 def plot_intervals(axis: Axes, table: pd.DataFrame, paper: Mapping[tuple[str, str], float] | None = None) -> None:
     """Draw a row per label, with a dot and its interval for each method: columns label, method, value, low, high of `table`.
 
-    `paper` maps (label, method) to the paper's value, drawn as a diamond.
+    `paper` maps (label, method) to the paper's value, drawn as a hollow diamond in the colour of the method.
     """
     labels = list(dict.fromkeys(table["label"]))
     methods = [method for method in PALETTE if method in set(table["method"])]
@@ -22,5 +22,6 @@ def plot_intervals(axis: Axes, table: pd.DataFrame, paper: Mapping[tuple[str, st
         axis.plot(rows["value"], height, MARKERS[method], color=PALETTE[method], label=NAMES[method])
         values = {at: paper[label, method] for label, at in zip(labels, height, strict=True) if (label, method) in (paper or {})}
         if values:
-            axis.plot(values.values(), values.keys(), **PAPER, label="the paper's value")
+            axis.plot(values.values(), values.keys(), **PAPER, markeredgecolor=PALETTE[method])
+            axis.plot([], [], **PAPER, markeredgecolor="black", label="the paper's value")  # of either method
     axis.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))

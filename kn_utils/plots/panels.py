@@ -7,9 +7,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kn_utils.plots.style import NAMES, WIDTH
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @contextmanager
@@ -27,14 +29,14 @@ def panels(
 
 
 def _share_legend(figure: Figure, columns: int) -> None:
-    """Put a common legend below the panels: methods first, then other entries."""
+    """Put a common legend below the panels: methods first, then other entries. A single entry needs none."""
     entries = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     names = [*NAMES.values()]
     labels = sorted(entries, key=lambda label: names.index(label) if label in names else len(names))
     for axis in figure.axes:
         if axis.get_legend():
             axis.get_legend().remove()
-    if labels:
+    if len(labels) > 1:
         figure.legend([entries[label] for label in labels], labels, loc="outside lower center", ncols=columns)
 
 
@@ -47,5 +49,14 @@ def label_log_scale(axis: Axis) -> None:
 def write_numbers(axis: Axis, about: int = 6) -> None:
     """Label a logarithmic axis with plain numbers, at about `about` of its decades; the style turns matplotlib's formulas off."""
     axis.get_major_locator().set_params(numticks=about)
-    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def plain_number(value: float) -> str:
+    """Return a number as text: 0.001 to 100,000 in digits, others as a power of ten, for example 2·10⁶."""
+    if not value or 1e-3 <= abs(value) < 1e6:
+        return f"{value:,g}"
+    digits, exponent = f"{value:.0e}".split("e")
+    times = {"1": "", "-1": "-"}.get(digits, f"{digits}·")
+    return f"{times}10{str(int(exponent)).translate(SUPERSCRIPTS)}"

@@ -18,7 +18,15 @@ KIND_NAMES = {
     "head_only_comparable": "head only, comparable word",
     "random": "random sentence",
 }
-PAPER = {"marker": "D", "color": "black", "markersize": 4, "linestyle": "none", "zorder": 5}  # the paper's values in figures
+PAPER = {
+    "marker": "D",
+    "markersize": 8,
+    "markerfacecolor": "none",
+    "linestyle": "none",
+    "zorder": 5,
+}  # hollow: hides no dot of ours
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")  # of runs; markers distinguish them in greyscale
+SERIES_MARKERS = "os^Dv"
 LINE = {"color": "black", "linewidth": 0.8}  # reference lines, for example at zero
 
 

@@ -1,18 +1,48 @@
-"""The figure of the report: effects relative to the paper's."""
+"""The pictures of the report: verdicts by claim and run, and effects relative to the paper's."""
 
 from collections.abc import Sequence
+from html import escape
 from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from kn_utils.plots.markup import NO_FORMULAS
 from kn_utils.plots.panels import panels
-from kn_utils.plots.style import LINE
+from kn_utils.plots.style import LINE, SERIES, SERIES_MARKERS
 from kn_utils.report.judge import Judged
-from kn_utils.stats.rule import Condition
+from kn_utils.report.opening import by_claim
+from kn_utils.stats.intervals import with_interval
+from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS
 
-MARKERS = "os^Dv"
+SIGNS = {SUPPORTED: "●", PARTLY: "◐", OPEN: "○", CONTRADICTED: "✕", UNTESTED: "–"}  # book/_static/book.css has their colours
 SHOWN = (-200, 600)  # % of the paper's effect; a ratio of tiny numbers could be far outside
+
+
+def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
+    """Return an HTML table of all claims (rows) by run (columns): in each cell the verdict, the estimate and its interval."""
+    heads = "".join(f"<th scope='col'>{escape(name.partition(', ')[0])}</th>" for name in judged)  # without relations
+    rows = []
+    for claim, same in by_claim(judged).items():
+        cells = "".join(_cell(result) for result in same)
+        rows.append(f"<tr><th scope='row'>{escape(claim.text)}</th>{cells}</tr>")
+    legend = " ".join(f"<span class='{_class(name)}'>{SIGNS[name]} {name}</span>" for name in VERDICTS)
+    return (
+        f"<table class='verdicts {NO_FORMULAS}'><caption>Claims of the paper (rows) in each run (columns): verdict, estimate and 95 % "
+        f"interval. {legend}</caption><thead><tr><th scope='col'>claim</th>{heads}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _cell(result: Judged) -> str:
+    first = next(iter(result.conditions), None)
+    measured = with_interval(first.value, first.low, first.high) if first else ""
+    return f"<td class='{_class(result.verdict)}'><b>{SIGNS[result.verdict]} {result.verdict}</b> <small>{measured}</small></td>"
+
+
+def _class(verdict: str) -> str:
+    """Return the CSS class of a verdict."""
+    return f"verdict {verdict.replace(' ', '-')}"
 
 
 def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
@@ -21,28 +51,22 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
     Claims without a size in the paper are not shown. A negative effect is opposite to the paper's. Intervals are cut at the limits `SHOWN`;
     an estimate outside is an arrow at the limit.
     """
-    sizes = {name: {result.claim: _size(result) for result in judged} for name, judged in runs.items()}
+    sizes = {name: {result.claim: result.size for result in judged} for name, judged in runs.items()}
     claims = [claim for claim in next(iter(sizes.values())) if any(found[claim] for found in sizes.values())]
-    with panels(title, 0.45 * len(claims) + 1.6) as (figure, [axis]):
+    with panels(title, 0.45 * len(claims) + 1.6, legend_columns=1) as (figure, [axis]):
         for number, (name, found) in enumerate(sizes.items()):
-            color, marker = f"C{number}", MARKERS[number % len(MARKERS)]
+            color, marker = SERIES[number], SERIES_MARKERS[number]
             axis.plot([], [], marker, color=color, label=name)
             for row, claim in enumerate(claims):
                 if size := found[claim]:
                     height = row + 0.5 * (number - (len(runs) - 1) / 2) / len(runs)
-                    value, *ends = (100 * each / size.paper.value for each in (size.value, size.low, size.high))
+                    value, *ends = (100 * share for share in size.of_paper)
                     axis.hlines(height, *np.clip(ends, *SHOWN), color=color, linewidth=2)
                     shape = "<" if value < SHOWN[0] else ">" if value > SHOWN[1] else marker
                     axis.plot(np.clip(value, *SHOWN), height, shape, color=color)
         axis.axvline(0, **LINE)
-        axis.axvline(50, **LINE, linestyle=":", label="half the paper's effect")
         axis.axvline(100, **LINE, linestyle="--", label="the paper's effect")
         labels = [fill(f"{claim.text} ({claim.section})", 48) for claim in claims]
         axis.set(xlabel="effect as % of the paper's", yticks=range(len(claims)), yticklabels=labels)
         axis.set_ylim(len(claims) - 0.5, -0.5)
     return figure
-
-
-def _size(result: Judged) -> Condition | None:
-    """Return the claim's condition on the size of the effect, if it was tested."""
-    return next((condition for condition in result.conditions if condition.is_size and condition.tested), None)

@@ -13,7 +13,19 @@ from kn_utils.chapters.erase_relation import claims as erase_relation
 from kn_utils.chapters.knowledge_neurons import claims as knowledge_neurons
 from kn_utils.chapters.modify_activation import claims as modify_activation
 from kn_utils.chapters.trigger_examples import claims as trigger_examples
-from kn_utils.stats.rule import UNTESTED, Claim, Condition, Tables, verdict
+from kn_utils.stats.rule import (
+    CLAIM,
+    CONTROL,
+    SHOWN,
+    SUPPORTED,
+    UNTESTED,
+    Claim,
+    Condition,
+    Tables,
+    failed_controls,
+    other_verdicts,
+    verdict,
+)
 from kn_utils.steps import STEP_OF
 from kn_utils.store.runs import NothingToShowError
 
@@ -22,7 +34,7 @@ Read = Callable[[str, Sequence[str]], pd.DataFrame]
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with its measured conditions, or the reason why there are none."""
+    """A claim with its measured conditions, or the reason why it is not tested."""
 
     claim: Claim
     conditions: list[Condition] = field(default_factory=list)
@@ -34,12 +46,38 @@ class Judged:
         return verdict(self.conditions)
 
     @property
+    def at_other_limits(self) -> dict[int, str]:
+        """The verdict if "hardly" means at most 5 or 20 %; empty if the claim has no such limit."""
+        return other_verdicts(self.conditions)
+
+    @property
+    def size(self) -> Condition | None:
+        """The condition that has a size in the paper, if it was tested. A claim that little changes has none."""
+        if any(condition.hardly for condition in self.conditions if condition.role == CLAIM):
+            return None
+        sized = [condition for condition in self.conditions if condition.of_paper and condition.state != UNTESTED]
+        return next(iter(sorted(sized, key=lambda condition: condition.role != SHOWN)), None)
+
+    @property
+    def untested_controls(self) -> list[Condition]:
+        """The controls without data."""
+        return [condition for condition in self.conditions if condition.role == CONTROL and condition.state == UNTESTED]
+
+    @property
     def explanation(self) -> str:
-        """The reason why the claim is not replicated, or the conditions that fail, with numbers; "" if it is replicated."""
+        """Why the claim is not supported: the conditions that do not hold, with numbers, or why it is not tested; "" if it is."""
         if self.verdict == UNTESTED:
-            return self.reason or f"{self.conditions[0].contrast}: too few {self.conditions[0].unit} or relations for an interval"
-        failed = [condition for condition in self.conditions if condition.tested and not condition.holds]
-        return "; ".join(f"{condition.contrast}: {condition.measured}, must be {condition.required}" for condition in failed)
+            return self.reason or "; ".join(map(_why_untested, self.conditions[:1]))
+        decisive = [condition for condition in self.conditions if condition.role == CLAIM and condition.state != SUPPORTED]
+        return "; ".join(map(_why, decisive or failed_controls(self.conditions)))
+
+
+def _why(condition: Condition) -> str:
+    return f"{condition.contrast}: {condition.measured}, must be {condition.required}"
+
+
+def _why_untested(condition: Condition) -> str:
+    return f"{condition.contrast}: {condition.reason or f'too few {condition.unit} for an interval'}"
 
 
 CLAIMS = (  # in the order of the paper's sections, but for the time it takes
@@ -56,7 +94,7 @@ CLAIMS = (  # in the order of the paper's sections, but for the time it takes
 def judge(claim: Claim, read: Read, relations: Sequence[str], seed: int) -> Judged:
     """Test one claim; `read` is `Run.read` or `PublishedResults.read`.
 
-    The claim is tested on the relations that have all its tables. Without such a relation, or with an empty table, it cannot be tested.
+    The claim is tested on the relations that have all its tables. Without such a relation, or with an empty table, it is not tested.
     Raises ValueError for damaged tables and tables of another run.
     """
     if claim.conditions is None:

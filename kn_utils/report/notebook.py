@@ -1,15 +1,21 @@
-"""Functions for all notebooks: open a run, show tables and source code."""
+"""Functions for all notebooks: open a run, show figures, tables and source code."""
 
 import inspect
+from html import escape
 
+import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Code
+from IPython.display import HTML, Code, Markdown, display
+from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.own_model import check_name
 from kn_utils.paths import result_name
-from kn_utils.plots.style import NAMES, use_style
+from kn_utils.plots.alternative import alternative_text
+from kn_utils.plots.files import svg_text
+from kn_utils.plots.style import use_style
+from kn_utils.plots.tables import styled_table
 from kn_utils.report.passed import check_passed_parameters
 from kn_utils.store.runs import Run
 
@@ -36,11 +42,24 @@ def open_run(
 
 
 def show(table: pd.DataFrame, precision: int = 2) -> Styler:
-    """Return a table for display: full names of methods, rounded numbers, escaped HTML, and no row numbers."""
-    named = table.replace({"method": NAMES}) if "method" in table else table
-    shown = named.rename(index=NAMES).style.format(precision=precision, thousands=",", na_rep="–", escape="html")
-    shown = shown.format_index(escape="html").format_index(escape="html", axis="columns")
-    return shown.hide(axis="index") if isinstance(table.index, pd.RangeIndex) else shown
+    """Return a table for display, see `kn_utils.plots.tables`."""
+    return styled_table(table, precision)
+
+
+def folded(title: str, table: Styler) -> HTML:
+    """Return a table that opens by a click on its title."""
+    return HTML(f"<details><summary>{escape(title)}</summary>{table.to_html()}</details>")
+
+
+def show_figure(figure: Figure, caption: str) -> None:
+    """Display a figure with its caption, Markdown that says what to see; `book/pages.py` numbers it.
+
+    The figure is vector graphics (SVG), with an alternative text, and is closed.
+    """
+    described = {"caption": caption, "alt": alternative_text(figure)}
+    display({"image/svg+xml": svg_text(figure), "text/plain": described["alt"]}, raw=True, metadata={"figure": described})
+    display(Markdown(caption), metadata={"caption": True})
+    plt.close(figure)
 
 
 def show_source(*functions: object) -> Code:

@@ -7,13 +7,13 @@ from pathlib import Path
 from kn_utils.paths import ROOT
 from kn_utils.report.judge import Judged, judge_all
 from kn_utils.report.side_by_side import with_enough_prompts
-from kn_utils.stats.rule import NOT_REPLICATED, PARTLY, REPLICATED, UNTESTED
+from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
 from kn_utils.store.published import published_results
 from kn_utils.store.runs import asked_facts
 
 README = ROOT / "README.md"
 MARKED = re.compile(r"(?<=<!-- verdicts -->\n).*?(?=<!-- end of verdicts -->)", re.DOTALL)
-CELLS = {REPLICATED: "● yes", PARTLY: "◐ partly", NOT_REPLICATED: "○ no", UNTESTED: "–"}
+CELLS = {SUPPORTED: "● yes", PARTLY: "◐ partly", OPEN: "○ open", CONTRADICTED: "✕ no", UNTESTED: "–"}
 ERASURES = "erasing a relation harms it more than all others"  # the claims on single relations share this row
 SEED = 42  # of the bootstrap; the same as in the report
 
@@ -67,12 +67,12 @@ def _cell(verdicts: Sequence[str]) -> str:
     if not tested:
         return CELLS[UNTESTED]
     shown = CELLS[tested[0] if len(set(tested)) == 1 else PARTLY]
-    return shown if len(verdicts) == 1 else f"{shown} ({tested.count(REPLICATED)} of {len(tested)})"
+    return shown if len(verdicts) == 1 else f"{shown} ({tested.count(SUPPORTED)} of {len(tested)})"
 
 
 def _count(cells: Sequence[str]) -> str:
     tested = [cell for cell in cells if not cell.startswith(CELLS[UNTESTED])]
-    return f"**{sum(cell.startswith(CELLS[REPLICATED]) for cell in tested)} of {len(tested)}**"
+    return f"**{sum(cell.startswith(CELLS[SUPPORTED]) for cell in tested)} of {len(tested)}**"
 
 
 if __name__ == "__main__":

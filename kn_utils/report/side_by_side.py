@@ -1,13 +1,12 @@
 """The same claims for a run and for our published results."""
 
-from collections.abc import Collection, Sequence
-
-import pandas as pd
+from collections.abc import Sequence
 
 from kn_utils.model.neurons import MIN_PROMPTS
+from kn_utils.plots.markup import scope
 from kn_utils.report.judge import Judged, Read, judge_all, made_for
 from kn_utils.store.published import PublishedResults, is_same_run, published_results
-from kn_utils.store.runs import FACT_KEY, Run
+from kn_utils.store.runs import Run
 
 Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # a run and its relations, by the name that tables show
 
@@ -19,12 +18,12 @@ def beside_published(run: Run, relations: Sequence[str]) -> Runs:
     used, and if there are none of these, all relations.
     """
     counted = with_enough_prompts(run.read, relations) or made_for(run.read, ["facts"], relations) or relations
-    runs: Runs = {f"this run: {run.scope(counted)}": (run, counted)}
+    runs: Runs = {f"this run: {scope(run, counted)}": (run, counted)}
     for results in published_results():
         published = set(results.relations)
         common = with_enough_prompts(results.read, [relation for relation in relations if relation in published])
         if common and not is_same_run(results, run, counted):
-            runs[f"published: {results.scope(common)}"] = (results, common)
+            runs[f"published: {scope(results, common)}"] = (results, common)
     return runs
 
 
@@ -43,16 +42,3 @@ def with_enough_prompts(read: Read, relations: Sequence[str]) -> list[str]:
 def judge_runs(runs: Runs, seed: int, section: str = "") -> dict[str, list[Judged]]:
     """Test the claims of a section of the paper, by default all claims, on each run."""
     return {name: judge_all(run.read, relations, seed, section) for name, (run, relations) in runs.items()}
-
-
-def only(read: Read, facts: Collection[tuple[str, int]]) -> Read:
-    """Return `read` restricted to the given facts (relation, fact); tables without a column fact are not restricted."""
-    wanted = pd.MultiIndex.from_tuples(sorted(facts), names=FACT_KEY)
-
-    def read_only(table: str, relations: Sequence[str]) -> pd.DataFrame:
-        rows = read(table, relations)
-        if "fact" not in rows:
-            return rows
-        return rows[pd.MultiIndex.from_frame(rows[FACT_KEY]).isin(wanted)].reset_index(drop=True)
-
-    return read_only

@@ -6,13 +6,33 @@ from collections.abc import Sequence
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from kn_utils.plots.tables import with_plain_headers
 from kn_utils.report.judge import Judged, made_for
-from kn_utils.stats.intervals import number
-from kn_utils.stats.rule import NOT_REPLICATED, PARTLY, REPLICATED, UNTESTED, VERDICTS, Condition
+from kn_utils.stats.intervals import number, with_interval
+from kn_utils.stats.rule import (
+    CONTRADICTED,
+    CONTROL,
+    NEGLIGIBLE,
+    OPEN,
+    OTHER_LIMITS,
+    PARTLY,
+    SHOWN,
+    SUPPORTED,
+    UNTESTED,
+    VERDICTS,
+    Condition,
+    failed_controls,
+)
 from kn_utils.store.published import PublishedResults
 from kn_utils.store.runs import Run
 
-SIGNS = {REPLICATED: "● replicated", PARTLY: "◐ partly", NOT_REPLICATED: "○ not replicated", UNTESTED: UNTESTED}
+SIGNS = {
+    SUPPORTED: "● supported",
+    PARTLY: "◐ partly",
+    OPEN: "○ open",
+    CONTRADICTED: "✕ contradicted",
+    UNTESTED: "– not tested",
+}
 OURS = "ours [95 % interval]"
 INPUTS = {
     "weights": "weights (SHA-256)",
@@ -24,21 +44,32 @@ INPUTS = {
 
 
 def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per condition: the contrast, its value in the paper and here, the required range, and whether it holds."""
+    """Return a row per condition: its role, the contrast, its value in the paper and here, the range, the state and the size."""
     rows = [
-        {"claim": result.claim.text, "contrast": condition.contrast}
+        {"claim": result.claim.text, "contrast": condition.contrast, "role": condition.role}
         | _values(condition)
-        | {"must be": condition.required, "holds": ("yes" if condition.holds else "no") if condition.tested else "untested"}
+        | {"must be": condition.required, "state": _state(condition), "ours / paper": _size(condition)}
         for result in judged
         for condition in result.conditions
     ]
-    return pd.DataFrame(rows, columns=["claim", "contrast", "paper", OURS, "n", "must be", "holds"])
+    return pd.DataFrame(rows, columns=["claim", "contrast", "role", "paper", OURS, "n", "must be", "state", "ours / paper"])
 
 
 def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
-    """Return a row per claim that is not replicated, with the failing conditions or the reason why it cannot be tested."""
+    """Return a row per claim that is not supported, with the conditions that do not hold or the reason why it is not tested."""
     rows = [(_claim(result), SIGNS[result.verdict], result.explanation) for result in judged if result.explanation]
     return pd.DataFrame(rows, columns=["claim", "verdict", "because"])
+
+
+def limits_table(judged: Sequence[Judged]) -> pd.DataFrame:
+    """Return the verdicts on claims that little changes, if "hardly" means at most 5, 10 or 20 %."""
+    rows = [
+        {"claim": _claim(result)}
+        | {f"{limit} %": SIGNS[found] for limit, found in sorted((result.at_other_limits | {NEGLIGIBLE: result.verdict}).items())}
+        for result in judged
+        if result.at_other_limits
+    ]
+    return pd.DataFrame(rows, columns=["claim", *(f"{limit} %" for limit in sorted((NEGLIGIBLE, *OTHER_LIMITS)))])
 
 
 def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
@@ -46,7 +77,8 @@ def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
     rows = []
     for same in zip(*runs.values(), strict=True):
         measured = next((result for result in same if result.conditions), same[0])
-        paper = _values(measured.conditions[0])["paper"] if measured.conditions else "–"
+        sized = next((condition for condition in measured.conditions if condition.paper), None)
+        paper = f"{_values(sized)['paper']}\n({sized.contrast})" if sized else "–"
         cells = {name: _cell(result) for name, result in zip(runs, same, strict=True)}
         rows.append({"claim": _with_contrast(measured), "paper": paper} | cells)
     return pd.DataFrame(rows)
@@ -64,17 +96,19 @@ def counted_verdicts(judged: Sequence[Judged]) -> str:
     tested = sum(counts.values()) - counts[UNTESTED]
     if not tested:
         return "none of the claims can be tested"
-    return f"of {tested} claims that can be tested, {counts[REPLICATED]} replicated, {counts[PARTLY]} partly, {counts[NOT_REPLICATED]} not"
+    return f"of {tested} claims that can be tested, " + ", ".join(
+        f"{counts[name]} {name}" for name in VERDICTS if name != UNTESTED
+    )
 
 
 def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
-    """Return Markdown that lists the claims replicated in all runs that can test them, in none, and in some or partly."""
-    kinds: dict[str, list[str]] = {"Replicated wherever it can be tested": [], "Nowhere": [], "In some runs, or in part": []}
+    """Return Markdown that lists the claims supported in all runs that can test them, contradicted in all, and the others."""
+    kinds: dict[str, list[str]] = {"Supported wherever they can be tested": [], "Contradicted wherever": [], "Other claims": []}
     every, nowhere, mixed = kinds.values()
     for same in zip(*runs.values(), strict=True):
         verdicts = {result.verdict for result in same} - {UNTESTED}
         if verdicts:
-            kind = every if verdicts == {REPLICATED} else nowhere if verdicts == {NOT_REPLICATED} else mixed
+            kind = every if verdicts == {SUPPORTED} else nowhere if verdicts == {CONTRADICTED} else mixed
             kind.append(same[0].claim.text)
     return " ".join(f"**{kind}:** {'; '.join(texts)}." for kind, texts in kinds.items() if texts)
 
@@ -82,9 +116,9 @@ def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
 def styled(table: pd.DataFrame) -> Styler:
     """Return a table of texts for display: aligned left, with line breaks, and escaped HTML."""
     left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"}
-    shown = table.style.format(na_rep="", escape="html").format_index(escape="html").format_index(escape="html", axis="columns")
-    shown = shown if table.index.names[0] else shown.hide(axis="index")
-    return shown.set_table_styles([left])
+    shown = with_plain_headers(table).style.format(na_rep="", escape="html").format_index(escape="html", axis="columns")
+    sentences = {"claim": [{"selector": "td", "props": "min-width: 16rem"}]} if "claim" in shown.columns else {}
+    return shown.hide(axis="index").set_table_styles([left]).set_table_styles(sentences, overwrite=False)
 
 
 def described(results: Run | PublishedResults, relations: Sequence[str]) -> dict[str, str]:
@@ -115,16 +149,33 @@ def _with_contrast(result: Judged) -> str:
 def _cell(result: Judged) -> str:
     if result.verdict == UNTESTED:
         return UNTESTED
-    untested = sum(not condition.tested for condition in result.conditions)
-    note = f" ({untested} of {len(result.conditions) - 1} controls untested)" if untested else ""
     first = _values(result.conditions[0])
-    return f"{SIGNS[result.verdict]}{note}\n{first[OURS]}\n{first['n']}"
+    lines = [SIGNS[result.verdict], first[OURS], first["n"]]
+    if failed := failed_controls(result.conditions):
+        lines.append(f"does not hold: {'; '.join(condition.contrast for condition in failed)}")
+    if untested := result.untested_controls:
+        lines.append(
+            f"{len(untested)} of {sum(condition.role == CONTROL for condition in result.conditions)} controls not tested"
+        )
+    if result.size:
+        lines.append(f"ours / paper: {_size(result.size)}")
+    if others := result.at_other_limits:
+        lines.append("; ".join(f"at {limit} %: {found}" for limit, found in others.items()))
+    return "\n".join(lines)
+
+
+def _state(condition: Condition) -> str:
+    return condition.state if condition.role != SHOWN or condition.state == UNTESTED else "shown"
+
+
+def _size(condition: Condition) -> str:
+    return with_interval(*condition.of_paper) if condition.of_paper else "–"
 
 
 def _values(condition: Condition) -> dict[str, str]:
     paper = condition.paper
     return {
         "paper": f"{number(paper.value)}{'' if paper.checked else ' *'}" if paper else "–",
-        OURS: condition.measured,
-        "n": f"{condition.n:,} {condition.unit}",
+        OURS: condition.reason or condition.measured,
+        "n": f"{condition.n:,} {condition.unit}" if condition.state != UNTESTED else "–",
     }

@@ -1,13 +1,12 @@
 """Shares of neurons in each layer."""
 
-from collections.abc import Callable
 from math import ceil
 
 import numpy as np
 import pandas as pd
 
 from kn_utils.model.neurons import METHODS
-from kn_utils.stats.intervals import bootstrap_interval
+from kn_utils.stats.intervals import PERCENT, Statistic, bootstrap_interval
 from kn_utils.store.runs import FACT_KEY
 
 
@@ -24,7 +23,7 @@ def layer_intervals(neurons: pd.DataFrame, n_layers: int, seed: int) -> pd.DataF
     rows = []
     for method in METHODS:
         shares, relations = _resampled_shares(neurons[neurons["method"] == method], n_layers)
-        interval = bootstrap_interval(shares, relations, seed)
+        interval = bootstrap_interval(shares, relations, seed, pooled=True, limits=PERCENT)
         rows += zip([method] * n_layers, range(1, n_layers + 1), *interval, strict=True)
     return pd.DataFrame(rows, columns=["method", "layer", "share", "low", "high"])
 
@@ -32,17 +31,36 @@ def layer_intervals(neurons: pd.DataFrame, n_layers: int, seed: int) -> pd.DataF
 def upper_third_interval(neurons: pd.DataFrame, n_layers: int, seed: int) -> tuple[float, float, float]:
     """Return the share (%) of knowledge neurons in the upper third of the layers: (estimate, low, high)."""
     shares, relations = _resampled_shares(neurons[neurons["method"] == "attribution"], n_layers)
-    first = first_upper_layer(n_layers)
-    return tuple(map(float, bootstrap_interval(lambda rows: shares(rows)[first:].sum(), relations, seed)))
+    upper = slice(first_upper_layer(n_layers), None)
+    found = bootstrap_interval(
+        lambda rows, groups: shares(rows, groups)[upper].sum(), relations, seed, pooled=True, limits=PERCENT
+    )
+    return tuple(map(float, found))
 
 
-def _resampled_shares(neurons: pd.DataFrame, n_layers: int) -> tuple[Callable[[np.ndarray], np.ndarray], pd.Index]:
-    """Return a function from row numbers of facts to the share (%) of neurons in each layer, and the relation of each fact."""
+def upper_third_difference(neurons: pd.DataFrame, n_layers: int, seed: int) -> tuple[float, float, float]:
+    """Return the share (%) in the upper third of the layers, knowledge neurons minus the baseline's: (estimate, low, high)."""
+    counts = pd.crosstab(
+        [neurons[name] for name in FACT_KEY], [neurons["method"], neurons["layer"] >= first_upper_layer(n_layers)]
+    )
+    cells = [counts.get((method, upper), 0 * counts.iloc[:, 0]) for method in METHODS for upper in (True, False)]
+    values = np.transpose(cells)
+
+    def difference(rows: np.ndarray, _: np.ndarray) -> float:
+        ours, ours_below, baseline, baseline_below = values[rows].sum(axis=0)
+        with np.errstate(invalid="ignore"):  # without neurons the difference is NaN
+            return 100 * (ours / (ours + ours_below) - baseline / (baseline + baseline_below))
+
+    return tuple(map(float, bootstrap_interval(difference, counts.index.get_level_values("relation"), seed, pooled=True)))
+
+
+def _resampled_shares(neurons: pd.DataFrame, n_layers: int) -> tuple[Statistic, pd.Index]:
+    """Return a statistic, the share (%) of neurons in each layer, and the relation of each fact."""
     facts = [neurons[name] for name in FACT_KEY]
     counts = pd.crosstab(facts, neurons["layer"]).reindex(columns=range(n_layers), fill_value=0)
     values = counts.to_numpy()
 
-    def shares(rows: np.ndarray) -> np.ndarray:
+    def shares(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
         per_layer = values[rows].sum(axis=0)
         with np.errstate(invalid="ignore"):  # without neurons the shares are NaN
             return 100 * per_layer / per_layer.sum()

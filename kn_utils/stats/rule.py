@@ -1,4 +1,7 @@
-"""The rule for verdicts. A claim is a list of conditions, each a contrast with an interval; the first is the claim itself."""
+"""The rule for verdicts. A claim is a list of conditions, each a contrast with an interval and the range that it must lie in.
+
+Direction and controls decide. The size of an effect is shown as a share of the paper's, and decides nothing.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,14 +10,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from kn_utils.stats.intervals import bootstrap_interval, number, with_interval
+from kn_utils.stats.intervals import Statistic, bootstrap_interval, with_interval
 from kn_utils.store.paper import paper_values
 
 Tables = dict[str, pd.DataFrame]  # by name
 
-REPLICATED, PARTLY, NOT_REPLICATED, UNTESTED = "replicated", "partly", "not replicated", "cannot be tested here"
-VERDICTS = (REPLICATED, PARTLY, NOT_REPLICATED, UNTESTED)
-NEGLIGIBLE = 10  # %; a smaller change counts as "little change", where the paper claims this
+SUPPORTED, PARTLY, OPEN, CONTRADICTED, UNTESTED = "supported", "partly", "open", "contradicted", "not tested"
+VERDICTS = (SUPPORTED, PARTLY, OPEN, CONTRADICTED, UNTESTED)
+CLAIM, CONTROL, SHOWN = "claim", "control", "shown"  # roles of a condition; what is shown decides nothing
+NEGLIGIBLE = 10  # %; a smaller change counts as "hardly any", where the paper claims this
+OTHER_LIMITS = (5, 20)  # %; the verdict is also shown for these values of `NEGLIGIBLE`
+PERCENT, TIMES = "%", "times"  # units of conditions whose limit is `NEGLIGIBLE`
 
 
 @dataclass(frozen=True)
@@ -29,51 +35,83 @@ class Reported:
 class Condition:
     """A `contrast` with its 95 % interval. The whole interval must lie between `above` and `below`.
 
-    `n` is the number of resampled units, and `unit` their name; `paper` is the contrast in the paper, if known. `is_size` is True for the
-    condition on the size of the effect. The interval is NaN if there are too few facts or relations.
+    `n` is the number of units, and `unit` their name. `new_low` and `new_high` are the prediction interval for a new relation. `paper` is
+    the contrast in the paper, if known. `hardly` is the unit of the limit if it is `NEGLIGIBLE`: `PERCENT`, or `TIMES` for a ratio.
+    The interval is NaN if the condition is not tested, and `reason` says why.
     """
 
     contrast: str
     value: float
     low: float
     high: float
-    n: int
+    new_low: float = math.nan
+    new_high: float = math.nan
+    n: int = 0
     unit: str = "facts"
     above: float = -math.inf
     below: float = math.inf
+    role: str = CLAIM
     paper: Reported | None = None
-    is_size: bool = False
+    hardly: str = ""
+    reason: str = ""
 
     @property
     def measured(self) -> str:
-        """The estimate and its interval, as text."""
-        return with_interval(self.value, self.low, self.high)
+        """The estimate, its interval and the prediction interval, as text."""
+        return with_interval(self.value, self.low, self.high, self.new_low, self.new_high)
 
     @property
     def required(self) -> str:
         """The range, as text."""
+        if (math.isinf(self.above) and math.isinf(self.below)) or self.role == SHOWN:
+            return "–"
         if math.isinf(self.below):
-            return f"above {number(self.above)}"
+            return f"above {_limit(self.above)}"
         if math.isinf(self.above):
-            return f"below {number(self.below)}"
-        return f"between {number(self.above)} and {number(self.below)}"
+            return f"below {_limit(self.below)}"
+        return f"between {_limit(self.above)} and {_limit(self.below)}"
 
     @property
-    def tested(self) -> bool:
-        """Whether there is an interval."""
-        return not math.isnan(self.low)
+    def state(self) -> str:
+        """`SUPPORTED`, `CONTRADICTED` if the whole interval lies outside the range on one side, `OPEN`, or `UNTESTED`."""
+        if math.isnan(self.low):
+            return UNTESTED
+        if self.above < self.low and self.high < self.below:
+            return SUPPORTED
+        return CONTRADICTED if self.high < self.above or self.low > self.below else OPEN
 
     @property
-    def holds(self) -> bool:
-        """Whether the whole interval lies in the range; False without an interval."""
-        return self.above < self.low and self.high < self.below
+    def of_paper(self) -> tuple[float, float, float] | None:
+        """The estimate and the ends of its interval, divided by the paper's value; not for a negligible change."""
+        if self.paper is None or self.hardly:
+            return None
+        low, high = sorted((self.low / self.paper.value, self.high / self.paper.value))
+        return self.value / self.paper.value, low, high
+
+    def with_limit(self, percent: float) -> "Condition":
+        """Return the condition with another value of `NEGLIGIBLE`; conditions with other limits stay as they are."""
+        if not self.hardly:
+            return self
+        if self.hardly == TIMES:
+            return replace(self, below=1 + percent / 100)
+        return replace(self, above=-percent, below=percent)
+
+
+def hardly(contrast: str, interval: Sequence[float], scale: str = PERCENT, **more) -> Condition:
+    """Return the condition that a change is negligible: within +-`NEGLIGIBLE` per cent, or as a ratio below 1.1 times."""
+    return Condition(contrast, *interval, hardly=scale, **more).with_limit(NEGLIGIBLE)
+
+
+def untested(contrast: str, reason: str, role: str = CONTROL) -> Condition:
+    """Return a condition without data."""
+    return Condition(contrast, math.nan, math.nan, math.nan, role=role, reason=reason)
 
 
 @dataclass(frozen=True)
 class Claim:
     """A claim of the paper: its section, its `text`, the tables it is tested on, and the function that makes its `conditions`.
 
-    `relation` is set if the claim is about a single relation. Without `conditions`, `remark` is the reason why it cannot be tested.
+    `relation` is set if the claim is about a single relation. Without `conditions`, `remark` is the reason why it is not tested.
     """
 
     section: str
@@ -85,15 +123,29 @@ class Claim:
 
 
 def verdict(conditions: Sequence[Condition]) -> str:
-    """Return one of `VERDICTS`. The first condition is the claim itself; the others are its controls and its size.
+    """Return one of `VERDICTS`.
 
-    Controls that cannot be tested are ignored.
+    A claim is supported if all its own conditions are, contradicted if one of them is, and open otherwise. It is partly supported if it
+    stands and a control that was tested does not.
     """
-    if not conditions or not conditions[0].tested:
+    states = {condition.state for condition in conditions if condition.role == CLAIM}
+    if not states or UNTESTED in states:
         return UNTESTED
-    if not conditions[0].holds:
-        return NOT_REPLICATED
-    return REPLICATED if all(condition.holds for condition in conditions if condition.tested) else PARTLY
+    if states != {SUPPORTED}:
+        return CONTRADICTED if CONTRADICTED in states else OPEN
+    return PARTLY if failed_controls(conditions) else SUPPORTED
+
+
+def failed_controls(conditions: Sequence[Condition]) -> list[Condition]:
+    """Return the controls that were tested and do not hold."""
+    return [condition for condition in conditions if condition.role == CONTROL and condition.state in (OPEN, CONTRADICTED)]
+
+
+def other_verdicts(conditions: Sequence[Condition]) -> dict[int, str]:
+    """Return the verdict for each of `OTHER_LIMITS`; empty if no condition that decides has this limit."""
+    if not any(condition.hardly and condition.role != SHOWN for condition in conditions):
+        return {}
+    return {limit: verdict([condition.with_limit(limit) for condition in conditions]) for limit in OTHER_LIMITS}
 
 
 def reported(contrast: Callable[..., float], *ids: str) -> Reported:
@@ -102,18 +154,11 @@ def reported(contrast: Callable[..., float], *ids: str) -> Reported:
     return Reported(float(contrast(*rows["value"])), bool((rows["checked"] == "yes").all()))
 
 
-def half_the_paper(condition: Condition) -> Condition:
-    """Return the condition that a contrast is at least half of the paper's value, with the same sign."""
-    half = condition.paper.value / 2
-    above, below = (half, math.inf) if half > 0 else (-math.inf, half)
-    return replace(
-        condition, contrast=f"at least half the paper's effect: {condition.contrast}", above=above, below=below, is_size=True
-    )
-
-
-def intervals(
-    statistic: Callable[[np.ndarray], Sequence[float]], strata: Sequence, seed: int
-) -> list[tuple[float, float, float]]:
+def intervals(statistic: Statistic, relations: Sequence, seed: int, **options) -> list[tuple[float, float, float]]:
     """Return (estimate, low, high) of each component of a statistic; for the arguments see `bootstrap_interval`."""
-    found = bootstrap_interval(lambda rows: np.asarray(statistic(rows), float), strata, seed)
+    found = bootstrap_interval(lambda rows, groups: np.asarray(statistic(rows, groups), float), relations, seed, **options)
     return [tuple(map(float, triple)) for triple in zip(*found, strict=True)]
+
+
+def _limit(value: float) -> str:
+    return f"{value:g}".replace("-", "−")

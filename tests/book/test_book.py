@@ -38,7 +38,7 @@ def of(**changes):
 
 def test_every_notebook_is_in_the_run_list_and_every_page_exists():
     assert list(CONFIG["notebooks"]) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-    listed = [name for part in CONFIG["contents"] for name in part["pages"]]
+    listed = [name for part in CONFIG["contents"] for name in part["pages"] if not name.endswith(pages.SECOND_PAGE)]
     assert sorted(listed) == sorted({*CONFIG["notebooks"], *(name for name in listed if (ROOT / f"book/{name}.md").is_file())})
     assert len(set(listed)) == len(listed)
 
@@ -48,21 +48,17 @@ ON_CLUSTER = {name: settings | PROFILE["notebooks"].get(name, {}) for name, sett
 
 
 @pytest.mark.parametrize("notebooks", [CONFIG["notebooks"], ON_CLUSTER])
-def test_a_notebook_has_a_page_for_all_relations_and_for_those_listed_whether_it_runs_together_or_for_each(notebooks):
+def test_a_notebook_has_one_page_for_all_its_relations_whether_it_runs_together_or_for_each(notebooks):
     runs = of(relations="P36,P20,P19", notebooks=notebooks).all_runs()
-    attribution = [run for run in runs if run.notebook == "01_attribution"]
-    assert [run.parameters["relation"] for run in attribution] == ["P36", "P19", "P36,P20,P19"]  # P20 is not listed
-    assert [run.page for run in attribution] == [
-        "book/relations/P36.ipynb",
-        "book/relations/P19.ipynb",
-        "book/notebooks/01_attribution.ipynb",
-    ]
+    (attribution,) = [run for run in runs if run.notebook == "01_attribution"]
+    assert attribution.parameters["relation"] == "P36,P20,P19"
+    assert attribution.page == "book/notebooks/01_attribution.ipynb"
     assert [run.parameters["relation"] for run in runs if run.notebook == "07_erase_relation"] == ["P19"]
     *of_the_run, decoder, alone = runs
     assert all(run.parameters.items() >= {"model": "starter", "n_facts": 10, "seed": 42}.items() for run in of_the_run)
     assert alone.notebook == "11_try_it" and alone.parameters == {"model": "starter"}
     assert decoder.parameters.items() >= {"model": "smollm2-135m", "n_facts": None, "relation": "all"}.items()
-    assert attribution[0].parameters["quadrature"] == "gauss-legendre"
+    assert attribution.parameters["quadrature"] == "gauss-legendre"
     assert len({run.page for run in runs}) == len(runs)
 
 
@@ -82,8 +78,8 @@ def test_all_facts_is_the_notebooks_none_and_spares_no_relation():
 
 @pytest.mark.parametrize("names", ["P36,P19", "P36, P19", ["P36", "P19"]])
 def test_relations_are_listed_as_in_the_notebooks(names):
-    runs = of(relations=names, notebooks={"01_attribution": {"jobs": "together", "relations": names, "pages": names}})
-    assert runs.relations("01_attribution") == runs.pages("01_attribution") == ["P36", "P19"]
+    runs = of(relations=names, notebooks={"01_attribution": {"jobs": "together", "relations": names}})
+    assert runs.relations("01_attribution") == ["P36", "P19"]
 
 
 # ---- what a data set lacks
@@ -126,16 +122,13 @@ def ran(*sources):
 
 def test_a_notebook_that_ended_early_is_not_published(tmp_path, monkeypatch):
     """So ends a run that has made its tables but has nothing to show."""
-    runs = of(
-        relations="P36", results_dir=str(tmp_path / "results"), notebooks={"01_attribution": {"jobs": "each", "pages": "P36"}}
-    )
+    runs = of(relations="P36", results_dir=str(tmp_path / "results"), notebooks={"01_attribution": {"jobs": "each"}})
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     for run in runs.all_runs():
         executed = ran("x = 1", "show(x)")
-        if run.relation:
-            executed.cells[2].outputs = [new_output("error", ename="NothingToShowError", evalue="no fact has neurons")]
+        executed.cells[2].outputs = [new_output("error", ename="NothingToShowError", evalue="no fact has neurons")]
         pages._write(tmp_path / run.executed, executed)
-    with pytest.raises(ValueError, match=r"01_attribution/P36\.ipynb: NothingToShowError: no fact has neurons$"):
+    with pytest.raises(ValueError, match=r"01_attribution\.ipynb: NothingToShowError: no fact has neurons$"):
         pages.make_pages(runs)
     assert not (tmp_path / "book").exists()
 
@@ -143,7 +136,7 @@ def test_a_notebook_that_ended_early_is_not_published(tmp_path, monkeypatch):
 # ---- pages
 
 
-def test_a_page_has_folded_code_a_title_of_its_own_and_no_progress_bars():
+def test_a_page_has_folded_code_and_no_progress_bars():
     executed = ran("x = 1")
     executed.metadata["widgets"] = {"state": 1}
     executed.cells[1].outputs = [
@@ -151,11 +144,13 @@ def test_a_page_has_folded_code_a_title_of_its_own_and_no_progress_bars():
         new_output("stream", name="stderr", text="100%"),
         new_output("stream", name="stdout", text="kept"),
     ]
-    made = pages.page(executed, "P36 · capital")
-    assert made.cells[0].source == "# P36 · capital\nand words"
-    assert made.cells[1].metadata["tags"] == ["hide-input"]
+    made = pages.page(executed)
+    assert made.cells[1].metadata["tags"] == ["remove-input"]  # no heading "The answer": all of it is the answer
     assert [output.get("text") for output in made.cells[1].outputs] == ["kept"]
     assert "widgets" not in made.metadata and "widgets" in executed.metadata
+
+
+TEXT = [new_output("stream", name="stdout", text="shown")]
 
 
 def test_a_page_opens_with_its_answer_and_shows_the_code_that_teaches():
@@ -163,11 +158,39 @@ def test_a_page_opens_with_its_answer_and_shows_the_code_that_teaches():
         new_markdown_cell("# 1"),
         new_code_cell("setup()"),
         new_markdown_cell("## The answer\nIt is:"),
-        new_code_cell("answer()"),
+        new_code_cell("answer()", outputs=TEXT),
+        new_markdown_cell("## Method"),
+        new_code_cell("table()", outputs=TEXT),
+        new_code_cell("silent = 1"),
+        new_code_cell("by_hand()", metadata={"tags": ["show-code"]}),
     ]
-    cells += [new_code_cell("by_hand()", metadata={"tags": ["show-code"]})]
     made = pages.page(new_notebook(cells=cells))
-    assert [cell.metadata.get("tags") for cell in made.cells] == [None, ["remove-cell"], None, ["hide-input"], ["show-code"]]
+    tags = [cell.metadata["tags"] for cell in made.cells if cell.cell_type == "code"]
+    assert tags == [["remove-cell"], ["remove-input"], ["hide-input"], ["remove-cell"], ["show-code"]]
+    nbformat.validate(made)
+
+
+def test_a_figure_has_a_caption_and_an_alternative_text_and_what_is_beside_it_has_neither():
+    described = {"caption": "See *this*.", "alt": "A figure."}
+    figure = new_output("display_data", {"image/svg+xml": "<svg/>"}, metadata={"figure": described})
+    caption = new_output("display_data", {"text/markdown": "See *this*."}, metadata={"caption": True})
+    executed = new_notebook(cells=[new_code_cell("draw()", outputs=[figure, caption, *TEXT])])
+    executed.cells.insert(0, new_markdown_cell("## The answer"))
+    _, drawn, beside = pages.page(executed).cells
+    assert drawn.metadata["mystnb"] == {"image": {"alt": "A figure."}, "figure": {"caption": "See *this*."}}
+    assert [output.output_type for output in drawn.outputs] == ["display_data"] and "mystnb" not in beside.metadata
+    assert beside.outputs == TEXT and "remove-input" in beside.metadata["tags"]  # the code is shown once
+    nbformat.validate(pages.page(executed))
+
+
+def test_an_appendix_is_a_page_of_its_own_and_parameters_come_last():
+    parameters = new_code_cell('relation: str = "P36"  # its meaning', metadata={"tags": ["parameters"]})
+    cells = [new_markdown_cell("# 0"), parameters, new_markdown_cell("## The answer"), new_markdown_cell("# Appendix: more")]
+    first, second = pages.pages(new_notebook(cells=cells), of(relations="P36,P19").run("00_report"))
+    assert [cell.source for cell in second.cells] == ["# Appendix: more"]
+    assert first.cells[-1].source.startswith("## Parameters")
+    assert "papermill notebooks/00_report.ipynb out.ipynb -p relation P36,P19 -p model starter" in first.cells[-1].source
+    assert "# its meaning" in first.cells[-1].source
 
 
 def test_every_notebook_has_its_answer_in_front():
@@ -177,10 +200,10 @@ def test_every_notebook_has_its_answer_in_front():
 
 
 def test_the_table_of_contents_follows_the_run_list():
-    contents = pages.table_of_contents(of(relations="P36,P20,P19"))  # of which P20 has no page
+    contents = pages.table_of_contents(of(relations="P36,P20,P19"))
     assert contents["root"] == "notebooks/00_report"
-    first = contents["parts"][0]["chapters"][0]
-    assert first == {"file": "notebooks/01_attribution", "sections": [{"file": "relations/P36"}, {"file": "relations/P19"}]}
+    first, *_, last = contents["parts"][0]["chapters"]
+    assert (first, last) == ({"file": "notebooks/01_attribution"}, {"file": "notebooks/00_report_appendix"})
     assert [part["caption"] for part in contents["parts"]] == [part["caption"] for part in CONFIG["contents"]]
 
 
@@ -312,7 +335,7 @@ def test_the_book_can_be_made_from_the_jobs_of_a_cluster_too(tmp_path):
     planned = snakemake(tmp_path, "--dry-run", "--forceall", "--cores", 1, "--configfile", "profiles/slurm/runs.yml")
     count = len(of().dataset.relations)
     assert {jobs(planned)[rule] for rule in ("attribution", "knowledge_neurons", "modify_activation")} == {count}
-    assert jobs(planned)["chapter"] == len(CONFIG["notebooks"]) and "relation_page" not in jobs(planned)
+    assert jobs(planned)["chapter"] == len(CONFIG["notebooks"])
 
 
 def test_the_workflow_has_no_run_blocks():

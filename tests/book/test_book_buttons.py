@@ -44,12 +44,11 @@ def test_another_address_is_refused(configured, address):
         configured(address)
 
 
-def test_a_relations_buttons_open_notebook_01_and_its_download_stays():
+def test_the_buttons_of_a_second_page_open_the_notebook_and_its_download_stays():
+    page = "notebooks/00_report_appendix"
     groups = [
-        {"label": label, "buttons": [{"url": "x/relations/P36.ipynb"}]}
+        {"label": label, "buttons": [{"url": f"x/{page}.ipynb"}]}
         for label in ("launch-buttons", "source-buttons", "download-buttons")
     ]
-    repository.open_template(None, "relations/P36", "", {"header_buttons": groups}, None)
-    assert [group["buttons"][0]["url"] for group in groups] == ["x/notebooks/01_attribution.ipynb"] * 2 + [
-        "x/relations/P36.ipynb"
-    ]
+    repository.open_template(None, page, "", {"header_buttons": groups}, None)
+    assert [group["buttons"][0]["url"] for group in groups] == ["x/notebooks/00_report.ipynb"] * 2 + [f"x/{page}.ipynb"]

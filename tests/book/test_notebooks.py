@@ -60,7 +60,7 @@ def printed(notebook) -> str:
 
 
 def pictures(notebook) -> int:
-    return sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+    return sum("image/svg+xml" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
 
 
 def assert_tables_and_pictures(notebook, done, results, relations):

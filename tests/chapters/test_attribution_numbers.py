@@ -83,7 +83,7 @@ def test_prompts_that_keep_no_neuron_count_as_zero():
     prompts = pd.DataFrame({"relation": "P1", "fact": [0, 0, 1, 2], "prompt": [0, 1, 0, 0]})
     kept = summary.kept_per_prompt(scores, prompts, seed=0)
     assert kept["mean"].to_dict() == {"attribution": 3 / 4, "activation": 0, "difference": 3 / 4}
-    assert (kept.loc["attribution", "low"], kept.loc["attribution", "high"]) == pytest.approx((0, 1))
+    assert kept.loc["attribution", "low"] < 3 / 4 < kept.loc["attribution", "high"]
 
 
 def kept_table(low, high):
@@ -112,7 +112,7 @@ def test_the_finding_follows_the_interval(low, high, words):
 def test_top_neurons_have_the_largest_sums():
     scores = scores_of((0, 0, 1, 5, 0.2), (0, 1, 1, 5, 0.4), (0, 0, 2, 7, 0.5), (1, 0, 2, 7, 9.0))
     top = summary.top_neurons(scores, "P1", 0)
-    assert top["neuron"].tolist() == ["2.5", "3.7"]
+    assert top["neuron"].tolist() == ["L2.5", "L3.7"]
     np.testing.assert_allclose(top[["prompts", "mean_score", "total"]], [[2, 0.3, 0.6], [1, 0.5, 0.5]])
 
 

@@ -15,14 +15,16 @@ from kn_utils.chapters.distant_prompts.claims import web_sentences
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
-from kn_utils.data.facts import load_dataset
+from kn_utils.data.facts import WebSentences, load_dataset
+from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.model.sentences import KINDS, NOTHING_BEFORE, NOTHING_BEHIND_HEAD, Corpus, find_slots, read_corpus
+from kn_utils.stats.rule import UNTESTED
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.paper import paper_values
 from kn_utils.store.results import digest
-from kn_utils.store.runs import Run
+from kn_utils.store.runs import NothingToShowError, Run
 
 TEMPLATES = ["The capital of [X] is [Y].", "[X] has the capital [Y]", "[X] is home to [Y].", "[X] is known for [Y] ."]
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
@@ -265,12 +267,55 @@ def test_means_are_over_facts_with_both_kinds_of_sentences():
 def test_the_claim_has_the_differences_that_are_shown():
     means = summary.fact_means(table_of(VALUES))
     shown = summary.differences(means, 4).query("method == 'attribution'").set_index("kind")
-    head, random, comparable, _ = web_sentences({"distant_prompts": table_of(VALUES)}, 4)
+    comparable, head, random, *_ = web_sentences({"distant_prompts": table_of(VALUES)}, 4)
     for condition, kind in ((head, "head_only"), (random, "random"), (comparable, "head_only_comparable")):
         assert (condition.value, condition.n) == (shown.loc[kind, "difference"], shown.loc[kind, "facts"])
+    without_random = {place: values for place, values in VALUES.items() if place[3] != "random"}
+    _, _, random, *_ = web_sentences({"distant_prompts": table_of(without_random)}, 4)
+    assert random.state == UNTESTED and random.reason == "there are no such sentences"
     alone = {place: values for place, values in VALUES.items() if place[3] in ("head_and_tail", "head_only")}
-    _, random, *_ = web_sentences({"distant_prompts": table_of(alone)}, 4)
-    assert np.isnan(random.value) and random.n == 0 and not random.holds
+    with pytest.raises(NothingToShowError, match="comparable with the tail"):
+        web_sentences({"distant_prompts": table_of(alone)}, 4)
+
+
+def test_the_loss_without_the_tail_is_of_the_facts_with_such_sentences():
+    means = summary.fact_means(table_of(VALUES)).query("method == 'attribution'")
+    assert summary.lost_without_tail(means, "head_only_comparable", 0)[0] == pytest.approx(100 * 2.5 / 4)
+    assert summary.lost_without_tail(means, "head_only", 0)[0] == 0
+
+
+def test_sentences_and_facts_are_split_by_the_training_of_starter():
+    """Two facts of one relation, and two sentences of each: the activation says which were left out."""
+    pairs = [(f"subject {number}", "object") for number in range(40)]
+    held = [next(pair for pair in pairs if is_held_out_fact(*pair) == left_out) for left_out in (True, False)]
+    facts = pd.DataFrame(
+        [("P1", fact, *pair) for fact, pair in enumerate(held)], columns=["relation", "fact", "subject", "object"]
+    )
+    texts = [f"sentence {number}" for number in range(40)]
+    left_out, kept = (
+        next(text for text in texts if is_held_out_sentence(text)),
+        next(text for text in texts if not is_held_out_sentence(text)),
+    )
+    corpus = Corpus({"P1": [WebSentences([left_out, kept], []) for _ in held]})
+    rows = [
+        ("P1", fact, "attribution", "head_and_tail", sentence, 10.0 * fact + sentence) for fact in (0, 1) for sentence in (0, 1)
+    ]
+    rows += [("P1", fact, "attribution", kind, 0, 0.0) for fact in (0, 1) for kind in ("head_only", "head_only_comparable")]
+    table = pd.DataFrame(rows, columns=["relation", "fact", "method", "kind", "sentence", "activation"])
+    found = summary.by_training(table, facts, corpus, 0).set_index(["facts", "sentences"])
+    difference = found["difference"].str.split(" ").str[0].to_dict()
+    assert difference == {
+        ("in training", "in training"): "11.0",
+        ("in training", "left out"): "10.0",
+        ("in training", "all"): "10.5",
+        ("left out", "in training"): "1.00",
+        ("left out", "left out"): "0.00",
+        ("left out", "all"): "0.50",
+        ("all", "in training"): "6.00",
+        ("all", "left out"): "5.00",
+        ("all", "all"): "5.50",
+    }
+    assert found.loc[("all", "all"), "n"] == 2 and found.loc[("all", "all"), "lost (%)"].startswith("100.0")
 
 
 def test_the_finding_compares_with_comparable_words():
@@ -282,13 +327,18 @@ def test_the_finding_compares_with_comparable_words():
     assert "No fact" in summary.finding(summary.mean_activations(baseline, 0), summary.differences(baseline, 0))
 
 
-def test_intervals_resample_facts_within_relations():
-    values = {("P1", fact, "attribution", kind): [float(fact)] for fact in range(50) for kind in ("head_and_tail", "head_only")}
-    values |= {("P2", fact, "attribution", kind): [1e6] for fact in range(50) for kind in ("head_and_tail", "head_only")}
+def test_intervals_are_from_relations():
+    kinds = ("head_and_tail", "head_only")
+    values = {
+        (f"P{relation}", fact, "attribution", kind): [float(relation)]
+        for relation in range(9)
+        for fact in range(20)
+        for kind in kinds
+    }
     row = summary.mean_activations(summary.fact_means(table_of(values)), 0).iloc[0]
-    error = np.std(np.arange(50)) / np.sqrt(50) / 2  # P2 always has its fifty equal values
-    assert row["mean"] == pytest.approx(500_012.25)
-    assert [row["low"] - row["mean"], row["high"] - row["mean"]] == pytest.approx([-1.96 * error, 1.96 * error], rel=0.15)
+    half = 2.306 * np.std(range(9), ddof=1) / 3  # t with eight degrees of freedom; the facts of a relation are all the same
+    assert row["mean"] == 4
+    assert [row["low"] - 4, row["high"] - 4] == pytest.approx([-half, half], rel=0.15)
 
 
 def test_nothing_to_compare_is_an_error():

@@ -67,8 +67,23 @@ def test_repeated_facts_count_as_often_as_drawn_but_never_with_themselves(seed):
     rows = np.random.default_rng(seed + 100).integers(0, len(facts), len(facts))
     assert len(set(rows)) < len(rows)
     expected = averages(every_pair(facts, neurons, rows))
-    np.testing.assert_allclose(SharedNeurons(facts, neurons).means(rows), expected, rtol=1e-12)
-    np.testing.assert_allclose(SharedNeurons(facts, neurons).means(rows[::-1]), expected, rtol=1e-12)
+    groups = pd.factorize(facts["relation"].to_numpy()[rows])[0]
+    np.testing.assert_allclose(SharedNeurons(facts, neurons).means(rows, groups), expected, rtol=1e-12)
+    np.testing.assert_allclose(SharedNeurons(facts, neurons).means(rows[::-1], groups[::-1]), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_relations_drawn_twice_have_their_pairs_twice_and_none_across_the_copies(seed):
+    facts, neurons = random_tables(seed)
+    relations = facts["relation"].to_numpy()
+    drawn = ["P36", "P101", "P36"]
+    rows = [np.flatnonzero(relations == name) for name in drawn]
+    groups = np.repeat(range(3), [len(of_relation) for of_relation in rows])
+    once, twice = every_pair(facts, neurons, rows[1]), every_pair(facts, neurons, rows[0])
+    across = every_pair(facts, neurons, np.concatenate(rows[:2]))
+    expected = {kind: once[kind] + 2 * twice[kind] if kind.startswith("one") else 2 * across[kind] for kind in KINDS}
+    found = SharedNeurons(facts, neurons).means(np.concatenate(rows), groups)
+    np.testing.assert_allclose(found, averages(expected), rtol=1e-12)
 
 
 def small(relations="aab", objects="xyx"):

@@ -25,6 +25,17 @@ NEURONS = pd.DataFrame(
 )
 
 
+ROUNDS = pd.DataFrame(
+    [
+        ("P1", "attribution", 1, 0.7, 9.0),
+        ("P1", "attribution", 2, 0.75, 4.0),
+        ("P2", "attribution", 1, 0.7, 1.0),
+        ("P1", "activation", 1, 0.7, 2.0),
+    ],
+    columns=["relation", "method", "round", "prompt_share", "mean_neurons"],
+)
+
+
 def test_facts_without_neurons_count_as_zero():
     counts = summary.neurons_per_fact(NEURONS, FACTS)
     assert counts.query("method == 'attribution'")["neurons"].tolist() == [2, 1, 0, 1]
@@ -32,7 +43,8 @@ def test_facts_without_neurons_count_as_zero():
     means = summary.mean_neurons(counts, seed=0)
     assert means["mean"].to_dict() == {"attribution": 1.0, "activation": 0.25}
     assert means["without"].to_dict() == {"attribution": 1, "activation": 3}
-    assert (means["low"] < means["mean"]).all() and (means["high"] > means["mean"]).all() and (means["facts"] == 4).all()
+    assert (means["high"] >= means["mean"]).all() and (means["low"] >= 0).all() and (means["facts"] == 4).all()
+    assert means["low"].to_dict() == {"attribution": 1, "activation": 0}  # relations of mean 1 and 1; 1/3 and 0
 
 
 def test_layer_shares_count_layers_from_one_and_a_shared_neuron_for_each_fact():
@@ -73,27 +85,31 @@ def test_the_grid_reaches_its_thresholds_by_the_steps_of_the_rounds():
 
 
 def test_where_the_rounds_ended():
-    rows = [("P1", "attribution", 1, 0.7, 9.0), ("P1", "attribution", 2, 0.75, 4.0), ("P2", "attribution", 1, 0.7, 1.0)]
-    rows += [("P1", "activation", 1, 0.7, 2.0)]
-    rounds = pd.DataFrame(rows, columns=["relation", "method", "round", "prompt_share", "mean_neurons"])
-    ended = summary.last_rounds(rounds)
+    ended = summary.last_rounds(ROUNDS)
     assert ended.loc["attribution"].to_dict() == {"relations": 2, "rounds": 1.5, "p": pytest.approx(0.725), "missed": "P2"}
     assert ended.loc["activation", "missed"] == "none"  # 2 and 5 themselves count as reached
 
 
+def test_the_number_before_tuning_stands_beside_the_one_after():
+    tuned = summary.tuning(ROUNDS, seed=0)
+    assert tuned["mean"].to_dict() == {"before": 5, "after": 2.5, "p": pytest.approx(0.725)} and (tuned["relations"] == 2).all()
+    half = 12.7062 * np.sqrt(2) * 4 * np.sqrt(1.5)  # t with one degree of freedom, sd of 9 and 1, two relations
+    assert tuned.loc["before", ["new_low", "new_high"]].tolist() == pytest.approx([5 - half, 5 + half], rel=1e-4)
+
+
 def test_claims_and_tables_have_the_same_numbers():
     tables = {"knowledge_neurons": NEURONS, "facts": FACTS.assign(left_out_because="")}
-    tables["refinement"] = pd.DataFrame({"relation": ["P1"], "method": "attribution", "mean_neurons": 1.0})
+    tables["refinement"] = ROUNDS
     tables["completeness"] = pd.DataFrame({"layer": range(3)})
-    means = summary.mean_neurons(summary.neurons_per_fact(NEURONS, FACTS), seed=5).loc["attribution"]
-    number, _ = claims.number_of_neurons(tables, seed=5)
-    assert (number.value, number.low, number.high, number.n) == (means["mean"], means["low"], means["high"], 4)
-    against_chance, _ = claims.upper_layers(tables, seed=5)
-    assert against_chance.value == upper_third_interval(NEURONS, 3, 0)[0] == 75
+    before, after, p = claims.number_of_neurons(tables, seed=5)
+    tuned = summary.tuning(ROUNDS, seed=5)
+    assert [before.value, after.value, p.value] == tuned["mean"].tolist() and before.n == 2
+    upper, minus_baseline = claims.upper_layers(tables, seed=5)
+    assert upper.value == minus_baseline.value == upper_third_interval(NEURONS, 3, 0)[0] == 75
     pairs = summary.shared_by_pairs(NEURONS, FACTS, seed=5).set_index(["method", "kind"])["mean"]
     within, *_ = claims.shared_within(tables, seed=5)
     assert within.value == pairs["attribution", "one relation"] - pairs["attribution", "different relations"]
-    between, _, ours_within, _ = claims.exclusive(tables, seed=5)
+    between, _, ours_within = claims.exclusive(tables, seed=5)
     assert between.value == pairs["attribution", "different relations"] - pairs["activation", "different relations"]
     assert ours_within.value == pairs["attribution", "one relation"] - pairs["activation", "one relation"]
 
@@ -101,8 +117,8 @@ def test_claims_and_tables_have_the_same_numbers():
 def test_the_widest_neurons_come_first_with_their_objects():
     ours = NEURONS[NEURONS["method"] == "attribution"]
     widest = summary.widest_neurons(ours, FACTS)
-    assert widest.iloc[0].to_dict() == {"neuron": "3.7", "facts": 3, "share": 75, "relations": 2, "objects": "x (3)"}
-    assert widest["neuron"].tolist() == ["3.7", "2.5"]
+    assert widest.iloc[0].to_dict() == {"neuron": "L3.7", "facts": 3, "share": 75, "relations": 2, "objects": "x (3)"}
+    assert widest["neuron"].tolist() == ["L3.7", "L2.5"]
 
 
 def test_relation_neurons_are_counted_by_relation():
@@ -122,11 +138,15 @@ def test_published_values_stand_beside_ours():
 def test_the_finding_says_how_many_where_and_shared_by_whom():
     means = summary.mean_neurons(summary.neurons_per_fact(NEURONS, FACTS), seed=0)
     pairs = summary.shared_by_pairs(NEURONS, FACTS, seed=0)
-    found = summary.finding(means, (75.0, 60.0, 90.0), pairs, 4)
-    assert found.startswith("A fact has 1.00 [") and "75.0 [60.0, 90.0] % of them" in found
+    tuned = summary.tuning(ROUNDS, seed=0)
+    found = summary.finding(means, tuned, (75.0, 60.0, 90.0), pairs, 4)
+    assert (
+        found.startswith("A fact has 5.00 [") and "and 1.00 [1.00, 1.00] after it (mean over facts); *p* ended at 0.72 [" in found
+    )
+    assert "75.0 [60.0, 90.0] % of them" in found
     assert "Two facts of one relation share 0.33" in found and ". Two facts of different relations share 0.67" in found
     alone = FACTS[FACTS["relation"] == "P1"]
     pairs = summary.shared_by_pairs(NEURONS[NEURONS["relation"] == "P1"], alone, seed=0)
-    assert "different relations" not in summary.finding(means, (75.0, 60.0, 90.0), pairs, 4)
+    assert "different relations" not in summary.finding(means, tuned, (75.0, 60.0, 90.0), pairs, 4)
     none = means.assign(mean=0.0)
-    assert summary.finding(none, (np.nan,) * 3, pairs, 2).endswith("strong in 3 prompts, and facts have 2 at most.")
+    assert summary.finding(none, tuned, (np.nan,) * 3, pairs, 2).endswith("strong in 3 prompts, and facts have 2 at most.")

@@ -12,8 +12,18 @@ from brute_force import probability_at
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
-from kn_utils.chapters.modify_activation.claims import changed_probability
-from kn_utils.chapters.modify_activation.numbers import MEAN, count_facts, finding, flips, lost_answers, probability_changes
+from kn_utils.chapters.modify_activation.claims import changed_log_odds
+from kn_utils.chapters.modify_activation.numbers import (
+    MEAN,
+    controls,
+    count_facts,
+    finding,
+    flips,
+    log_odds_changes,
+    lost_answers,
+    probability_changes,
+    share_of_effect,
+)
 from kn_utils.chapters.modify_activation.table import CONTROLS, WITH_RANDOM, _cases, _chosen, _partners, modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
@@ -266,8 +276,49 @@ def test_a_change_is_a_ratio_of_means_and_relations_count_alike():
     found = probability_changes(pd.concat([first, second]), seed=0).set_index("relation")
     assert found["change"].to_dict() == pytest.approx({"P1": -30, "P2": 50, MEAN: 10})
     assert found["facts"].to_dict() == {"P1": 2, "P2": 1, MEAN: 3}
-    assert found.loc["P1", "low"] == pytest.approx(-40 / 0.9 + 0, abs=0.1) and found.loc["P1", "high"] == pytest.approx(100)
-    assert found.loc["P2", "low"] == found.loc["P2", "high"] == pytest.approx(50)
+    assert found.loc["P1", "low"] < -30 < found.loc["P1", "high"]  # from its two facts, and no new relation
+    assert found.loc["P2", ["low", "high"]].isna().all() and found.loc[["P1", "P2"], "new_low"].isna().all()
+    assert found.loc[MEAN, "low"] < 10 < found.loc[MEAN, "high"]
+    half = 12.7062 * np.sqrt(2) * 40 * np.sqrt(1.5)  # t with one degree of freedom, sd of -30 and 50, two relations
+    assert found.loc[MEAN, ["new_low", "new_high"]].tolist() == pytest.approx([10 - half, 10 + half], rel=1e-3)
+
+
+def odds(probability):
+    return np.log(probability / (1 - probability))
+
+
+def test_log_odds_are_averaged_over_prompts_then_facts_then_relations():
+    first = rows((0, 0.8, 0.4, True, True), (0, 0.1, 0.1, False, False), (1, 0.1, 0.2, False, True))
+    second = rows((0, 0.2, 0.3, True, True), relation="P2")
+    found = log_odds_changes(pd.concat([first, second]), seed=0).set_index("relation")["change"]
+    one = ((odds(0.4) - odds(0.8)) / 2 + odds(0.2) - odds(0.1)) / 2
+    two = odds(0.3) - odds(0.2)
+    assert found.to_dict() == pytest.approx({"P1": one, "P2": two, MEAN: (one + two) / 2})
+    stored = pd.concat([first, second]).assign(log_odds_before=1.0, log_odds_after=[3.0, 5, 9, 1])
+    found = log_odds_changes(stored, seed=0).set_index("relation")["change"]
+    assert found.to_dict() == pytest.approx({"P1": ((2 + 4) / 2 + 8) / 2, "P2": 0, MEAN: 2.75})
+
+
+def test_controls_are_compared_on_the_facts_that_have_them():
+    table = pd.concat(
+        [
+            rows((0, 0.5, 0.2, True, True), (1, 0.5, 0.1, True, True)),
+            rows((0, 0.5, 0.4, True, True), method="matched"),
+            rows((0, 0.5, 0.2, True, True), (1, 0.5, 0.2, True, True), method="same templates"),
+            rows((0, 0.5, 0.2, True, True), (1, 0.5, 0.5, True, True), method="held-out templates"),
+        ]
+    )
+    found = controls(table, seed=0).set_index("control")
+    assert found["facts"].to_dict() == {"matched": 1, "held-out templates": 2}
+    assert found.loc["matched", "change"] == "−1.39 (no interval)" and found.loc["matched", "of the control"].startswith("−0.41")
+    assert found.loc["held-out templates", "share"].startswith("50.0 [")
+
+
+def test_a_share_of_an_effect_may_be_of_other_facts():
+    index = pd.MultiIndex.from_tuples([("P1", 0), ("P1", 1), ("P2", 0), ("P3", 0)], names=["relation", "fact"])
+    values = pd.Series([2.0, 1.0, 4.0, 3.0], index=index)
+    known = pd.Series([True, False, True, False], index=index)
+    assert share_of_effect(values[known], values[~known], 0)[0] == pytest.approx(100 * 2 / 3)  # (1 + 3) / 2 of (2 + 4) / 2
 
 
 def test_flips_are_counted_among_those_that_can_flip():
@@ -309,13 +360,13 @@ def test_answers_that_are_lost_are_the_surest_one_of_a_fact():
 
 
 def test_the_finding_has_the_means_and_the_lost_answers():
-    values = [(0, 0.5, 0.4, True, False), (1, 0.5, 0.4, True, True)]
-    every = [(method, operation) for method in ("attribution", "random") for operation in ("suppress", "amplify")]
+    values = [(0, 0.5, 0.2, True, False), (1, 0.5, 0.2, True, True)]
+    every = [(method, operation) for method in ("attribution", "activation") for operation in ("suppress", "amplify")]
     table = pd.concat([rows(*values, method=method, operation=operation) for method, operation in every])
-    found = finding(probability_changes(table, seed=0), flips(table, seed=0))
-    assert "by −20.0 [−20.0, −20.0] %, amplifying them by −20.0" in found and "Of 2 right answers, 50.0 [0.00, 100.0] %" in found
+    found = finding(log_odds_changes(table, seed=0), flips(table, seed=0))
+    assert "by −1.39 [−1.39, −1.39], amplifying them by −1.39" in found and "Of 2 right answers, 50.0 [0.00, 100.0] %" in found
     alone = table[table["fact"] == 1]
-    assert "Of 1 right answers, 0.00 (no interval) %" in finding(probability_changes(alone, seed=0), flips(alone, seed=0))
+    assert "Of 1 right answers, 0.00 (no interval) %" in finding(log_odds_changes(alone, seed=0), flips(alone, seed=0))
 
 
 def test_claims_are_contrasts_of_the_changes_that_are_shown():
@@ -326,11 +377,14 @@ def test_claims_are_contrasts_of_the_changes_that_are_shown():
             for method, factor in (("attribution", 1), ("activation", 1.1), ("random", 1.2))
         ]
     )
-    shown = probability_changes(table, seed=7).query("relation == @MEAN").set_index("method")
-    ours, against_baseline, against_random, _ = changed_probability("suppress", {"modify_activation": table}, seed=7)
+    shown = log_odds_changes(table, seed=7).query("relation == @MEAN").set_index("method")
+    ours, *others, paper = changed_log_odds("suppress", {"modify_activation": table}, seed=7)
     assert [ours.value, ours.low, ours.high] == shown.loc["attribution", ["change", "low", "high"]].tolist()
-    assert against_baseline.value == pytest.approx(shown.loc["attribution", "change"] - shown.loc["activation", "change"])
-    assert against_random.value == pytest.approx(shown.loc["attribution", "change"] - shown.loc["random", "change"])
+    by_method = {name: one for name in ("baseline", "random") for one in others if name in one.contrast}
+    for method, name in (("activation", "baseline"), ("random", "random")):
+        assert by_method[name].value == pytest.approx(shown.loc["attribution", "change"] - shown.loc[method, "change"])
+    measure = probability_changes(table, seed=7).query("relation == @MEAN").set_index("method").loc["attribution"]
+    assert [paper.value, paper.low, paper.high] == measure[["change", "low", "high"]].tolist()
 
 
 def test_value_vectors_are_not_touched(done):

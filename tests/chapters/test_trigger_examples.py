@@ -220,5 +220,5 @@ def test_gaps_between_the_highest_and_the_lowest_score():
 def test_the_finding_is_the_median_difference():
     rows = [("P1", fact, "attribution", 4, 5.0 + fact, 1.0) for fact in range(3)]
     gaps = pd.DataFrame(rows, columns=["relation", "fact", "method", "sentences", "highest", "lowest"])
-    assert "differ by 5.00 [4.00, 6.00] (median of 3 facts; a fact has 4 sentences" in summary.finding(gaps, seed=0)
+    assert "differ by 5.00 [2.80, 7.20] (median of 3 facts; a fact has 4 sentences" in summary.finding(gaps, seed=0)
     assert summary.finding(gaps[:0], seed=0) == "No fact has knowledge neurons and several sentences to rank."

@@ -28,13 +28,13 @@ from kn_utils.model.sentences import KINDS, read_corpus
 from kn_utils.paths import ROOT, user_path
 from kn_utils.plots import layers, style
 from kn_utils.plots.bars import plot_bars
-from kn_utils.plots.changes import MEAN
+from kn_utils.plots.changes import MEAN, PROBABILITY
 from kn_utils.plots.files import file_links, save_figure
-from kn_utils.plots.panels import panels
+from kn_utils.plots.panels import panels, plain_number
 from kn_utils.report.figures import SHOWN, plot_effects
 from kn_utils.report.judge import Judged
 from kn_utils.stats.layers import layer_intervals, layer_shares
-from kn_utils.stats.rule import Claim, Condition, Reported, half_the_paper
+from kn_utils.stats.rule import Claim, Condition, Reported
 from kn_utils.store.runs import Run
 
 PRINTED = 160 / 25.4  # inches: the text column of an A4 page
@@ -102,8 +102,8 @@ def figures(neurons, changes, means, activations, measured):
         layers.plot_layer_intervals(shares, "neurons", "title"),
         layers.plot_layer_shares(shares, "neurons", "title"),
         paper.plot_changes(changes, "suppress", "title"),
-        modify_activation.plot_changes(changes, "title"),
-        modify_activation.plot_relations(changes, "amplify", names, "title"),
+        modify_activation.plot_changes(changes, PROBABILITY, "title"),
+        modify_activation.plot_relations(changes, "amplify", PROBABILITY, names, "title"),
         paper.plot_activations(activations, "title"),
         distant_prompts.plot_activations(activations, "title"),
         distant_prompts.plot_differences(means, "title"),
@@ -140,6 +140,14 @@ def test_panels_share_a_title_and_a_legend_that_names_the_methods_in_one_order()
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [*style.NAMES.values(), "something else"]
     assert [axis.get_subplotspec().num1 for axis in axes] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(1, "1"), (0, "0"), (0.001, "0.001"), (50_000, "50,000"), (1e6, "10⁶"), (2e7, "2·10⁷"), (1e-8, "10⁻⁸"), (-1e6, "-10⁶")],
+)
+def test_numbers_on_scales_are_for_people(value, text):
+    assert plain_number(value) == text
 
 
 def test_panels_without_labels_have_no_legend():
@@ -202,14 +210,14 @@ def test_bars_of_figures_4_and_5_are_the_changes(changes, operation):
 
 def test_changes_by_relation_show_the_control_beside_if_there_is_one(changes):
     names = {"P36": "capital", "P101": "field of work"}
-    own, other = modify_activation.plot_relations(changes, "suppress", names, "title").axes
+    own, other = modify_activation.plot_relations(changes, "suppress", PROBABILITY, names, "title").axes
     table = changes.query("operation == 'suppress' and method == 'random'").set_index(["target", "relation"])["change"]
     for axis, target in ((own, "own"), (other, "other")):
         [dots] = [line for line in axis.lines if line.get_label() == style.NAMES["random"]]
         assert list(dots.get_xdata()) == table[target][RELATIONS].tolist()
     assert [label.get_text() for label in own.get_yticklabels()] == ["field of work (P101)", "capital (P36)"]
     alone = changes[changes["target"] == "own"]
-    assert len(modify_activation.plot_relations(alone, "suppress", names, "title").axes) == 1
+    assert len(modify_activation.plot_relations(alone, "suppress", PROBABILITY, names, "title").axes) == 1
 
 
 def test_bars_of_web_sentences_are_the_means(activations):
@@ -305,7 +313,7 @@ def execute(parameters, folder):
 @pytest.mark.slow
 def test_the_notebook_saves_and_links_every_figure_it_shows(parameters, tmp_path):
     cells = execute(parameters | {"figures_dir": str(tmp_path / "pictures")}, tmp_path)
-    shown = [output for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    shown = [output for cell in cells for output in cell.get("outputs", []) if "image/svg+xml" in output.get("data", {})]
     links = re.findall(r"\((file://[^)]+)\)", cells[-1].outputs[0].data["text/markdown"])
     assert len(links) == 3 * len(shown) == 27
     assert sorted(links) == sorted(path.as_uri() for path in (tmp_path / "pictures").iterdir())
@@ -319,8 +327,8 @@ def test_without_a_table_the_notebook_says_which_to_run(parameters, tmp_path):
 
 def test_an_effect_beyond_the_axis_is_an_arrow_at_its_end():
     def judged(value):
-        claim = Condition("more", value, value - 1, value + 1, 10, above=0, paper=Reported(2.0, True))
-        return Judged(Claim("9", "it grows"), [claim, half_the_paper(claim)])
+        claim = Condition("more", value, value - 1, value + 1, above=0, paper=Reported(2.0, True))
+        return Judged(Claim("9", "it grows"), [claim])
 
     runs = {name: [judged(value)] for name, value in {"small": 1.0, "large": 900.0, "opposite": -900.0}.items()}
     axis = plot_effects(runs, "Effects").axes[0]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from kn_utils.report import readme
-from kn_utils.stats.rule import NOT_REPLICATED, PARTLY, REPLICATED, UNTESTED, Claim
+from kn_utils.stats.rule import CONTRADICTED, PARTLY, SUPPORTED, UNTESTED, Claim
 
 
 @dataclass
@@ -26,14 +26,14 @@ def verdicts(*of_claims):
 
 def test_a_row_for_each_claim_that_can_be_tested_and_one_for_all_erasures():
     table = readme.verdict_table({
-        "one": verdicts(REPLICATED, UNTESTED, REPLICATED, PARTLY),
-        "two": verdicts(PARTLY, UNTESTED, REPLICATED, UNTESTED),
-        "three": verdicts(NOT_REPLICATED, UNTESTED, UNTESTED, UNTESTED),
+        "one": verdicts(SUPPORTED, UNTESTED, SUPPORTED, PARTLY),
+        "two": verdicts(PARTLY, UNTESTED, SUPPORTED, UNTESTED),
+        "three": verdicts(CONTRADICTED, UNTESTED, UNTESTED, UNTESTED),
     })  # fmt: skip
     assert table.splitlines() == [
         "| claim | one | two | three |",
         "| --- | --- | --- | --- |",
-        "| 4.2: they lie high | ● yes | ◐ partly | ○ no |",
+        "| 4.2: they lie high | ● yes | ◐ partly | ✕ no |",
         f"| 5.2: {readme.ERASURES} | ◐ partly (1 of 2) | ● yes (1 of 1) | – |",
         "| **yes** | **1 of 2** | **1 of 2** | **0 of 1** |",
     ]

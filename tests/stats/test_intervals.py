@@ -1,159 +1,278 @@
-"""Bootstrap intervals: they cover what they should, resample within strata alone, and are the same for the same seed."""
+"""Intervals: they cover the truth as often as they say, also with few relations of unequal sizes; and their text."""
 
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import bootstrap, norm
+from scipy.stats import norm, t
 
-from kn_utils.stats.intervals import RESAMPLES, bootstrap_interval, side_by_side, with_interval
+from kn_utils.stats import intervals
+from kn_utils.stats.intervals import (
+    RESAMPLES,
+    bootstrap_interval,
+    group_means,
+    mean_of_relations,
+    number,
+    prediction_interval,
+    side_by_side,
+    with_interval,
+)
 
 VALUES = np.random.default_rng(0).normal(3, 1, 400)
 
 
 def mean_of(values):
-    return lambda rows: values[rows].mean()
+    return lambda rows, groups: values[rows].mean()
 
 
-def recorded(strata, statistic=lambda rows: rows.sum(), seed=0):
-    """The interval, and the rows of every resample that the statistic was asked for."""
+def relation_means(values):
+    return lambda rows, groups: np.bincount(groups, values[rows]) / np.bincount(groups)
+
+
+def recorded(relations, statistic=lambda rows, groups: rows.mean(), **options):
+    """The interval, and the rows and groups of every resample."""
     asked = []
 
-    def remember(rows):
-        asked.append(np.array(rows))
-        return statistic(rows)
+    def remember(rows, groups):
+        asked.append((np.array(rows), np.array(groups)))
+        return statistic(rows, groups)
 
-    return bootstrap_interval(remember, strata, seed), asked[1:]  # the first are all rows, for the estimate
-
-
-def test_the_interval_lies_around_the_estimate_and_shrinks_with_the_square_root_of_the_rows():
-    widths = []
-    for n in (25, 100, 400):
-        estimate, low, high = bootstrap_interval(mean_of(VALUES[:n]), [0] * n, seed=1)
-        assert estimate == VALUES[:n].mean()
-        assert low < estimate < high
-        assert high - low == pytest.approx(2 * 1.96 * VALUES[:n].std() / np.sqrt(n), rel=0.15)
-        widths.append(high - low)
-    assert widths[0] > widths[1] > widths[2]
+    return bootstrap_interval(remember, relations, 0, **options), asked[1:]  # the first are all rows, for the estimate
 
 
-def test_most_intervals_hold_the_true_mean():
-    draw, inside = np.random.default_rng(5), 0
-    for seed in range(60):
-        values = draw.normal(3, 1, 40)
-        _, low, high = bootstrap_interval(mean_of(values), [0] * 40, seed)
-        inside += low <= 3 <= high
-    assert 52 <= inside < 60  # 57 is 95 % of 60
+# Simulated studies: relations with effects of their own, unequal sizes, two in five with one or two facts; the truth is known.
+# The studies of a design are resampled together: a statistic has a value for each of them, and values are [studies, facts].
 
 
-def test_one_stratum_is_scipys_bootstrap():
-    values = VALUES[:50] ** 2
-    _, low, high = bootstrap_interval(mean_of(values), ["all"] * 50, seed=3)
-    expected = bootstrap((values,), np.mean, n_resamples=20000, method="percentile", rng=np.random.default_rng(4))
-    width = values.std() / np.sqrt(50)
-    assert low == pytest.approx(expected.confidence_interval.low, abs=0.25 * width)
-    assert high == pytest.approx(expected.confidence_interval.high, abs=0.25 * width)
+def design(draw, relations):
+    """The relation of each fact."""
+    sizes = draw.integers(3, 31, relations)
+    sizes[: 2 * relations // 5] = draw.integers(1, 3, 2 * relations // 5)
+    return np.repeat(np.arange(relations), sizes)
 
 
-def test_every_resample_has_as_many_rows_of_each_stratum():
-    strata = np.array(["P36", "P101", "P36", "P3", "P36", "P101", "P7", "P36"])
-    (estimate, _, _), resamples = recorded(strata)
-    assert estimate == 0 + 1 + 2 + 3 + 4 + 5 + 6 + 7
-    assert len(resamples) == RESAMPLES
-    for rows in resamples:
-        assert sorted(strata[rows]) == sorted(strata)
-        assert {3, 6} <= set(rows.tolist())  # the only rows of P3 and P7
-    assert any(len(set(rows.tolist())) < len(rows) for rows in resamples)
-    for row in (0, 1, 2, 4, 5, 7):
-        assert np.mean([np.count_nonzero(rows == row) for rows in resamples]) == pytest.approx(1, abs=0.15)
+def sums(values, rows, groups):
+    """The sum of each group, [studies, groups]."""
+    order = np.argsort(groups, kind="stable")
+    return np.add.reduceat(values[:, rows[order]], np.flatnonzero(np.diff(groups[order], prepend=-1)), axis=1)
 
 
-def test_what_differs_between_strata_alone_has_no_width():
-    values = np.array([1.0, 1, 1, 50, 50, 900])
-    estimate, low, high = bootstrap_interval(mean_of(values), list("aaabbc"), seed=0)
-    assert low == estimate == high == values.mean()
+def a_mean(draw, groups, studies):
+    """The mean of relation means."""
+    values = draw.normal(draw.normal(0, 1, (studies, groups.max() + 1))[:, groups], 2)
+    return lambda rows, drawn: (sums(values, rows, drawn) / np.bincount(drawn)).mean(axis=1)
 
 
-def test_strata_of_one_row_add_to_the_statistic_but_not_to_its_spread():
-    values = np.append(VALUES[:30], [100, 200])
-    _, low, high = bootstrap_interval(lambda rows: values[rows].sum(), ["a"] * 30 + ["b", "c"], seed=2)
-    _, low_alone, high_alone = bootstrap_interval(lambda rows: values[rows].sum(), ["a"] * 30, seed=2)
-    assert (low - 300, high - 300) == pytest.approx((low_alone, high_alone))
+def a_ratio(draw, groups, studies):
+    """A ratio of means for each relation, averaged over relations."""
+    before = draw.beta(0.5, 1, (studies, len(groups)))
+    effect = draw.normal(-0.3, 0.2, (studies, groups.max() + 1))[:, groups]
+    after = before * (1 + effect + draw.normal(0, 0.3, before.shape))
+    return lambda rows, drawn: (sums(after, rows, drawn) / sums(before, rows, drawn) - 1).mean(axis=1)
 
 
-@pytest.mark.parametrize("strata", [["a"], ["a", "b", "c"], []])
-def test_without_two_rows_of_one_stratum_there_is_no_interval(strata):
-    estimate, low, high = bootstrap_interval(lambda rows: np.array([len(rows), 7.0]), strata, seed=0)
-    assert estimate.tolist() == [len(strata), 7]
-    assert np.isnan(low).tolist() == np.isnan(high).tolist() == [True, True]
+def a_share(draw, groups, studies):
+    """A share of all facts, whose relations have shares with a beta distribution."""
+    shares = draw.beta(2.75, 2.25, (studies, groups.max() + 1))[:, groups]
+    hits = (draw.random(shares.shape) < shares).astype(float)
+    return lambda rows, drawn: hits[:, rows].mean(axis=1)
 
 
-def test_a_statistic_of_several_values_has_an_interval_for_each():
-    values, strata = VALUES[:40], [0] * 15 + [1] * 24 + [2]
-    several = bootstrap_interval(lambda rows: np.array([values[rows].mean(), len(rows), values[rows].max()]), strata, seed=6)
-    for place, statistic in enumerate((mean_of(values), len, lambda rows: values[rows].max())):
-        alone = bootstrap_interval(statistic, strata, seed=6)
-        assert [part[place] for part in several] == pytest.approx([float(part) for part in alone])
-    assert [part.shape for part in several] == [(3,)] * 3
-    assert several[1][1] == several[2][1] == 40
+TRUTH = {a_mean: 0, a_ratio: -0.3, a_share: 0.55}
+
+
+def coverage(study, relations, studies, **options):
+    """The share of studies whose interval holds the truth."""
+    draw, inside, designs = np.random.default_rng(relations), 0, 10
+    for seed in range(designs):
+        groups = design(draw, relations)
+        statistic = study(draw, groups, studies // designs)
+        _, low, high = bootstrap_interval(statistic, groups, seed, pooled=study is a_share, **options)
+        inside += ((low <= TRUTH[study]) & (TRUTH[study] <= high)).sum()
+    return inside / studies
+
+
+@pytest.mark.parametrize("relations", [9, 25, 34])
+@pytest.mark.parametrize("study", TRUTH)
+def test_intervals_cover_the_truth(study, relations, monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 249)
+    assert 0.92 <= coverage(study, relations, 500) <= 0.975  # a standard error is 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("relations", [9, 25, 34])
+@pytest.mark.parametrize("study", TRUTH)
+def test_intervals_cover_the_truth_in_93_to_97_of_100_studies(study, relations):
+    assert 0.93 <= coverage(study, relations, 1000) <= 0.97
+
+
+@pytest.mark.parametrize("study", TRUTH)
+def test_facts_resampled_in_fixed_relations_miss_the_truth_about_relations(study, monkeypatch):
+    """The intervals that this project had before are too narrow for a sentence about relations."""
+    monkeypatch.setattr(intervals, "RESAMPLES", 99)
+    assert coverage(study, 25, 200, these_relations=True) < 0.9
+
+
+def test_both_levels_resampled_count_the_facts_twice():
+    """Relations without effects of their own, and two facts each: the spread is that of the facts, and is counted once."""
+    values, relations = np.random.default_rng(3).normal(0, 1, 80), np.repeat(np.arange(40), 2)
+    _, low, high = bootstrap_interval(mean_of(values), relations, 0)
+    draw = np.random.default_rng(0)
+    both = [values[2 * draw.integers(40, size=(40, 1)) + draw.integers(2, size=(40, 2))].mean() for _ in range(2000)]
+    true_width = 2 * 1.96 / np.sqrt(80)
+    assert high - low == pytest.approx(true_width, rel=0.2)
+    assert np.diff(np.quantile(both, [0.025, 0.975])) > 1.15 * (high - low)
+
+
+@pytest.mark.parametrize("relations", [2, 3, 9, 34])
+def test_the_interval_of_a_mean_over_relations_is_about_students(relations):
+    values = VALUES[:relations]
+    estimate, low, high = bootstrap_interval(mean_of(values), range(relations), 1)
+    half = t.ppf(0.975, relations - 1) * values.std(ddof=1) / np.sqrt(relations)
+    assert estimate == values.mean()
+    assert (high - low) / 2 == pytest.approx(half, rel=0.3 if relations < 9 else 0.12)
+
+
+def test_a_relation_that_is_drawn_twice_is_two_groups():
+    relations = np.array(["P36", "P101", "P36", "P3", "P36", "P101"])
+    (estimate, *_), resamples = recorded(relations)
+    assert estimate == 2.5 and len(resamples) == RESAMPLES
+    twice = 0
+    for rows, groups in resamples:
+        members = [tuple(sorted(rows[groups == group])) for group in range(3)]
+        assert groups.max() == 2 and set(members) <= {(0, 2, 4), (1, 5), (3,)}
+        twice += len(set(members)) < 3
+    assert twice / RESAMPLES == pytest.approx(1 - 6 / 27, abs=0.05)
+
+
+def test_of_one_relation_its_facts_are_resampled():
+    values = VALUES[:50]
+    (estimate, low, high), resamples = recorded(["P36"] * 50, mean_of(values))
+    assert all(len(rows) == 49 and not groups.any() for rows, groups in resamples)
+    half = t.ppf(0.975, 49) * values.std(ddof=1) / np.sqrt(50)
+    assert estimate == values.mean() and (high - low) / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_for_these_relations_facts_are_resampled_within_them():
+    relations = np.repeat(["a", "b"], [4, 30])
+    values = np.where(relations == "a", 100.0, 0)
+    estimate, low, high = bootstrap_interval(relation_means(values), relations, 0, these_relations=True)
+    assert estimate.tolist() == low.tolist() == high.tolist() == [100, 0]
+    _, resamples = recorded(relations, these_relations=True)
+    assert all(np.bincount(groups).tolist() == [3, 29] for _, groups in resamples)
+
+
+def test_small_relations_do_not_make_an_interval_narrower():
+    """The same facts with two relations of one fact beside them: before, these two were never varied."""
+    values = np.append(VALUES[:30], [100.0, 200])
+    relations = ["a"] * 30 + ["b", "c"]
+    _, low, high = bootstrap_interval(lambda rows, _: values[rows].sum(), ["a"] * 30, 2)
+    _, low_all, high_all = bootstrap_interval(lambda rows, _: values[rows].sum(), relations, 2, these_relations=True)
+    assert high_all - low_all > 2 * (high - low)
+    _, resamples = recorded(relations, these_relations=True)
+    assert len({tuple(sorted(set(rows) & {30, 31})) for rows, _ in resamples}) > 2
+
+
+def test_a_pooled_statistic_counts_relations_by_their_size():
+    relations = np.repeat(np.arange(10), [91, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+    values = np.random.default_rng(1).normal(0, 1, 100)
+    _, low, high = bootstrap_interval(mean_of(values), relations, 0, pooled=True)
+    _, low_equal, high_equal = bootstrap_interval(mean_of(values), relations, 0)
+    t_ratio = t.ppf(0.975, 1) / t.ppf(0.975, 9) * np.sqrt(2) / np.sqrt(10 / 9)  # fewer than two effective relations count as two
+    assert (high - low) / (high_equal - low_equal) == pytest.approx(t_ratio)
+
+
+@pytest.mark.parametrize("relations", [["a"], []])
+def test_without_two_rows_there_is_no_interval(relations):
+    estimate, low, high = bootstrap_interval(lambda rows, _: np.array([len(rows), 7.0]), relations, 0)
+    assert estimate.tolist() == [len(relations), 7]
+    assert np.isnan(low).all() and np.isnan(high).all()
 
 
 def test_a_statistic_may_be_a_table():
-    parts = bootstrap_interval(lambda rows: np.array([[rows.mean(), 1], [2, 3], [4, rows.max()]]), [0] * 9, seed=6)
-    estimate, low, high = parts
-    assert [part.shape for part in parts] == [(3, 2)] * 3
-    assert estimate.tolist() == [[4, 1], [2, 3], [4, 8]]
-    assert (low <= estimate).all() and (estimate <= high).all() and low[0, 0] < 4 < high[0, 0]
+    values = VALUES[:40]
+    found = bootstrap_interval(lambda rows, _: np.array([[values[rows].mean(), 1], [2, values[rows].max()]]), range(40), 6)
+    alone = bootstrap_interval(mean_of(values), range(40), 6)
+    assert [part.shape for part in found] == [(2, 2)] * 3
+    assert [part[0, 0] for part in found] == pytest.approx([float(part) for part in alone])
+    assert found[1][0, 1] == found[2][0, 1] == 1
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_another():
-    one, again, other = (bootstrap_interval(mean_of(VALUES[:30]), [0] * 30, seed) for seed in (1, 1, 2))
-    assert one == again
-    assert one[0] == other[0] and one[1:] != other[1:]
-
-
-def bias_corrected(estimate, resampled):
-    """Efron's interval, by the book: the levels of a normal distribution moved twice by the bias."""
-    resampled = np.array(resampled)
-    bias = norm.ppf((resampled < estimate).mean() + (resampled == estimate).mean() / 2)
-    return np.quantile(resampled, norm.cdf([2 * bias + norm.ppf(0.025), 2 * bias + norm.ppf(0.975)]))
-
-
-def test_the_interval_is_corrected_for_the_bias_of_ratios():
-    """The mean of twenty relations' ratios, in each of which one fact has most of the weight: most resamples lie below it."""
-    before, after = np.tile([0.3, 0.1, 0.1, 0.1, 0.1], 20), np.tile([0.26, 0.04, 0.05, 0.06, 0.05], 20)
-    relations = np.repeat(range(20), 5)
-
-    def change(rows):
-        return np.mean(np.bincount(relations[rows], after[rows]) / np.bincount(relations[rows], before[rows]) - 1)
-
-    (estimate, low, high), resamples = recorded(relations, change, seed=3)
-    found = np.array([change(rows) for rows in resamples])
-    assert 0.7 < (found < estimate).mean() < 0.95
-    assert [low, high] == pytest.approx(bias_corrected(estimate, found))
-    assert low < estimate < high and low > np.quantile(found, 0.025)
+    one, again, other = (bootstrap_interval(mean_of(VALUES[:30]), range(30), seed) for seed in (1, 1, 2))
+    assert one == again and one[0] == other[0] and one[1:] != other[1:]
 
 
 def test_resamples_in_which_the_statistic_is_not_a_number_are_left_out():
-    """A ratio whose denominator can vanish: kept where row 0 was drawn, whose resamples the interval is then of."""
-
-    def statistic(rows):
-        return np.array([rows.mean() if 0 in rows else np.nan, rows.mean()])
+    def statistic(rows, groups):
+        return np.array([rows.mean() if 0 in rows else np.nan, np.nan])
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (estimate, low, high), resamples = recorded([0] * 6, statistic, seed=8)
-    defined = [rows.mean() for rows in resamples if 0 in rows]
+        (estimate, low, high), resamples = recorded(range(6), statistic)
+    defined = [rows.mean() for rows, _ in resamples if 0 in rows]
     assert 0.5 * RESAMPLES < len(defined) < 0.8 * RESAMPLES  # 1 - (5/6)^6 = 0.67
-    assert [low[0], high[0]] == pytest.approx(bias_corrected(estimate[0], defined))
-    assert [low[1], high[1]] == pytest.approx(np.quantile([rows.mean() for rows in resamples], [0.025, 0.975]))
-    assert estimate.tolist() == [2.5, 2.5]
+    stretch = t.ppf(0.975, 5) / norm.ppf(0.975) * np.sqrt(6 / 5)
+    assert [low[0], high[0]] == pytest.approx(2.5 + stretch * (np.quantile(defined, [0.025, 0.975]) - 2.5))
+    assert estimate[0] == 2.5 and np.isnan([low[1], high[1]]).all()
+
+
+def test_a_new_relation_has_students_prediction_interval():
+    low, high = prediction_interval(np.array([[1.0, 2, 6, np.nan], [4, np.nan, np.nan, np.nan]]))
+    half = 4.302653 * np.sqrt(7) * np.sqrt(1 + 1 / 3)  # mean 3, variance (4 + 1 + 9) / 2
+    assert [low[0], high[0]] == pytest.approx([3 - half, 3 + half]) and np.isnan([low[1], high[1]]).all()
+
+
+def test_new_relations_lie_in_the_prediction_interval():
+    draw = np.random.default_rng(4)
+    values, new = draw.normal(2, 3, (1000, 9)), draw.normal(2, 3, 1000)
+    low, high = prediction_interval(values)
+    assert np.mean((low <= new) & (new <= high)) == pytest.approx(0.95, abs=0.02)
+
+
+def test_a_mean_over_relations_comes_with_both_intervals():
+    values, relations = np.array([1.0, 3, 2, 6]), ["a", "a", "b", "c"]
+    estimate, low, high, *new = mean_of_relations(relation_means(values), relations, 0)
+    assert estimate == pytest.approx(10 / 3) and low < estimate < high
+    assert new == pytest.approx(prediction_interval(np.array([2.0, 2, 6])))
+    estimate, low, high, *new = mean_of_relations(relation_means(values), ["a"] * 4, 0)
+    assert estimate == 3 and low < 3 < high and np.isnan(new).all()
+
+
+def test_means_of_groups_are_over_facts_and_their_intervals_over_relations():
+    table = pd.DataFrame({"relation": ["a", "a", "b", "c"], "kind": "x", "value": [1.0, 3, 2, 6]})
+    [row] = group_means(table, ["kind"], "value", 0).itertuples(index=False)
+    assert (row.kind, row.mean, row.facts) == ("x", 3, 4) and row.low < 3 < row.high
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0.094, "0.09"),
+        (-1.25, "−1.25"),
+        (-0.004, "0.00"),
+        (-0.0, "0.00"),
+        (9.996, "10.0"),
+        (-12.34, "−12.3"),
+        (12345.67, "12,346"),
+        (999_999.7, "1.0·10^6"),
+        (4.3e7, "4.3·10^7"),
+        (-9.96e21, "−1.0·10^22"),
+        (6800, "6,800"),
+        (np.int64(7), "7"),
+        (0, "0"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_numbers_are_written_for_people(value, text):
+    assert number(value) == text
 
 
 def test_estimates_are_written_with_their_intervals_or_say_that_there_is_none():
-    assert with_interval(-1.5, -2, 12.34) == "−1.50 [−2.00, 12.3]"
-    assert with_interval(3, np.nan, np.nan) == "3.00 (no interval)" and with_interval(np.nan, np.nan, np.nan) == "–"
+    assert with_interval(-1.5, -2.0, 12.34) == "−1.50 [−2.00, 12.3]"
+    assert with_interval(-18.2, -21.3, -15.2, -36.6, 0.2) == "−18.2 [−21.3, −15.2], a new relation: [−36.6, 0.20]"
+    assert with_interval(3.0, np.nan, np.nan) == "3.00 (no interval)" and with_interval(np.nan, np.nan, np.nan) == "–"
     rows = [("a", "x", 1.0, 0.5, 1.5), ("b", "x", 2.0, 1.5, np.nan), ("a", "y", 3.0, 2.0, 4e6)]
     table = side_by_side(pd.DataFrame(rows, columns=["row", "column", "value", "low", "high"]), ["row"], ["column"])
-    assert table.loc["a"].tolist() == ["1.00 [0.50, 1.50]", "3.00 [2.00, 4.0e+06]"] and list(table.columns) == ["x", "y"]
+    assert table.loc["a"].tolist() == ["1.00 [0.50, 1.50]", "3.00 [2.00, 4.0·10^6]"] and list(table.columns) == ["x", "y"]

@@ -26,7 +26,7 @@ def plot_score_map(score: np.ndarray, activation: np.ndarray, title: str) -> Fig
             axis.scatter(neuron, layer + 1, s=size, color=PALETTE[method], alpha=0.55, linewidth=0)
             axis.set(title=f"{NAMES[method]}: {len(layer):,} of {values.size:,} neurons reach 2 % of the largest", ylabel="layer")
             axis.set(ylim=(0.2, len(values) + 0.8), xlim=(-0.01 * values.shape[1], 1.01 * values.shape[1]))
-        axes[1].set_xlabel("neuron")
+        axes[1].set_xlabel("neuron of the layer")
     return figure
 
 
@@ -40,10 +40,10 @@ def plot_agreement(agreement: pd.DataFrame, title: str) -> Figure:
 
 def plot_answers(prompts: pd.DataFrame, templates: list[str], title: str) -> Figure:
     """Show the share of correct answers and the object's probability for each template of a relation; `prompts` is step 1's table."""
-    labels = prompts["prompt"].map(lambda index: textwrap.shorten(f"{index}: {templates[index]}", 45, placeholder=" ..."))
+    labels = prompts["prompt"].map(lambda index: textwrap.fill(templates[index], 45))
     labelled = prompts.assign(template=labels, percent=100 * prompts["correct"])
     color = PALETTE["attribution"]
-    with panels(title, 0.28 * labels.nunique() + 1.3, columns=2, sharey=True) as (figure, [left, right]):
+    with panels(title, 0.34 * labels.nunique() + 1.3, columns=2, sharey=True) as (figure, [left, right]):
         sns.barplot(labelled, x="percent", y="template", errorbar=None, color=color, ax=left)
         left.set(xlabel="object on top (% of prompts)", ylabel="", xlim=(0, 100))
         sns.stripplot(labelled, x="probability", y="template", color=color, alpha=0.5, size=4, ax=right)

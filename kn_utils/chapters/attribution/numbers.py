@@ -35,18 +35,18 @@ def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> p
     facts = kept.groupby(FACT_KEY)
     counts, sizes = facts.sum().to_numpy(), facts.size().to_numpy()
 
-    def means(rows: np.ndarray) -> np.ndarray:
+    def means(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
         ours, baseline = counts[rows].sum(axis=0) / sizes[rows].sum()
         return np.array([ours, baseline, ours - baseline])
 
-    found = bootstrap_interval(means, facts.size().index.get_level_values("relation"), seed)
+    found = bootstrap_interval(means, facts.size().index.get_level_values("relation"), seed, pooled=True)
     return pd.DataFrame(np.transpose(found), index=[*METHODS, "difference"], columns=["mean", "low", "high"])
 
 
 def top_neurons(scores: pd.DataFrame, relation: str, fact: int, n: int = 10) -> pd.DataFrame:
     """Return the n neurons with the largest sum of attribution scores over the prompts of a fact.
 
-    Columns neuron ("layer.index", layers from 1), prompts (in which it is kept), mean_score (over these prompts) and total.
+    Columns neuron (its name), prompts (in which it is kept), mean_score (over these prompts) and total.
     """
     rows = scores.query("relation == @relation and fact == @fact and method == 'attribution'")
     table = rows.groupby(["layer", "neuron"])["score"].agg(prompts="size", mean_score="mean", total="sum").reset_index()

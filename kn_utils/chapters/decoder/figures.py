@@ -22,7 +22,7 @@ RULES = {
 
 def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
     """Show the share of knowledge neurons in each layer, a panel per model; `shares` are tables of `layer_shares`."""
-    with panels(title, 2.2 * len(shares) + 0.8, rows=len(shares)) as (figure, axes):
+    with panels(title, 2.2 * len(shares) + 0.8, rows=len(shares), sharey=True) as (figure, axes):
         for axis, (name, table) in zip(axes, shares.items(), strict=True):
             draw_layer_shares(axis, table)
             axis.set(title=name, ylabel="share (%)")
@@ -30,16 +30,16 @@ def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
     return figure
 
 
-def plot_changes(changes: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Show the mean change of the object's probability in the facts' own prompts, a row per model, with the paper's values.
+def plot_changes(changes: dict[str, pd.DataFrame], measure: str, title: str) -> Figure:
+    """Show the mean change of `measure` in the facts' own prompts, a row per model; for probabilities with the paper's values.
 
-    `changes` are tables of `kn_utils.chapters.modify_activation.numbers.probability_changes`.
+    `changes` are tables of `log_odds_changes` or `probability_changes` of `kn_utils.chapters.modify_activation.numbers`.
     """
     rows = pd.concat(table.assign(label=name, value=table["change"]) for name, table in changes.items())
     mean = rows[(rows["relation"] == MEAN) & (rows["target"] == "own")]
-    with panels(title, 0.6 * len(changes) + 1.6, columns=2, sharey=True) as (figure, axes):
+    with panels(title, 0.6 * len(changes) + 1.6, columns=2, sharex=True, sharey=True) as (figure, axes):
         for axis, operation in zip(axes, VERBS, strict=True):
-            draw_changes(axis, mean, operation, beside=next(iter(changes)))
+            draw_changes(axis, mean, operation, measure, beside=next(iter(changes)))
     return figure
 
 
@@ -49,7 +49,7 @@ def plot_reach_by_relation(reaches: dict[str, pd.DataFrame], title: str) -> Figu
     The dashed lines are the range to which p is tuned.
     """
     height = 0.17 * max(map(len, reaches.values())) + 1.6
-    with panels(title, height, columns=len(reaches), legend_columns=3, sharey=True) as (figure, axes):
+    with panels(title, height, columns=len(reaches), legend_columns=3, sharex=True, sharey=True) as (figure, axes):
         for axis, (name, table) in zip(axes, reaches.items(), strict=True):
             table.plot.barh(stacked=True, color=SHADES, edgecolor="black", linewidth=0.4, width=0.8, legend=False, ax=axis)
             for end in (MIN_NEURONS, MAX_NEURONS):
@@ -62,8 +62,8 @@ def plot_reach_by_relation(reaches: dict[str, pd.DataFrame], title: str) -> Figu
 
 def plot_nodes(nodes: dict[str, pd.DataFrame], title: str) -> Figure:
     """Show the share of prompts for each number of nodes and layer, a panel per model; `nodes` are tables of `nodes_by_layer`."""
-    look = {"fmt": "", "cmap": "Blues", "vmin": 0, "vmax": 100, "cbar": False, "annot_kws": {"size": "x-small"}}
-    with panels(title, 4.6, columns=len(nodes)) as (figure, axes):
+    look = {"fmt": "", "cmap": "Blues", "vmin": 0, "vmax": 100, "cbar": False, "annot_kws": {"size": "small"}}
+    with panels(title, 0.18 * max(map(len, nodes.values())) + 1.4, columns=len(nodes)) as (figure, axes):
         for axis, (name, table) in zip(axes, nodes.items(), strict=True):
             text = table.map(lambda share: f"{share:.0f}" if share >= 0.5 else "")
             sns.heatmap(table, annot=text, yticklabels=1 + len(table) // 20, **look, ax=axis)

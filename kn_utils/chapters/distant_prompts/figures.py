@@ -17,7 +17,7 @@ def plot_activations(activations: pd.DataFrame, title: str) -> Figure:
     """Show the mean activation for each kind of sentence, a panel per method; `activations` is the table of `mean_activations`."""
     values, methods = paper_values()["value"], _by_method(activations)
     paper = {(name, "attribution"): values[f"distant_{kind}"] for kind, name in KIND_NAMES.items() if f"distant_{kind}" in values}
-    with panels(title, 2.8, columns=len(methods), sharey=True) as (figure, axes):
+    with panels(title, 2.8, columns=len(methods), sharex=True, sharey=True) as (figure, axes):
         for axis, (method, rows) in zip(axes, methods.items(), strict=True):
             table = rows.set_index("kind").reindex(list(KIND_NAMES)).assign(method=method, label=list(KIND_NAMES.values()))
             plot_intervals(axis, table.rename(columns={"mean": "value"}), paper)
@@ -32,7 +32,7 @@ def plot_differences(means: pd.DataFrame, title: str) -> Figure:
     `means` is the table of `fact_means`. Boxes contain the middle 50 % of the facts, whiskers 95 %.
     """
     methods, others = _by_method(means), [kind for kind in KIND_NAMES if kind != "head_and_tail"]
-    with panels(title, 2.8, columns=len(methods), sharey=True) as (figure, axes):
+    with panels(title, 2.8, columns=len(methods), sharex=True, sharey=True) as (figure, axes):
         for axis, (method, rows) in zip(axes, methods.items(), strict=True):
             boxes = [(rows["head_and_tail"] - rows[kind]).dropna() for kind in others]
             look = {"patch_artist": True, "boxprops": {"facecolor": PALETTE[method]}, "medianprops": {"color": "white"}}
@@ -49,11 +49,12 @@ def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> F
     methods = _by_method(means)
     first = next(iter(methods.values())).query("kind == 'head_and_tail'").set_index("relation")["mean"]
     order = first.reindex(means["relation"].unique()).sort_values(na_position="first").index
-    with panels(title, 0.24 * len(order) + 1.6, columns=len(methods), sharey=True) as (figure, axes):
+    with panels(title, 0.24 * len(order) + 1.6, columns=len(methods), sharex=True, sharey=True) as (figure, axes):
         for axis, (method, rows) in zip(axes, methods.items(), strict=True):
-            for kind, name in KIND_NAMES.items():
+            for number, (kind, name) in enumerate(KIND_NAMES.items()):
+                height = [row + 0.2 * (1.5 - number) for row in range(len(order))]  # beside each other: equal values hide no mark
                 values = rows[rows["kind"] == kind].set_index("relation")["mean"].reindex(order)
-                axis.plot(values, range(len(order)), _KIND_MARKERS[kind], color=_KIND_COLOURS[kind], label=name)
+                axis.plot(values, height, _KIND_MARKERS[kind], color=_KIND_COLOURS[kind], markersize=4, label=name)
             axis.axvline(0, **LINE)
             axis.set(title=NAMES[method], xlabel="mean activation", yticks=range(len(order)), ylim=(-0.5, len(order) - 0.5))
         axes[0].set_yticklabels([f"{labels[name]} ({name})" for name in order])

@@ -1,12 +1,14 @@
 """Statistics of step 4's tables, for notebook 04."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
+from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
 from kn_utils.model.neurons import METHODS
-from kn_utils.model.sentences import KINDS
+from kn_utils.model.sentences import KINDS, Corpus
 from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
@@ -59,15 +61,54 @@ def _over_facts(means: pd.DataFrame, values: pd.DataFrame, seed: int) -> pd.Data
     return group_means(by_method, ["method", "kind"], "value", seed)
 
 
-def lost_without_tail(means: pd.DataFrame, seed: int) -> tuple[float, float, float]:
-    """Return the relative loss (%) of activation in head-only sentences: (estimate, low, high); `means` are of one method."""
-    values = means[BOTH].to_numpy(float)
+def lost_without_tail(means: pd.DataFrame, kind: str, seed: int) -> tuple[float, float, float]:
+    """Return the loss (%) of activation from head-and-tail sentences to another kind: (estimate, low, high).
 
-    def lost(rows: np.ndarray) -> float:
-        both, head = values[rows].mean(axis=0)
-        return 100 * (1 - head / both)
+    `means` are of one method; facts without this kind of sentence are left out.
+    """
+    both = means.dropna(subset=[kind])
+    values = both[["head_and_tail", kind]].to_numpy(float)
 
-    return tuple(map(float, bootstrap_interval(lost, means["relation"], seed)))
+    def lost(rows: np.ndarray, _: np.ndarray) -> float:
+        with_tail, without = values[rows].mean(axis=0)
+        return 100 * (1 - without / with_tail) if with_tail else np.nan
+
+    return tuple(map(float, bootstrap_interval(lost, both["relation"], seed, pooled=True)))
+
+
+def by_training(table: pd.DataFrame, facts: pd.DataFrame, corpus: Corpus, seed: int) -> pd.DataFrame:
+    """Return how much is lost without the tail, by whether `starter`'s training had the fact and the sentence.
+
+    `table` is step 4's, `facts` step 1's. Head-and-tail sentences are split, and compared with the comparable words of the same facts.
+    Columns facts and sentences ("in training", "left out" or "all"), difference (activation, tail minus comparable word), lost (%), n.
+    """
+    ours = table[table["method"] == "attribution"]
+    left_out = {(row.relation, row.fact) for row in facts.itertuples() if is_held_out_fact(row.subject, row.object)}
+    of_fact = pd.Series([place in left_out for place in zip(ours["relation"], ours["fact"], strict=True)], index=ours.index)
+    of_sentence = _held_out_sentences(ours, corpus)
+    rows = []
+    for fact_name, chosen in {"in training": ~of_fact, "left out": of_fact, "all": of_fact | True}.items():
+        for sentence_name, kept in {"in training": ~of_sentence, "left out": of_sentence, "all": of_sentence | True}.items():
+            means = _with_both(ours[chosen & (kept | (ours["kind"] != "head_and_tail"))]).dropna(subset=["head_only_comparable"])
+            if len(means):
+                gain = (means["head_and_tail"] - means["head_only_comparable"]).to_numpy()
+                interval = bootstrap_interval(
+                    lambda drawn, _, gain=gain: gain[drawn].mean(), means["relation"], seed, pooled=True
+                )
+                texts = [
+                    with_interval(*map(float, interval)),
+                    with_interval(*lost_without_tail(means, "head_only_comparable", seed)),
+                ]
+                rows.append((fact_name, sentence_name, *texts, len(means)))
+    return pd.DataFrame(rows, columns=["facts", "sentences", "difference", "lost (%)", "n"])
+
+
+def _held_out_sentences(table: pd.DataFrame, corpus: Corpus) -> pd.Series:
+    """Return for each row whether it is a head-and-tail sentence that was left out of `starter`'s training."""
+    places = zip(table["relation"], table["fact"], table["kind"], table["sentence"], strict=True)
+    held_out = cache(lambda relation, fact, number: is_held_out_sentence(corpus.relations[relation][fact].head_and_tail[number]))
+    found = [kind == "head_and_tail" and held_out(relation, fact, number) for relation, fact, kind, number in places]
+    return pd.Series(found, index=table.index)
 
 
 def finding(activations: pd.DataFrame, gains: pd.DataFrame) -> str:

@@ -1,65 +1,112 @@
 """Claims on edits of facts (section 5.1).
 
-Each function takes tables by name and a seed, and returns the conditions of a claim; the first is the claim itself.
+Each function takes tables by name and a seed, and returns the conditions of a claim.
 """
 
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from kn_utils.chapters.edit_facts.numbers import (
     CHANGED,
     OTHER,
     PAPER,
-    RATES,
     SAME,
     SUCCESS,
-    TEMPLATE_RATES,
+    by_method,
+    is_clean,
     log_ratio,
-    paired_edits,
+    other_templates_rate,
     rate,
     rise,
-    template_rate,
 )
-from kn_utils.stats.rule import NEGLIGIBLE, Claim, Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.stats.rule import CONTROL, SHOWN, TIMES, Claim, Condition, Tables, hardly, intervals, reported, untested
 from kn_utils.store.runs import NothingToShowError
+
+HALF = 50  # %; most of the successes
+MATCHED = "with the fact's neurons minus with neurons of the same layers and activation"
+RANDOM = "with the fact's neurons minus with random neurons"
 
 
 def edit_rate(outcome: str, tables: Tables, seed: int) -> list[Condition]:
-    """Edits lead to `outcome` (`CHANGED` or `SUCCESS`) more often than edits of random neurons."""
-    ours, control = paired_edits(tables["edit_facts"])
-    if ours.empty:
-        raise NothingToShowError("no fact was edited")
-    relations = ours.index.get_level_values("relation")
-    columns = [RATES[outcome], TEMPLATE_RATES[outcome]]
-    difference = ours.assign(**(ours[columns].astype(float) - control[columns].astype(float)))
-    values = [kind(difference, outcome).to_numpy() for kind in (rate, template_rate)]
-    drawn, templates = intervals(lambda rows: [each[rows].mean() for each in values], relations, seed)
-    about = (len(ours), f"edits in {relations.nunique()} relation{'s' * (relations.nunique() > 1)}")
+    """Edits lead to `outcome` (`CHANGED` or `SUCCESS`) on templates that did not choose them, more often than edits of other neurons."""
+    edits = _edits(tables)
+    ours, other_templates = edits["attribution"], partial(other_templates_rate, outcome=outcome)
+    text = f"% of other templates where {outcome}"
+    conditions = [
+        _difference(f"{text}, {RANDOM}", ours, edits["random"], other_templates, seed),
+        _matched(f"{text}, {MATCHED}", edits, other_templates, seed),
+    ]
+    if outcome == SUCCESS:
+        conditions.append(_clean(ours, seed))
     paper = reported(np.subtract, PAPER[outcome], f"{PAPER[outcome]}_random")
-    claim = Condition("% of edits, ours minus random neurons'", *drawn, *about, above=0, paper=paper)
-    return [claim, Condition("the same over all templates of the fact", *templates, *about, above=0), half_the_paper(claim)]
+    text = f"% of edits where {outcome}, in the prompt that chose the edit, {RANDOM}"
+    chosen = _difference(text, ours, edits["random"], partial(rate, outcome=outcome), seed, role=SHOWN, paper=paper)
+    return [*conditions, chosen]
 
 
 def side_effects(tables: Tables, seed: int) -> list[Condition]:
-    """Edits have little effect on other facts, and no more than edits of random neurons."""
-    ours, control = paired_edits(tables["edit_facts"])
-    if ours.empty:
-        raise NothingToShowError("no fact was edited")
-    logs = np.stack([log_ratio(ours, where) for where in (SAME, OTHER)])
-    rises = (rise(ours, SAME) - rise(control, SAME)).to_numpy()
-
-    def statistic(rows: np.ndarray) -> list[float]:
-        return [*(100 * np.expm1(np.nanmean(logs[:, rows], axis=1))), np.nanmean(rises[rows])]
-
-    same, other, against_random = intervals(statistic, ours.index.get_level_values("relation"), seed)
-    about = (len(ours), "edits")
+    """Edits have little effect on other facts."""
+    edits = _edits(tables)
+    ours = edits["attribution"]
+    conditions = []
+    for where, text in {SAME: "other facts of the relation", OTHER: "facts of other relations"}.items():
+        logs = log_ratio(ours, where).dropna()
+        if logs.empty:
+            conditions.append(untested(f"perplexity on {text}, after / before", "there are no such facts"))
+            continue
+        [found] = intervals(_mean(logs), logs.index.get_level_values("relation"), seed, pooled=True)
+        conditions.append(hardly(f"perplexity on {text}, after / before", np.exp(found), TIMES, n=len(logs), unit="edits"))
     paper = reported(np.subtract, PAPER[SAME], f"{PAPER[SAME]}_random")
-    return [
-        Condition("rise of perplexity on other facts of the relation (%)", *same, *about, below=NEGLIGIBLE),
-        Condition("rise of perplexity on facts of other relations (%)", *other, *about, below=NEGLIGIBLE),
-        Condition("rise of perplexity in the relation minus random neurons'", *against_random, *about, below=0, paper=paper),
-    ]
+    text = f"mean rise of perplexity on other facts of the relation, {RANDOM}"
+    return [*conditions, _difference(text, ours, edits["random"], partial(rise, where=SAME), seed, role=SHOWN, paper=paper)]
+
+
+def _edits(tables: Tables) -> dict[str, pd.DataFrame]:
+    edits = by_method(tables["edit_facts"])
+    if "attribution" not in edits:
+        raise NothingToShowError("no fact was edited")
+    return edits
+
+
+def _matched(text: str, edits: dict[str, pd.DataFrame], values, seed: int) -> Condition:
+    if "matched" not in edits:
+        return untested(text, "step 6's table has no rows of the method 'matched'")
+    return _difference(text, edits["attribution"], edits["matched"], values, seed, role=CONTROL)
+
+
+def _difference(text: str, ours: pd.DataFrame, control: pd.DataFrame, values, seed: int, **more) -> Condition:
+    """Return the condition that `values` of our edits are on average above those of the control's edits of the same facts."""
+    difference = (values(ours) - values(control)).dropna()
+    if difference.empty:
+        return untested(text, "no edited fact has another template", more.get("role", "claim"))
+    relations = difference.index.get_level_values("relation")
+    [found] = intervals(_mean(difference), relations, seed, pooled=True)
+    bounds = {} if more.get("role") == SHOWN else {"above": 0}
+    return Condition(text, *found, n=len(difference), unit=_unit(relations), **bounds, **more)
+
+
+def _clean(ours: pd.DataFrame, seed: int) -> Condition:
+    """Most edits that succeed keep both perplexities within 1.1 times."""
+    text = "% of successful edits that keep both perplexities on other facts within 1.1 times"
+    succeeded = ours[ours["success"]]
+    if succeeded.empty:
+        return untested(text, "no edit succeeds")
+    relations = succeeded.index.get_level_values("relation")
+    clean = pd.Series(100.0 * is_clean(succeeded), index=succeeded.index)
+    [found] = intervals(_mean(clean), relations, seed, pooled=True, limits=(0, 100))
+    return Condition(text, *found, n=len(succeeded), unit="successful edits", above=HALF, role=CONTROL)
+
+
+def _mean(values: pd.Series):
+    numbers = values.to_numpy(float)
+    return lambda rows, _: [numbers[rows].mean()]
+
+
+def _unit(relations: pd.Index) -> str:
+    count = relations.nunique()
+    return f"edits in {count} relation{'s' * (count > 1)}"
 
 
 _TABLES = ("edit_facts",)

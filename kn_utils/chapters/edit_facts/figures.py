@@ -64,7 +64,7 @@ def plot_ranks(edits: pd.DataFrame, title: str) -> Figure:
         for axis, (method, name) in zip(
             axes, {"attribution": "the fact's neurons", "random": "random neurons"}.items(), strict=True
         ):
-            for success, colour, marker in ((False, "#7F7F7F", "x"), (True, COLOURS[SUCCESS], "o")):
+            for success, colour, marker in ((False, "#000000", "x"), (True, COLOURS[SUCCESS], "o")):
                 rows = scaled[(scaled["method"] == method) & (scaled["success"] == success)]
                 label = SUCCESS if success else "the answer is something else"
                 axis.scatter(rows["rank_before"], rows["rank_after"], 16, colour, marker, alpha=0.7, linewidth=0.8, label=label)

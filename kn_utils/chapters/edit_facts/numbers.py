@@ -7,7 +7,8 @@ import pandas as pd
 
 from kn_utils.chapters.edit_facts.plans import COMMON
 from kn_utils.model.neurons import COMMON_SHARE
-from kn_utils.stats.intervals import bootstrap_interval, with_interval
+from kn_utils.stats.intervals import PERCENT, bootstrap_interval, with_interval
+from kn_utils.stats.log_odds import log_odds, log_odds_change
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 CHANGED, SUCCESS, TOP5 = "the answer changed", "the answer is the new object", "the new object is in the top 5"
@@ -23,10 +24,12 @@ PAPER = {  # ids of the paper's values, without the suffix for random neurons
 }
 SUFFIXES = {"attribution": "", "random": "_random"}
 BY_RULE = ["rule", "method"]
+CLEAN = 1.1  # largest ratio of perplexities of an edit that does no harm
+CLEAN_SUCCESS = "success without harm to other facts"
 
 
 def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_SHARE) -> pd.DataFrame:
-    """Return step 6's table `edit_facts`, of the methods "attribution" and "random".
+    """Return step 6's table `edit_facts` with a column `method`.
 
     Raises NothingToShowError, with the reasons, if no fact was edited.
     """
@@ -38,21 +41,20 @@ def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_
         few = COMMON in reasons and largest * common_share < 2
         why = " (with common_share {:g} every neuron counts as common among so few facts: take a larger n_facts or common_share)"
         raise NothingToShowError(f"no fact could be edited: {counts}{why.format(common_share) if few else ''}")
-    return _compared(table)
+    return with_method(table)
 
 
-def _compared(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the edits of the fact's neurons and of random ones. Older published tables have no other, and no column `method`."""
-    if "method" not in table:
-        table = table.assign(method=np.where(table["control"], "random", "attribution"))
-    return table[table["method"].isin(SUFFIXES)].reset_index(drop=True)
+def with_method(table: pd.DataFrame) -> pd.DataFrame:
+    """Return edits with a column `method`. Older published tables have none, and no matched neurons."""
+    return table if "method" in table else table.assign(method=np.where(table["control"], "random", "attribution"))
 
 
-def paired_edits(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the edits by the paper's rule with the facts' neurons, and in the same order those with random neurons."""
-    scaled = _compared(table).query("rule == 'scaled'").set_index(FACT_KEY)
-    control = scaled["control"].to_numpy(bool)
-    return scaled[~control], scaled[control].reindex(scaled[~control].index)
+def by_method(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the edits by the paper's rule for each method, indexed by relation and fact; the order of facts is that of our neurons."""
+    scaled = with_method(table).query("rule == 'scaled'").set_index(FACT_KEY)
+    found = {method: rows for method, rows in scaled.groupby("method", sort=False)}
+    order = found.get("attribution", scaled).index
+    return {method: rows.loc[order.intersection(rows.index, sort=False)] for method, rows in found.items()}
 
 
 def candidates(tried: pd.DataFrame) -> pd.DataFrame:
@@ -72,6 +74,23 @@ def template_rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
     return 100 * (edits[TEMPLATE_RATES[outcome]] / edits["templates"])
 
 
+def other_templates_rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
+    """Return for each edit the share (%) of the templates that did not choose it with this outcome; NaN if there is no other."""
+    others = (edits["templates"] - 1).where(edits["templates"] > 1)
+    return 100 * (edits[TEMPLATE_RATES[outcome]] - edits[RATES[outcome]]) / others
+
+
+def is_clean(edits: pd.DataFrame) -> pd.Series:
+    """Return whether the edit multiplies both perplexities on other facts by 1.1 at most."""
+    ratios = [np.exp(log_ratio(edits, where)) for where in PERPLEXITIES]
+    return np.logical_and.reduce([(ratio <= CLEAN) | ratio.isna() for ratio in ratios])
+
+
+def clean_rate(edits: pd.DataFrame) -> pd.Series:
+    """Return for each edit 100 if it succeeds and is clean, else 0."""
+    return 100.0 * (edits["success"] & is_clean(edits))
+
+
 def rise(edits: pd.DataFrame, where: str) -> pd.Series:
     """Return for each edit the increase of perplexity on other facts; `where` is `SAME` or `OTHER`."""
     return edits[f"{PERPLEXITIES[where]}_after"] - edits[f"{PERPLEXITIES[where]}_before"]
@@ -84,17 +103,24 @@ def log_ratio(edits: pd.DataFrame, where: str) -> pd.Series:
 
 def rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the share (%) of edits with each outcome of `RATES`: columns rule, method, quantity, value, low, high, edits."""
-    return _means(edits, BY_RULE, {name: rate(edits, name) for name in RATES}, seed)
+    return _means(edits, BY_RULE, {name: rate(edits, name) for name in RATES}, seed, limits=PERCENT)
 
 
 def template_rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the mean share (%) of a fact's templates with each outcome of `TEMPLATE_RATES`; columns as in `rates`."""
-    return _means(edits, BY_RULE, {name: template_rate(edits, name) for name in TEMPLATE_RATES}, seed)
+    """Return the mean share (%) of the templates that did not choose the edit with each outcome, and of clean successes.
+
+    Columns as in `rates`.
+    """
+    columns = {f"{name}, other templates": other_templates_rate(edits, name) for name in TEMPLATE_RATES}
+    return _means(edits, BY_RULE, columns | {CLEAN_SUCCESS: clean_rate(edits)}, seed, limits=PERCENT)
 
 
 def gains(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the mean changes of the objects' probabilities and of the new object's rank; columns as in `rates`."""
+    """Return the mean changes of the objects' log-odds and probabilities, and of the new object's rank; columns as in `rates`."""
+    old = log_odds(edits["old_probability_after"]) - log_odds(edits["old_probability_before"])
     columns = {
+        "gain of the new object's log-odds": log_odds_change(edits),
+        "gain of the old object's log-odds": pd.Series(old, index=edits.index),
         "gain of the new object's probability": edits["probability_after"] - edits["probability_before"],
         "gain of the old object's probability": edits["old_probability_after"] - edits["old_probability_before"],
         "rank of the new object before": edits["rank_before"],
@@ -118,38 +144,46 @@ def perplexity_ratios(edits: pd.DataFrame, seed: int, keys: Sequence[str] = BY_R
     return means.assign(**np.exp(means[["value", "low", "high"]]))
 
 
-def finding(rates: pd.DataFrame, ratios: pd.DataFrame) -> str:
-    """Return two sentences on edits by the paper's rule, from the tables of `rates` and `perplexity_ratios`."""
+def finding(rates: pd.DataFrame, templates: pd.DataFrame, ratios: pd.DataFrame) -> str:
+    """Return sentences on edits by the paper's rule, from the tables of `rates`, `template_rates` and `perplexity_ratios`."""
     text = {
         (row.method, row.quantity): with_interval(row.value, row.low, row.high)
-        for row in pd.concat([rates, ratios]).query("rule == 'scaled'").itertuples()
+        for row in pd.concat([rates, templates, ratios]).query("rule == 'scaled'").itertuples()
     }
-    ours, control = (text[method, SUCCESS] for method in ("attribution", "random"))
+    names = {"matched": "neurons of the same layers and activation", "random": "as many random neurons"}
+    controls = [f"{text[method, SUCCESS]} % with {name}" for method, name in names.items() if (method, SUCCESS) in text]
     times = [f"by {text['attribution', where]} ({where})" for where in PERPLEXITIES if ("attribution", where) in text]
+    others = text.get(("attribution", f"{SUCCESS}, other templates"), "–")
     return (
-        f"Of {rates['edits'].iloc[0]} edits, {ours} % make the new object the answer with the fact's neurons, and {control} % with as many "
-        f"random neurons. On average an edit multiplies the perplexity on other facts {' and '.join(times)}."
+        f"Of {rates['edits'].iloc[0]} edits, {text['attribution', SUCCESS]} % make the new object the answer with the fact's neurons, and "
+        f"{' and '.join(controls)}. Templates that did not choose the edit give the new object in {others} %. An edit multiplies the "
+        f"perplexity on other facts {' and '.join(times)}; {text['attribution', CLEAN_SUCCESS]} % of edits succeed and keep both "
+        f"within {CLEAN} times."
     )
 
 
 def strengths(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return rates (%) and perplexity ratios for each lambda2; `table` is step 6's `edit_strength`."""
-    shares = _means(table, ["lambda2"], {name: rate(table, name) for name in (CHANGED, SUCCESS)}, seed)
+    shares = _means(table, ["lambda2"], {name: rate(table, name) for name in (CHANGED, SUCCESS)}, seed, limits=PERCENT)
     return pd.concat([shares, perplexity_ratios(table, seed, ["lambda2"])], ignore_index=True)
 
 
 def by_paper_id(means: pd.DataFrame) -> dict[str, tuple[float, float, float, int]]:
     """Return our (mean, low, high, number of edits) for each id of the paper's values."""
-    scaled = means[(means["rule"] == "scaled") & means["quantity"].isin(PAPER)]
+    scaled = means[(means["rule"] == "scaled") & means["quantity"].isin(PAPER) & means["method"].isin(SUFFIXES)]
     return {PAPER[row.quantity] + SUFFIXES[row.method]: (row.value, row.low, row.high, row.edits) for row in scaled.itertuples()}
 
 
-def _means(table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Series], seed: int) -> pd.DataFrame:
-    """Return the mean of every column with values, for each key; the intervals resample edits within relations."""
+def _means(table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Series], seed: int, **options) -> pd.DataFrame:
+    """Return the mean over edits of every column with values, for each key; for `options` see `bootstrap_interval`."""
     values = pd.DataFrame(columns).dropna(axis="columns", how="all")
     rows = []
     for key, group in values.groupby([table[name] for name in keys], sort=False):
-        numbers, strata = group.to_numpy(float), table.loc[group.index, "relation"]
-        found = bootstrap_interval(lambda drawn, numbers=numbers: numbers[drawn].mean(axis=0), strata, seed)
+        numbers, relations = group.to_numpy(float), table.loc[group.index, "relation"]
+
+        def means(drawn: np.ndarray, _: np.ndarray, numbers=numbers) -> np.ndarray:
+            return pd.DataFrame(numbers[drawn]).mean().to_numpy()
+
+        found = bootstrap_interval(means, relations, seed, pooled=True, **options)
         rows += [(*key, *row, len(group)) for row in zip(group.columns, *found, strict=True)]
     return pd.DataFrame(rows, columns=[*keys, "quantity", "value", "low", "high", "edits"])

@@ -3,40 +3,59 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
-from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER, perplexity_rise
-from kn_utils.stats.rule import Claim, Condition, Tables, half_the_paper, intervals, reported
+from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER, KNOWN, log_rises
+from kn_utils.stats.intervals import independent_difference
+from kn_utils.stats.rule import CONTROL, SHOWN, TIMES, Claim, Condition, Tables, hardly, reported, untested
+from kn_utils.store.runs import NothingToShowError
+
+CONTROLS = {"activation": "the baseline's neurons", "random": "random neurons"}
 
 
 def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
-    """Erasing the neurons of a relation raises its perplexity more than that of all other relations, and more than random neurons do."""
-    sums = tables["erase_facts"].groupby(["evaluated", "fact", "method", "phase"])[["prompts", "log_probability"]].first()
-    wide = sums.unstack(["method", "phase"])
-    evaluated = wide.index.get_level_values("evaluated")
-    scores = {
-        method: [wide[name, method][["before", "after"]].to_numpy() for name in sums] for method in ("attribution", "random")
-    }
-    inside = (evaluated == relation).astype(float)
+    """Erasing the neurons of a relation multiplies its perplexity by more than that of all others, and by more than other neurons do.
 
-    def statistic(rows: np.ndarray) -> list[float]:
-        drawn = np.bincount(rows, minlength=len(inside))
-        ours, others = (_rise(drawn * weight, *scores["attribution"]) for weight in (inside, 1 - inside))
-        return [ours - others, ours - _rise(drawn * inside, *scores["random"])]
-
-    others, random = intervals(statistic, evaluated, seed)
+    The relation must have been known before: at least `KNOWN` per cent of its prompts answered right.
+    """
+    table = tables["erase_facts"]
+    own, others = table[table["evaluated"] == relation], table[table["evaluated"] != relation]
+    if own.empty or others.empty:
+        raise NothingToShowError(
+            "only the erased relation was evaluated" if others.empty else "no fact of the relation has a prompt"
+        )
+    _check_known(own)
+    rise, rise_of_others = log_rises(own, "attribution", seed), log_rises(others, "attribution", seed)
+    about = {"n": own["fact"].nunique(), "unit": "facts of this relation"}
     ids = [f"erase_{relation}_{when}" for when in ("before", "after", "others_before", "others_after")]
-    paper = reported(lambda before, after, others, others_after: 100 * (after / before - others_after / others), *ids)
-    claim = Condition(
-        "rise of its perplexity minus that of all others (percentage points)", *others, len(inside), above=0, paper=paper
-    )
-    control = Condition("rise of its perplexity minus that with random neurons erased", *random, len(inside), above=0)
-    return [claim, control, half_the_paper(claim)]
+    paper = reported(lambda before, after, others, others_after: after / before / (others_after / others), *ids)
+    ratio = np.exp(independent_difference(rise, rise_of_others))
+    conditions = [
+        Condition("its perplexity after / before, divided by that of all others", *ratio, **about, above=1, paper=paper),
+        hardly("perplexity of all others, after / before", np.exp(rise_of_others), TIMES, n=_facts(others), role=CONTROL),
+    ]
+    for method, name in CONTROLS.items():
+        text = f"its perplexity after / before, divided by that with {name} erased"
+        if method not in set(own["method"]):
+            conditions.append(untested(text, f"step 7's table has no rows of the method {method!r}"))
+            continue
+        against = np.exp(log_rises(own, "attribution", seed, minus=method))
+        role = {"role": SHOWN} if method == "random" else {"role": CONTROL, "above": 1}
+        conditions.append(Condition(text, *against, **about, **role))
+    return conditions
 
 
-def _rise(weight: np.ndarray, prompts: np.ndarray, log_probability: np.ndarray) -> float:
-    """Return the rise of perplexity (%) over facts with weights; the sums are [facts, 2], before and after. NaN if all weights are 0."""
-    with np.errstate(invalid="ignore"):
-        return perplexity_rise(*(weight @ log_probability / (weight @ prompts)))
+def _check_known(own: pd.DataFrame) -> None:
+    before = own[(own["phase"] == "before") & (own["method"] == "attribution")]
+    right = 100 * before["correct"].sum() / before["prompts"].sum()
+    if right < KNOWN:
+        raise NothingToShowError(
+            f"the model did not know the relation before: it answered {right:.1f} % of the prompts right, fewer than {KNOWN} %"
+        )
+
+
+def _facts(table: pd.DataFrame) -> int:
+    return len(table[["evaluated", "fact"]].drop_duplicates())
 
 
 CLAIMS = tuple(

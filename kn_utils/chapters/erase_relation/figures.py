@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
 from kn_utils.chapters.erase_relation.numbers import AFTER, BEFORE, ERASED_IN_THE_PAPER, LOSS, OTHERS, OWN, PAPER, RISE
@@ -19,7 +20,7 @@ from kn_utils.store.paper import paper_values
 def plot_erasures(erasures: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     """Show the perplexity before and after each erasure, of the erased relation and of all others; a line per method."""
     names, shown = _names(erasures["relation"], labels), _shown(erasures)
-    with panels(title, 0.5 * len(names) + 1.4, columns=len(shown), sharey=True) as (figure, axes):
+    with panels(title, 0.5 * len(names) + 1.4, columns=len(shown), sharex=True, sharey=True) as (figure, axes):
         for axis, where in zip(axes, shown, strict=True):
             for number, method in enumerate(PALETTE):
                 rows = erasures[(erasures["where"] == where) & (erasures["method"] == method)]
@@ -30,7 +31,7 @@ def plot_erasures(erasures: pd.DataFrame, labels: dict[str, str], title: str) ->
                 axis.plot(values[BEFORE], height, **look, markerfacecolor="white")
                 axis.plot(values[AFTER], height, **look, label=NAMES[method])
             axis.set(title=where, xscale="log", xlabel="perplexity before (hollow), after (filled)")
-            label_log_scale(axis.xaxis)
+        label_log_scale(axes[0].xaxis)  # shared by the panels
         axes[0].set(yticks=range(len(names)), yticklabels=names.values(), ylim=(len(names) - 0.5, -0.5), ylabel="erased")
     return figure
 
@@ -76,10 +77,18 @@ def _names(relations: Iterable[str], labels: dict[str, str]) -> dict[str, str]:
 
 
 def plot_by_relation(rises: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
-    """Show the rise of perplexity of each relation (rows) by each erasure (columns); `rises` is the table of `rises_by_relation`."""
-    limit = max(10, np.nanquantile(rises.abs(), 0.98))
-    look = {"cmap": "RdBu_r", "center": 0, "vmin": -limit, "vmax": limit, "cbar_kws": {"label": "rise (%)"}}
-    look |= {"annot": len(rises) <= 8, "fmt": ".0f", "annot_kws": {"size": "medium"}}
+    """Show the rise of perplexity of each relation (rows) by each erasure (columns); `rises` is the table of `rises_by_relation`.
+
+    Colours are linear up to a rise of 10 %, logarithmic above, and end at the largest rise.
+    """
+    limit = max(10, np.nanmax(rises.abs()))
+    numbers = rises.T.map(lambda rise: "" if np.isnan(rise) else f"{round(rise):,}")
+    look = {
+        "cmap": "RdBu_r",
+        "norm": SymLogNorm(10, vmin=-limit, vmax=limit),
+        "cbar_kws": {"label": "rise (%)", "format": "{x:,.0f}"},
+    }
+    look |= {"annot": numbers if len(rises) <= 8 else False, "fmt": "", "annot_kws": {"size": "medium"}}
     with panels(title, 0.19 * rises.shape[1] + 1.8) as (figure, [axis]):
         sns.heatmap(rises.T, yticklabels=list(_names(rises.columns, labels).values()), **look, ax=axis)
         axis.set(xlabel="erased", ylabel="evaluated")

@@ -11,7 +11,12 @@ BEFORE, AFTER, RISE = "perplexity before", "perplexity after", "rise of perplexi
 ACCURACY_BEFORE, ACCURACY_AFTER, LOSS = "accuracy before (%)", "accuracy after (%)", "change of accuracy (points)"
 QUANTITIES = (BEFORE, AFTER, RISE, ACCURACY_BEFORE, ACCURACY_AFTER, LOSS)
 ERASED_IN_THE_PAPER = ("P19", "P27", "P106", "P937")
+LIMITS = np.transpose(
+    [[0, np.inf], [0, np.inf], [-100, np.inf], [0, 100], [0, 100], [-100, 100]]
+)  # of the values of `QUANTITIES`
+KNOWN = 10  # %; a relation with fewer right answers is not known, and has nothing to erase
 SCORES = ["prompts", "correct", "log_probability"]
+SUMS = ["prompts", "log_probability"]
 PAPER = {  # the ids of the paper's values are erase_<relation>_<this>
     (OWN, BEFORE): "before",
     (OWN, AFTER): "after",
@@ -28,22 +33,40 @@ def perplexity_rise(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def erasures(facts: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return perplexity and accuracy before and after each erasure; `facts` is step 7's table `erase_facts`.
 
-    Columns relation, method, neurons, where (`OWN` or `OTHERS`), quantity (of `QUANTITIES`), value, low, high, facts, prompts. The
-    intervals resample facts.
+    Columns relation, method, neurons, where (`OWN` or `OTHERS`), quantity (of `QUANTITIES`), value, low, high, facts, prompts. Intervals
+    for the relation itself are from its facts, those for others from relations.
     """
     rows = []
     for place, group in facts.groupby(["relation", "method", "neurons", _where(facts)], sort=False):
         pairs = group.pivot(index=["evaluated", "fact"], columns="phase", values=SCORES)
         before, after = (pairs.xs(phase, axis="columns", level="phase")[SCORES].to_numpy() for phase in ("before", "after"))
 
-        def statistic(drawn: np.ndarray, before=before, after=after) -> np.ndarray:
+        def statistic(drawn: np.ndarray, _: np.ndarray, before=before, after=after) -> np.ndarray:
             return _quantities(before[drawn].sum(axis=0), after[drawn].sum(axis=0))
 
-        found = bootstrap_interval(statistic, pairs.index.get_level_values("evaluated"), seed)
+        found = bootstrap_interval(statistic, pairs.index.get_level_values("evaluated"), seed, pooled=True, limits=LIMITS)
         counts = (len(pairs), int(before[:, 0].sum()))
         rows += [(*place, *row, *counts) for row in zip(QUANTITIES, *found, strict=True)]
     names = ["relation", "method", "neurons", "where", "quantity", "value", "low", "high", "facts", "prompts"]
     return pd.DataFrame(rows, columns=names)
+
+
+def log_rises(facts: pd.DataFrame, method: str, seed: int, minus: str = "") -> tuple[float, float, float]:
+    """Return ln(perplexity after / before) of the evaluated facts, for one method or as its difference to another: (estimate, low, high).
+
+    `facts` has rows of step 7's table `erase_facts` for one erasure. Of one relation, the interval is from its facts, else from relations.
+    """
+    methods = [method, minus] if minus else [method]
+    wide = facts.pivot(index=["evaluated", "fact"], columns=["method", "phase"], values=["prompts", "log_probability"])
+    sums = [wide[name, method, phase].to_numpy(float) for method in methods for phase in ("before", "after") for name in SUMS]
+
+    def rise(rows: np.ndarray, _: np.ndarray) -> float:
+        prompts_before, before, prompts_after, after, *other = (values[rows].sum() for values in sums)
+        own = before / prompts_before - after / prompts_after
+        return own - (other[1] / other[0] - other[3] / other[2]) if other else own
+
+    found = bootstrap_interval(rise, wide.index.get_level_values("evaluated"), seed, pooled=True)
+    return tuple(map(float, found))
 
 
 def _where(table: pd.DataFrame) -> np.ndarray:

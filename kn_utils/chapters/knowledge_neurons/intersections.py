@@ -45,24 +45,34 @@ class SharedNeurons:
             for name, group in self.groups.items()
         }
 
-    def means(self, rows: np.ndarray | None = None) -> np.ndarray:
+    def means(self, rows: np.ndarray | None = None, groups: np.ndarray | None = None) -> np.ndarray:
         """Return the mean number of neurons shared by two different facts, for each of `KINDS`; NaN if there are no pairs.
 
-        `rows` are row numbers of facts, and may repeat as in a bootstrap. A fact is never paired with itself.
+        `rows` and `groups` are those of `kn_utils.stats.intervals.bootstrap_interval`. A fact is never paired with itself. A relation that
+        is drawn twice has its pairs twice, and no pairs across its two copies.
         """
-        weight = np.ones(self.n_facts) if rows is None else np.bincount(rows, minlength=self.n_facts).astype(float)
-        return np.array([shared / pairs if pairs > 0.5 else np.nan for shared, pairs in self._by_kind(weight)])
+        relation = self.groups["relation"]
+        if rows is None:
+            rows, groups = np.arange(self.n_facts), relation
+        weight = np.bincount(rows, minlength=self.n_facts).astype(float)
+        drawn = np.bincount(relation[rows[np.unique(groups, return_index=True)[1]]], minlength=relation.max(initial=0) + 1)
+        copies = np.maximum(drawn, 1)[relation]
+        return np.array([shared / pairs if pairs > 0.5 else np.nan for shared, pairs in self._by_kind(weight, copies)])
 
     def pairs(self) -> np.ndarray:
         """Return the number of pairs for each of `KINDS`."""
-        return self._by_kind(np.ones(self.n_facts))[:, 1]
+        return self._by_kind(np.ones(self.n_facts), np.ones(self.n_facts))[:, 1]
 
-    def _by_kind(self, weight: np.ndarray) -> np.ndarray:
-        """Return (number of neurons shared, number of pairs) for each of `KINDS`."""
-        every, relation, answer, both = (
-            np.array([_pairs(self.cells[name], weight[self.fact]), _pairs(self.groups[name], weight)]) for name in self.groups
-        )
-        kinds = (relation, both, relation - both, every - relation, answer - both, every - relation - answer + both)
+    def _by_kind(self, weight: np.ndarray, copies: np.ndarray) -> np.ndarray:
+        """Return (number of neurons shared, number of pairs) for each of `KINDS`; `copies` is how often the relation is drawn."""
+
+        def sums(name: str, weight: np.ndarray) -> np.ndarray:
+            return np.array([_pairs(self.cells[name], weight[self.fact]), _pairs(self.groups[name], weight)])
+
+        every, across, answer, both = (sums(name, weight) for name in self.groups)
+        one_copy = weight / np.sqrt(copies)  # so that the sum over a relation is that of one copy, times the number of copies
+        relation, same = sums("relation", one_copy), sums("both", one_copy)
+        kinds = (relation, same, relation - same, every - across, answer - both, every - across - answer + both)
         return np.stack(kinds)
 
 

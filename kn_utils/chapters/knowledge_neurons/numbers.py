@@ -1,6 +1,6 @@
 """Statistics of step 2's tables, for notebook 02."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ import pandas as pd
 from kn_utils.chapters.knowledge_neurons.intersections import KINDS, SharedNeurons
 from kn_utils.chapters.knowledge_neurons.thresholds import moved_share, shared, strong
 from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS, MIN_PROMPTS, RELATION_SHARE, neuron_name
-from kn_utils.stats.intervals import bootstrap_interval, group_means, with_interval
+from kn_utils.stats.intervals import NOT_NEGATIVE, Statistic, bootstrap_interval, group_means, mean_of_relations, with_interval
 from kn_utils.store.runs import FACT_KEY
 
 
@@ -22,6 +22,24 @@ def last_rounds(rounds: pd.DataFrame) -> pd.DataFrame:
     methods = last.groupby("method")
     columns = {"relations": ("relation", "size"), "rounds": ("round", "mean"), "p": ("prompt_share", "mean")}
     return methods.agg(**columns, missed=("missed", lambda names: ", ".join(filter(None, names)) or "none")).loc[list(METHODS)]
+
+
+def tuning(rounds: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return means over relations, by integrated gradients: neurons per fact before and after p is tuned, and p at the end.
+
+    Rows before, after, p; columns mean, low, high, new_low, new_high, relations. `rounds` is step 2's table `refinement`.
+    """
+    by_relation = rounds[rounds["method"] == "attribution"].groupby("relation", sort=False)
+    first, last = by_relation.first(), by_relation.last()
+    values = {"before": first["mean_neurons"], "after": last["mean_neurons"], "p": last["prompt_share"]}
+    rows = {name: _mean_of_values(each, seed) for name, each in values.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "new_low", "new_high", "relations"])
+
+
+def _mean_of_values(values: pd.Series, seed: int) -> tuple[float, ...]:
+    """Return the mean over relations with both intervals, and the number of relations; `values` has one of each relation."""
+    numbers = values.to_numpy(float)
+    return *map(float, mean_of_relations(lambda rows, _: numbers[rows], values.index, seed)), len(values)
 
 
 def neurons_per_fact(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
@@ -38,32 +56,34 @@ def mean_neurons(counts: pd.DataFrame, seed: int) -> pd.DataFrame:
     `counts` is the table of `neurons_per_fact`.
     """
     without = (counts["neurons"] == 0).groupby(counts["method"]).sum()
-    return group_means(counts, ["method"], "neurons", seed).set_index("method").assign(without=without)
+    return group_means(counts, ["method"], "neurons", seed, limits=NOT_NEGATIVE).set_index("method").assign(without=without)
 
 
-def shared_neurons(neurons: pd.DataFrame, facts: pd.DataFrame) -> Callable[[np.ndarray | None], np.ndarray]:
-    """Return a function from row numbers of facts to the mean number of neurons that two of them share, [methods, `KINDS`]."""
+def shared_neurons(neurons: pd.DataFrame, facts: pd.DataFrame) -> Statistic:
+    """Return a statistic: the mean number of neurons that two facts share, [methods, `KINDS`]."""
     pairs = [SharedNeurons(facts, neurons[neurons["method"] == method]) for method in METHODS]
-    return lambda rows=None: np.stack([of_method.means(rows) for of_method in pairs])
+    return lambda rows, groups: np.stack([of_method.means(rows, groups) for of_method in pairs])
 
 
 def shared_by_pairs(neurons: pd.DataFrame, facts: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the mean number of neurons that two facts share, over all pairs: columns method, kind, mean, low, high, pairs.
 
-    The intervals resample facts.
+    The intervals resample relations.
     """
-    found = bootstrap_interval(shared_neurons(neurons, facts), facts["relation"], seed)
+    found = bootstrap_interval(shared_neurons(neurons, facts), facts["relation"], seed, pooled=True)
     pairs = SharedNeurons(facts, neurons).pairs().astype(int)
     index = pd.MultiIndex.from_product([METHODS, KINDS], names=["method", "kind"])
     columns = dict(zip(("mean", "low", "high"), map(np.ravel, found), strict=True))
     return pd.DataFrame(columns | {"pairs": np.tile(pairs, len(METHODS))}, index=index).reset_index()
 
 
-def finding(means: pd.DataFrame, upper: tuple[float, float, float], pairs: pd.DataFrame, most_prompts: int) -> str:
+def finding(
+    means: pd.DataFrame, tuned: pd.DataFrame, upper: tuple[float, float, float], pairs: pd.DataFrame, most_prompts: int
+) -> str:
     """Return sentences on how many knowledge neurons a fact has, in which layers, and whether facts share them.
 
-    The arguments are the results of `mean_neurons`, `kn_utils.stats.layers.upper_third_interval` and `shared_by_pairs`, and the largest
-    number of prompts of a fact.
+    The arguments are the results of `mean_neurons`, `tuning`, `kn_utils.stats.layers.upper_third_interval` and `shared_by_pairs`, and the
+    largest number of prompts of a fact.
     """
     if not means.loc["attribution", "mean"]:
         return (
@@ -79,7 +99,9 @@ def finding(means: pd.DataFrame, upper: tuple[float, float, float], pairs: pd.Da
         if ("attribution", kind) in text
     ]
     return (
-        f"A fact has {per_fact} knowledge neurons on average, and {with_interval(*upper)} % of them lie in the upper third of the layers. "
+        f"A fact has {with_interval(*tuned.loc['before', ['mean', 'low', 'high']])} knowledge neurons before *p* is tuned (mean over "
+        f"relations), and {per_fact} after it (mean over facts); *p* ended at {with_interval(*tuned.loc['p', ['mean', 'low', 'high']])}. "
+        f"{with_interval(*upper)} % of them lie in the upper third of the layers. "
         f"{' '.join(shared) or 'There are no two facts to compare.'}"
     )
 
@@ -106,7 +128,7 @@ def threshold_grid(scores: pd.DataFrame, facts: pd.DataFrame, score_shares: Sequ
 def widest_neurons(neurons: pd.DataFrame, facts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
     """Return the n neurons that most facts have; `neurons` are of one method.
 
-    Columns neuron ("layer.index", layers from 1), facts, share (% of facts), relations, objects (the most frequent, with their counts).
+    Columns neuron (its name), facts, share (% of facts), relations, objects (the most frequent, with their counts).
     """
     joined = neurons.merge(facts, on=FACT_KEY)
     rows = []

@@ -1,5 +1,7 @@
 """Figures of notebook 03, from the tables of `numbers`."""
 
+from itertools import product
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -11,17 +13,17 @@ from kn_utils.plots.style import LINE, MARKERS, NAMES, PALETTE
 TARGETS = {"own": "the fact's own prompts", "other": "another relation's prompts"}
 
 
-def plot_changes(changes: pd.DataFrame, title: str) -> Figure:
-    """Show the mean change of the object's probability for each operation, target and method, with the paper's values."""
+def plot_changes(changes: pd.DataFrame, measure: str, title: str) -> Figure:
+    """Show the mean change of `measure` for each operation, target and method; for probabilities with the paper's values."""
     mean = changes[changes["relation"] == MEAN]
     table = mean.assign(label=mean["target"].map(TARGETS), value=mean["change"])
-    with panels(title, 2.6, columns=2, sharey=True) as (figure, axes):
+    with panels(title, 2.6, columns=2, sharex=True, sharey=True) as (figure, axes):
         for axis, operation in zip(axes, VERBS, strict=True):
-            draw_changes(axis, table, operation, beside=TARGETS["own"])
+            draw_changes(axis, table, operation, measure, beside=TARGETS["own"])
     return figure
 
 
-def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str], title: str) -> Figure:
+def plot_relations(changes: pd.DataFrame, operation: str, measure: str, labels: dict[str, str], title: str) -> Figure:
     """Show the change for each relation, largest first: the facts' own prompts and, if any, those of another relation."""
     rows = changes[(changes["relation"] != MEAN) & (changes["operation"] == operation)]
     ours = rows[(rows["target"] == "own") & (rows["method"] == "attribution")]
@@ -34,13 +36,13 @@ def plot_relations(changes: pd.DataFrame, operation: str, labels: dict[str, str]
             names = [f"{labels[name]} ({name})" for name in table["relation"]]
             plot_intervals(axis, table.assign(label=names, value=table["change"]))
             axis.axvline(0, **LINE)
-            axis.set(title=TARGETS[target], xlabel="change of the probability (%)")
+            axis.set(title=TARGETS[target], xlabel=measure)
     return figure
 
 
 def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
     """Show how often the top answer to a fact's own prompts changes; `flips` is the table of `numbers.flips`."""
-    with panels(title, 2.6, columns=2, sharey=True) as (figure, axes):
+    with panels(title, 2.6, columns=2, sharex=True, sharey=True) as (figure, axes):
         for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
             rows = flips[(flips["operation"] == operation) & (flips["target"] == "own")]
             plot_intervals(axis, rows.rename(columns={"flip": "label", "share": "value"}))
@@ -49,20 +51,27 @@ def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
 
 
 def plot_probabilities(table: pd.DataFrame, title: str) -> Figure:
-    """Show the ratio of the object's probability after and before for each of the facts' own prompts; `table` is step 3's."""
-    with panels(title, 3.4, columns=2, sharex=True, sharey=True) as (figure, axes):
-        for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
-            changed = table[(table["operation"] == operation) & (table["target"] == "own") & (table["neurons"] > 0)]
-            for method in reversed(PALETTE):
-                rows = changed[changed["method"] == method]
-                ratio = rows["probability_after"] / rows["probability_before"]
-                look = {"marker": MARKERS[method], "color": PALETTE[method], "label": NAMES[method]}
-                axis.scatter(rows["probability_before"], ratio, s=6, alpha=0.4, linewidth=0, **look)
+    """Show the ratio of the object's probability after and before for each of the facts' own prompts; `table` is step 3's.
+
+    Operations are rows and methods columns, since dots of several methods in one panel would hide each other.
+    """
+    own = table[(table["target"] == "own") & (table["neurons"] > 0)]
+    with panels(title, 4.6, rows=2, columns=len(PALETTE), sharex=True, sharey=True) as (figure, axes):
+        for axis, (operation, method) in zip(axes, product(VERBS, PALETTE), strict=True):
+            rows = own[(own["operation"] == operation) & (own["method"] == method)]
+            ratio = rows["probability_after"] / rows["probability_before"]
+            look = {
+                "marker": MARKERS[method],
+                "color": PALETTE[method],
+                "rasterized": True,
+            }  # thousands of dots are large as vectors
+            axis.scatter(rows["probability_before"], ratio, s=6, alpha=0.4, linewidth=0, **look)
             axis.axhline(1, **LINE)
-            axis.set(title=f"neurons {verb}", xscale="log", yscale="log", xlabel="probability of the object before")
-        write_numbers(axes[0].xaxis)  # the panels share their scales
+            axis.set(title=NAMES[method] if operation == "suppress" else "", xscale="log", yscale="log")
+        for axis, verb in zip(axes[:: len(PALETTE)], VERBS.values(), strict=True):
+            axis.set_ylabel(f"{verb}\nafter / before")
+        write_numbers(axes[0].xaxis, about=4)  # the panels share their scales
         label_log_scale(axes[0].yaxis)
-        axes[0].set_ylabel("probability after / before")
-    for handle in figure.legends[0].legend_handles:
-        handle.set(alpha=1, sizes=[30])
+        for axis in axes[len(PALETTE) :]:
+            axis.set_xlabel("probability before")
     return figure

@@ -1,16 +1,23 @@
 """Statistics of step 3's table, for notebook 03."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from kn_utils.chapters.modify_activation.table import WITH_RANDOM
 from kn_utils.plots.changes import MEAN
-from kn_utils.stats.intervals import bootstrap_interval, with_interval
+from kn_utils.stats.intervals import PERCENT, Statistic, bootstrap_interval, mean_of_relations, with_interval
+from kn_utils.stats.log_odds import fact_changes
 from kn_utils.store.runs import FACT_KEY
 
 GROUP = ["operation", "target", "method"]
+CONTROLS = {  # methods whose rows are of some facts only, and the method that they are compared with on these facts
+    "matched": "attribution",
+    "same object": "attribution",
+    "held-out templates": "same templates",
+}
+INTERVAL = ["low", "high", "new_low", "new_high"]
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
@@ -18,37 +25,94 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["method"].isin(WITH_RANDOM)]
 
 
-def changes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Callable[[np.ndarray], np.ndarray], pd.Index]:
-    """Return a function from row numbers of facts to changes (%) of the object's probability, and the relation of each fact.
+def own_changes(table: pd.DataFrame, operation: str) -> pd.DataFrame:
+    """Return the mean change of log-odds over the own prompts of each fact (rows), for each method (columns)."""
+    return fact_changes(table[(table["operation"] == operation) & (table["target"] == "own")], ["method"])
 
-    The changes are [values of `columns`, relations + 1]. The change of a relation is its mean change over all prompts, divided by the mean
-    original probability (section 4.3). The last column is the mean over relations with equal weights.
+
+def relation_means(values: np.ndarray) -> Statistic:
+    """Return a statistic: the mean of `values` over the facts of each relation."""
+    return lambda rows, groups: np.bincount(groups, values[rows]) / np.bincount(groups)
+
+
+def relation_ratios(before: np.ndarray, after: np.ndarray) -> Statistic:
+    """Return a statistic: the change (%) of each relation, its mean change divided by its mean original probability (section 4.3)."""
+    return lambda rows, groups: 100 * (np.bincount(groups, after[rows]) / np.bincount(groups, before[rows]) - 1)
+
+
+def log_odds_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the change of the object's log-odds: the mean over prompts of a fact, facts of a relation, and relations.
+
+    Columns operation, target, method, relation (or `MEAN`), change, low, high, new_low, new_high, facts. The interval of a relation is from
+    its facts, that of the mean from relations, with the prediction interval for a new relation.
     """
-    probabilities = table.groupby([*FACT_KEY, *columns])[["probability_before", "probability_after"]].sum()
-    sums = probabilities.unstack(list(columns), fill_value=0)
-    relations = sums.index.get_level_values("relation")
-    codes = pd.factorize(relations)[0]
-    before, after = sums["probability_before"].to_numpy().T, sums["probability_after"].to_numpy().T
 
-    def change(rows: np.ndarray) -> np.ndarray:
-        ratios = [
-            np.bincount(codes[rows], a[rows]) / np.bincount(codes[rows], b[rows]) for a, b in zip(after, before, strict=True)
-        ]
-        by_relation = 100 * (np.array(ratios) - 1)
-        return np.column_stack([by_relation, by_relation.mean(axis=1)])
+    def statistic(group: pd.DataFrame) -> tuple[Statistic, pd.Index]:
+        values = fact_changes(group.assign(all=""), ["all"])
+        return relation_means(values.to_numpy()[:, 0]), values.index.get_level_values("relation")
 
-    return change, relations
+    return _by_relation(table, statistic, seed)
 
 
 def probability_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the `changes` with intervals: columns operation, target, method, relation (or `MEAN`), change, low, high, facts."""
+    """Return the paper's measure, see `relation_ratios`, and its mean over relations; columns as in `log_odds_changes`."""
+
+    def statistic(group: pd.DataFrame) -> tuple[Statistic, pd.Index]:
+        sums = group.groupby(FACT_KEY, sort=False)[["probability_before", "probability_after"]].sum()
+        return relation_ratios(*sums.to_numpy().T), sums.index.get_level_values("relation")
+
+    return _by_relation(table, statistic, seed)
+
+
+def _by_relation(table: pd.DataFrame, statistic: Callable[[pd.DataFrame], tuple[Statistic, pd.Index]], seed: int) -> pd.DataFrame:
     rows = []
     for place, group in compared(table).groupby(GROUP, sort=False):
-        change, relations = changes(group, ["method"])
-        found = np.concatenate(bootstrap_interval(change, relations, seed)).T
-        facts = relations.value_counts(sort=False).to_dict() | {MEAN: len(relations)}
-        rows += [(*place, name, *values, n) for (name, n), values in zip(facts.items(), found, strict=True)]
-    return pd.DataFrame(rows, columns=[*GROUP, "relation", "change", "low", "high", "facts"])
+        for name, of_relation in group.groupby("relation", sort=False):
+            per_group, relations = statistic(of_relation)
+            interval = [float(part[0]) for part in bootstrap_interval(per_group, relations, seed)]
+            rows.append((*place, name, *interval, np.nan, np.nan, len(relations)))
+        per_group, relations = statistic(group)
+        rows.append((*place, MEAN, *map(float, mean_of_relations(per_group, relations, seed)), len(relations)))
+    return pd.DataFrame(rows, columns=[*GROUP, "relation", "change", *INTERVAL, "facts"])
+
+
+def controls(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the change of log-odds by each control, beside that by the neurons it is compared with, on the same facts.
+
+    Columns operation, control, compared with, change, of the control, share (%, control / compared), facts: texts with intervals. A control
+    without rows has no row.
+    """
+    rows = []
+    for operation in table["operation"].unique():
+        wide = own_changes(table, operation)
+        for control, ours in CONTROLS.items():
+            if {control, ours} <= set(wide) and len(pair := wide[[ours, control]].dropna()):
+                relations = pair.index.get_level_values("relation")
+                means = [
+                    with_interval(*mean_of_relations(relation_means(pair[name].to_numpy()), relations, seed)) for name in pair
+                ]
+                share = with_interval(*share_of_effect(pair[ours], pair[control], seed))
+                rows.append((operation, control, ours, *means, share, len(pair)))
+    return pd.DataFrame(rows, columns=["operation", "control", "compared with", "change", "of the control", "share", "facts"])
+
+
+def share_of_effect(ours: pd.Series, control: pd.Series, seed: int) -> tuple[float, float, float]:
+    """Return the mean over relations of `control` in % of that of `ours`: (estimate, low, high). Rows are facts, and may be others."""
+    values = pd.concat([ours, control], keys=["ours", "control"])
+    is_control = values.index.get_level_values(0) == "control"
+    numbers, relations = values.to_numpy(float), values.index.get_level_values("relation")
+
+    def share(rows: np.ndarray, groups: np.ndarray) -> float:
+        means = [_mean_of_group_means(numbers[rows[wanted]], groups[wanted]) for wanted in (~is_control[rows], is_control[rows])]
+        return 100 * means[1] / means[0] if means[0] else np.nan
+
+    return tuple(map(float, bootstrap_interval(share, relations, seed)))
+
+
+def _mean_of_group_means(values: np.ndarray, groups: np.ndarray) -> float:
+    counts = np.bincount(groups)
+    sums = np.bincount(groups, values)[counts > 0]
+    return float((sums / counts[counts > 0]).mean()) if len(values) else np.nan
 
 
 def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -70,11 +134,11 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
             facts = group.groupby(FACT_KEY)[["among", "flipped"]].sum()
             pairs = facts.to_numpy()
 
-            def share(drawn: np.ndarray, pairs=pairs) -> float:
+            def share(drawn: np.ndarray, _: np.ndarray, pairs=pairs) -> float:
                 among, flipped = pairs[drawn].sum(axis=0)
                 return 100 * flipped / among if among else np.nan
 
-            interval = bootstrap_interval(share, facts.index.get_level_values("relation"), seed)
+            interval = bootstrap_interval(share, facts.index.get_level_values("relation"), seed, pooled=True, limits=PERCENT)
             rows.append((*place, flip, *map(float, interval), int(group["among"].sum())))
     return pd.DataFrame(rows, columns=[*GROUP, "flip", "share", "low", "high", "prompts"])
 
@@ -90,16 +154,16 @@ def count_facts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(changes: pd.DataFrame, flips: pd.DataFrame) -> str:
-    """Return two sentences on the effect of the changes, from the tables of `probability_changes` and `flips`."""
+    """Return two sentences on the effect of the changes, from the tables of `log_odds_changes` and `flips`."""
     means = changes[(changes["relation"] == MEAN) & (changes["target"] == "own")]
     change = {(row.method, row.operation): with_interval(row.change, row.low, row.high) for row in means.itertuples()}
     lost = flips.query(
         "operation == 'suppress' and target == 'own' and method == 'attribution' and flip == 'right to wrong'"
     ).iloc[0]
     return (
-        f"Suppressing a fact's knowledge neurons changes the probability of the right answer by {change['attribution', 'suppress']} %, "
-        f"amplifying them by {change['attribution', 'amplify']} %; as many random neurons of the same layers change it by "
-        f"{change['random', 'suppress']} % and {change['random', 'amplify']} %. Of {lost['prompts']:,} right answers, "
+        f"Suppressing a fact's knowledge neurons changes the log-odds of the right answer by {change['attribution', 'suppress']}, "
+        f"amplifying them by {change['attribution', 'amplify']}; the baseline's neurons change it by {change['activation', 'suppress']} "
+        f"and {change['activation', 'amplify']}. Of {lost['prompts']:,} right answers, "
         f"{with_interval(lost['share'], lost['low'], lost['high'])} % become wrong when the knowledge neurons are suppressed."
     )
 

@@ -62,7 +62,7 @@ def finding(gaps: pd.DataFrame, seed: int) -> str:
     if ours.empty:
         return "No fact has knowledge neurons and several sentences to rank."
     difference = (ours["highest"] - ours["lowest"]).to_numpy()
-    interval = bootstrap_interval(lambda rows: np.median(difference[rows]), ours["relation"], seed)
+    interval = bootstrap_interval(lambda rows, _: np.median(difference[rows]), ours["relation"], seed, pooled=True)
     return (
         f"The sentence with the highest score of a fact and the sentence with the lowest differ by {with_interval(*map(float, interval))} "
         f"(median of {len(ours):,} facts; a fact has {ours['sentences'].median():.0f} sentences in the median). The paper gives no number "

@@ -1,0 +1,50 @@
+"""The first screen of the report: what holds, what does not, and what a reader must know first."""
+
+from collections.abc import Sequence
+
+from kn_utils.report.judge import Judged
+from kn_utils.report.side_by_side import Runs
+from kn_utils.stats.rule import VERDICTS, Claim
+
+YES, NOT_TESTED = VERDICTS[0], VERDICTS[-1]
+PAPERS_MODEL = "bert-base-cased"
+FIRST = {  # what a reader must know about a model before its results
+    "starter": "`starter` is our model, trained on web sentences of the paper's data and chosen after a trial had shown such effects",
+    "smollm2-135m": "the weights of SmolLM2 had been rounded to four bits",
+}
+
+
+def by_claim(judged: dict[str, Sequence[Judged]]) -> dict[Claim, list[Judged]]:
+    """Return the results of each claim in all runs, in order; claims that no run can test are left out."""
+    claims = {same[0].claim: list(same) for same in zip(*judged.values(), strict=True)}
+    return {claim: same for claim, same in claims.items() if any(result.verdict != NOT_TESTED for result in same)}
+
+
+def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
+    """Return Markdown with three sentences: what holds in every run, what in none, and what a reader must know about the models."""
+    tested = {
+        claim: [result.verdict for result in same if result.verdict != NOT_TESTED] for claim, same in by_claim(judged).items()
+    }
+    every = [claim for claim, verdicts in tested.items() if set(verdicts) == {YES}]
+    never = [claim for claim, verdicts in tested.items() if YES not in verdicts]
+    some = len(tested) - len(every) - len(never)
+    holds = f"**{YES.capitalize()} in every run, {len(every)} of {len(tested)} claims that can be tested:** {_named(every)}."
+    fails = f"**In no run, {len(never)}:** {_named(never)}. The other {some} depend on the model and the facts."
+    return f"{holds}\n\n{fails}\n\n{_models(runs)}"
+
+
+def _named(claims: Sequence[Claim]) -> str:
+    """Return the texts of claims; those about single relations with the same text are named once, with all relations."""
+    relations: dict[str, list[str]] = {}
+    for claim in claims:
+        relations.setdefault(claim.text.replace(claim.relation, "{}") if claim.relation else claim.text, []).append(
+            claim.relation
+        )
+    return "; ".join(text.replace("{}", ", ".join(names)) for text, names in relations.items()) or "none"
+
+
+def _models(runs: Runs) -> str:
+    models = [results.model for results, _ in runs.values()]
+    missing = [] if any(PAPERS_MODEL in model for model in models) else ["BERT-base-cased, the paper's model, was **not** run"]
+    known = [text for model, text in FIRST.items() if model in models]
+    return f"**Know first:** {'; '.join([*missing, *known])}." if missing or known else ""

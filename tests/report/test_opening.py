@@ -1,0 +1,63 @@
+"""The report's first screen: what it says about claims, and the table of verdicts."""
+
+import math
+import re
+
+import pytest
+
+from kn_utils.report.figures import SIGNS, verdict_matrix
+from kn_utils.report.judge import Judged
+from kn_utils.report.opening import by_claim, sentences
+from kn_utils.stats.rule import VERDICTS, Claim, Condition
+from kn_utils.store.published import PublishedResults
+
+HOLDS = Condition("more", 2.0, 1.0, 3.0, 10, above=0)
+FAILS = Condition("more", 2.0, -1.0, 3.0, 10, above=0)
+NO_INTERVAL = Condition("more", 2.0, math.nan, math.nan, 1, above=0)
+CLAIMS = [Claim("4", name) for name in ("a", "b", "c", "<d>")]
+CLAIMS += [Claim("5", f"erasing {name} harms it", relation=name) for name in ("P19", "P27")]
+
+
+def judged(*conditions):
+    return [Judged(claim, [condition]) for claim, condition in zip(CLAIMS, conditions, strict=True)]
+
+
+@pytest.fixture
+def runs():
+    return {
+        "this run: one": judged(HOLDS, FAILS, HOLDS, NO_INTERVAL, HOLDS, HOLDS),
+        "published: two, P36": judged(HOLDS, FAILS, FAILS, NO_INTERVAL, HOLDS, NO_INTERVAL),
+    }
+
+
+def test_every_verdict_has_a_sign():
+    assert set(VERDICTS) <= set(SIGNS)
+
+
+def test_claims_that_no_run_can_test_are_left_out(runs):
+    assert [claim.text for claim in by_claim(runs)] == ["a", "b", "c", "erasing P19 harms it", "erasing P27 harms it"]
+
+
+def test_sentences_count_the_claims_that_hold_everywhere_nowhere_and_somewhere(runs):
+    models = {"this run: one": (PublishedResults("starter", "starter"), ["P36"])}
+    holds, fails, known = sentences(runs, models).split("\n\n")
+    assert holds.endswith("in every run, 3 of 5 claims that can be tested:** a; erasing P19, P27 harms it.")
+    assert fails == "**In no run, 1:** b. The other 1 depend on the model and the facts."
+    assert (
+        "BERT-base-cased, the paper's model, was **not** run" in known
+        and "`starter` is our model" in known
+        and "SmolLM2" not in known
+    )
+
+
+def test_nothing_is_said_of_models_that_need_no_word(runs):
+    assert sentences(runs, {"one": (PublishedResults("google-bert--bert-base-cased", "pararel"), ["P36"])}).endswith("\n\n")
+
+
+def test_the_matrix_has_a_row_for_each_claim_and_a_cell_with_verdict_and_interval_for_each_run(runs):
+    html = verdict_matrix(runs)
+    assert re.findall(r"<th scope='col'>(.*?)</th>", html) == ["claim", "this run: one", "published: two"]
+    assert re.findall(r"<th scope='row'>(.*?)</th>", html) == ["a", "b", "c", "erasing P19 harms it", "erasing P27 harms it"]
+    first, second = re.findall(r"<td class='verdict (.*?)'><b>(.*?)</b> <small>(.*?)</small></td>", html)[:2]
+    assert first == second == (VERDICTS[0].replace(" ", "-"), f"{SIGNS[VERDICTS[0]]} {VERDICTS[0]}", "2.00 [1.00, 3.00]")
+    assert html.count("<td") == 10 and all(name in html.partition("<thead>")[0] for name in VERDICTS)
