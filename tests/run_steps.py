@@ -1,4 +1,4 @@
-"""Steps in a process of their own, 12, 1236 or all: run_steps.py STEPS MODEL DATASET RELATION N_FACTS RESULTS_DIR WORKERS MAX_MEMORY_GB."""
+"""Steps in a process of their own, 12 or all: run_steps.py STEPS MODEL DATASET RELATION N_FACTS RESULTS_DIR WORKERS MAX_MEMORY_GB."""
 
 import sys
 
@@ -18,7 +18,7 @@ from kn_utils.model.models import load_model
 from kn_utils.model.sentences import read_corpus
 from kn_utils.store.runs import Run
 
-LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that a tiny model has neurons that prompts share
+LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that few facts have neurons that prompts share
 
 steps, model, data, relation, n_facts, results_dir, workers, max_memory_gb = sys.argv[1:]
 torch.set_num_threads(int(workers))  # which changes nothing either
@@ -29,7 +29,6 @@ find_neurons(run, relation, LOW)
 if "3" in steps:
     modify_activations(lm, run, relation)
     edit_facts(lm, run, relation, common_share=0.9)
-if "4" in steps:
     read_sentences(lm, run, relation, read_corpus(run.dataset))
     rank_sentences(run, relation)
     erase_relation(lm, run, relation, other_facts=1)
