@@ -525,7 +525,7 @@ BY_NOTEBOOK = {
     "07": (lambda at: at.notebook("07_erase_relation", n_facts=2.5), ["n_facts is 2.5; it " + COUNT]),
     "08 first": (lambda at: at.notebook("08_figures"), [FIRST.format("01_attribution")]),
     "10": (
-        lambda at: at.notebook("10_decoder", model="none", dataset="pararel"),
+        lambda at: at.notebook("10_decoder", relation="all", model="none", dataset="pararel"),
         ["no table facts is published of none on pararel"],
     ),
 }
