@@ -1,5 +1,6 @@
 """The same command gives the same tables, bit for bit, whatever the number of workers; other batches change scores by rounding alone."""
 
+import json
 import os
 import subprocess
 import sys
@@ -19,10 +20,10 @@ ROUNDING, OTHER_INSTRUCTIONS = 1e-4, 1e-3  # of a prompt's largest score; as the
 OLDER_PROCESSOR = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
-def tables(folder: Path, steps: str = "12", workers: int = 1, max_memory_gb: float = 2.0, **environment: str) -> dict:
-    """The tables that steps make in a fresh process on the bundled model and facts, by name."""
-    given = (steps, "starter", "starter", "P36", 3, folder, workers, max_memory_gb)
-    command = [sys.executable, str(ROOT / "tests/run_steps.py"), *map(str, given)]
+def tables(folder: Path, last_step: int = 2, workers: int = 1, max_memory_gb: float = 2.0, **environment: str) -> dict:
+    """The tables that the steps make in a fresh process on the bundled model and facts, by name."""
+    given = {"results_dir": str(folder), "last_step": last_step, "workers": workers, "max_memory_gb": max_memory_gb}
+    command = [sys.executable, "tests/run_steps.py", json.dumps(given)]
     subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.PIPE, env=os.environ | environment)
     return {table: read_table(path) for table in STEP_OF for path in folder.glob(f"*/*/{table}/P36.parquet")}
 
@@ -40,11 +41,11 @@ def differences(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> t
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """The tables of all steps."""
-    return tables(tmp_path_factory.mktemp("first"), "1234567")
+    return tables(tmp_path_factory.mktemp("first"), last_step=7)
 
 
 def test_the_same_command_gives_the_same_tables_bit_for_bit_whatever_the_number_of_workers(first, tmp_path):
-    again = tables(tmp_path, "1234567", workers=2)
+    again = tables(tmp_path, last_step=7, workers=2)
     assert first.keys() == again.keys() == set(STEP_OF)
     assert all(len(first[step.name]) for step in STEPS)
     for name, table in first.items():
