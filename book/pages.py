@@ -7,6 +7,7 @@ from copy import deepcopy
 import nbformat
 import yaml
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell, new_notebook
 from run_list import RunList
 
 from kn_utils.data.facts import Dataset
@@ -15,6 +16,7 @@ from kn_utils.plots.markup import plain
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ANSWER = "## The answer"  # the heading before which a notebook is only set up
+SKIPPED = "This chapter is left out: the data set has no web sentences."  # its page stays, since others link to it
 OPEN = "show-code"  # the tag of cells whose code is what they teach
 
 
@@ -26,6 +28,9 @@ def make_pages(runs: RunList) -> None:
         raise ValueError("these notebooks cannot be published:\n" + "\n".join(failed))
     for run, notebook in executed:
         _write(ROOT / run.page, page(notebook, title_of(run.relation, runs.dataset) if run.relation else ""))
+    for name in runs.skipped:
+        title = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells[0].source.partition("\n")[0]
+        _write(ROOT / f"book/notebooks/{name}.ipynb", new_notebook(cells=[new_markdown_cell(f"{title}\n\n{SKIPPED}")]))
     contents = yaml.safe_dump(table_of_contents(runs), sort_keys=False, allow_unicode=True)
     (ROOT / "book/_toc.yml").write_text(f"# Made by book/pages.py from book/runs.yml.\n{contents}", encoding="utf-8")
 
@@ -68,19 +73,17 @@ def _write(path, notebook: NotebookNode) -> None:
 
 def table_of_contents(runs: RunList) -> dict:
     """Return Jupyter Book's table of contents: the parts of the run list, with a chapter's single relations below it."""
-    skipped = set(runs.config["notebooks"]) - set(runs.notebooks)
-    listed = [[name for name in part["pages"] if name not in skipped] for part in runs.config["contents"]]
-    (first, *rest), *parts = [[_entry(runs, name) for name in pages] for pages in listed]
+    (first, *rest), *parts = [[_entry(runs, name) for name in part["pages"]] for part in runs.config["contents"]]
     captions = [part["caption"] for part in runs.config["contents"]]
     chapters = [{"caption": caption, "chapters": part} for caption, part in zip(captions, [rest, *parts], strict=True)]
     return {"format": "jb-book", "root": first["file"], "parts": chapters}
 
 
 def _entry(runs: RunList, name: str) -> dict:
-    if name not in runs.notebooks:
+    if name not in runs.config["notebooks"]:
         return {"file": name}
     entry = {"file": f"notebooks/{name}"}
-    if relations := runs.pages(name):
+    if name not in runs.skipped and (relations := runs.pages(name)):
         entry["sections"] = [{"file": f"relations/{relation}"} for relation in relations]
     return entry
 

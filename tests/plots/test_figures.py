@@ -1,6 +1,7 @@
 """The figures' common style, their files, the paper's forms of them; and notebook 08 on a tiny model's tables."""
 
 import re
+import shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -299,6 +300,14 @@ def test_the_notebook_saves_and_links_every_figure_it_shows(parameters, tmp_path
     links = re.findall(r"\((file://[^)]+)\)", outputs[-1]["text/markdown"])
     assert len(links) == 3 * figures == 27
     assert sorted(links) == sorted(path.as_uri() for path in tmp_path.iterdir())
+
+
+def test_without_web_sentences_the_notebook_says_so_and_saves_the_other_figures(parameters, tmp_path):
+    shutil.copytree(parameters["results_dir"], tmp_path / "results", ignore=shutil.ignore_patterns("distant_prompts"))
+    given = parameters | {"results_dir": str(tmp_path / "results"), "figures_dir": str(tmp_path / "figures")}
+    outputs, figures = run_here("08_figures", **given)
+    assert any("notebook 04 has not been run" in output.get("text/markdown", "") for output in outputs)
+    assert len(list((tmp_path / "figures").iterdir())) == 3 * figures == 18
 
 
 def test_an_effect_beyond_the_axis_is_an_arrow_at_its_end():
