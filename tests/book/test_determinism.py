@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_folders
 
 from kn_utils.paths import ROOT
 from kn_utils.steps import STEP_OF, STEPS
@@ -21,11 +22,12 @@ OLDER_PROCESSOR = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AV
 
 
 def tables(folder: Path, last_step: int = 2, workers: int = 1, max_memory_gb: float = 2.0, **environment: str) -> dict:
-    """The tables that the steps make in a fresh process on the bundled model and facts, by name."""
-    given = {"results_dir": str(folder), "last_step": last_step, "workers": workers, "max_memory_gb": max_memory_gb}
-    command = [sys.executable, "tests/run_steps.py", json.dumps(given)]
+    """The tables that the steps make in a fresh process on the bundled model and some of its facts, by name."""
+    data = tiny_folders.write_starter(folder / "facts")
+    given = {"data": str(data), "results_dir": str(folder / "results"), "last_step": last_step}
+    command = [sys.executable, "tests/run_steps.py", json.dumps(given | {"workers": workers, "max_memory_gb": max_memory_gb})]
     subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.PIPE, env=os.environ | environment)
-    return {table: read_table(path) for table in STEP_OF for path in folder.glob(f"*/*/{table}/P36.parquet")}
+    return {table: read_table(path) for table in STEP_OF for path in folder.glob(f"results/*/*/{table}/P36.parquet")}
 
 
 def differences(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> tuple[float, int]:
