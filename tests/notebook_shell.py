@@ -17,13 +17,16 @@ PANDAS = ("display.html.use_mathjax", "styler.html.mathjax")  # what kn_utils.pl
 
 @contextmanager
 def notebook_shell() -> Iterator[InteractiveShell]:
-    """A new IPython shell; styles, open figures and `__main__` are as before at the end."""
+    """A new IPython shell, in which figures stay open; styles, figures and `__main__` are as before at the end."""
+    close = plt.close
     with plt.rc_context(), pd.option_context(*(item for name in PANDAS for item in (name, pd.get_option(name)))):
+        plt.close = lambda figure=None: None  # a notebook may close what it has shown
         shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
         try:
             yield shell
         finally:
-            plt.close("all")
+            plt.close = close
+            close("all")
             shell.restore_sys_module_state()  # its __main__ is none that other tests could start processes from
             InteractiveShell.clear_instance()
 
