@@ -31,7 +31,7 @@ book: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import yaml
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_markdown_cell, new_notebook
 from neuron_links import link_neurons
 from run_list import NotebookRun, RunList
 
@@ -19,6 +19,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 ANSWER = "## The answer"  # the heading before which a notebook is only set up
 APPENDIX = "# Appendix"  # the heading with which a notebook's second page begins
 SECOND_PAGE = "_appendix"  # end of the name of that page
+SKIPPED = "This chapter is left out: the data set has no web sentences."  # its page stays, since others link to it
 OPEN = "show-code"  # the tag of cells whose code is what they teach
 
 
@@ -35,6 +36,9 @@ def make_pages(runs: RunList) -> None:
         _write(ROOT / run.page, first)
         for appendix in second:
             _write((ROOT / run.page).with_stem(run.notebook + SECOND_PAGE), appendix)
+    for name in runs.skipped:
+        title = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells[0].source.partition("\n")[0]
+        _write(ROOT / f"book/notebooks/{name}.ipynb", new_notebook(cells=[new_markdown_cell(f"{title}\n\n{SKIPPED}")]))
     contents = yaml.safe_dump(table_of_contents(runs), sort_keys=False, allow_unicode=True)
     (ROOT / "book/_toc.yml").write_text(f"# Made by book/pages.py from book/runs.yml.\n{contents}", encoding="utf-8")
 
@@ -123,18 +127,20 @@ def _write(path: Path, notebook: NotebookNode) -> None:
 
 def table_of_contents(runs: RunList) -> dict:
     """Return Jupyter Book's table of contents: the parts of the run list."""
-    skipped = set(runs.config["notebooks"]) - set(runs.notebooks)
-    listed = [
-        [name for name in part["pages"] if name.removesuffix(SECOND_PAGE) not in skipped] for part in runs.config["contents"]
-    ]
-    (first, *rest), *parts = [[{"file": _file(runs, name)} for name in pages] for pages in listed]
+    (first, *rest), *parts = [[{"file": _file(runs, name)} for name in _listed(runs, part)] for part in runs.config["contents"]]
     captions = [part["caption"] for part in runs.config["contents"]]
     chapters = [{"caption": caption, "chapters": part} for caption, part in zip(captions, [rest, *parts], strict=True)]
     return {"format": "jb-book", "root": first["file"], "parts": chapters}
 
 
+def _listed(runs: RunList, part: dict) -> list[str]:
+    """Return the pages of a part; a chapter that is skipped has no second page."""
+    second_pages = {name + SECOND_PAGE for name in runs.skipped}
+    return [name for name in part["pages"] if name not in second_pages]
+
+
 def _file(runs: RunList, name: str) -> str:
-    return f"notebooks/{name}" if name.removesuffix(SECOND_PAGE) in runs.notebooks else name
+    return f"notebooks/{name}" if name.removesuffix(SECOND_PAGE) in runs.config["notebooks"] else name
 
 
 if __name__ == "__main__":

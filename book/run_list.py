@@ -43,8 +43,8 @@ class RunList:
         self.dataset: Dataset = load_dataset(config["dataset"])
         self.results = f"{expanduser(config['results_dir'])}/{result_name(config['model'])}/{self.dataset.name}"
         self.notes: list[str] = []
-        skipped = self._skipped()
-        self.notebooks = [name for name in config["notebooks"] if name not in skipped]
+        self.skipped = self._skipped()
+        self.notebooks = [name for name in config["notebooks"] if name not in self.skipped]
         self._relations = {notebook: self._choose(notebook) for notebook in self.notebooks}
         for notebook in self.notebooks:
             if not (ROOT / f"notebooks/{notebook}.ipynb").is_file():

@@ -15,7 +15,8 @@ from kn_utils.model.models import load_model
 
 
 def pytest_collection_modifyitems(items):
-    """Skip the tests on the paper's data where there is no copy of it."""
+    """Slow tests first, so that no process is left alone with one; skip those on the paper's data where there is no copy of it."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items if "KN_DATA_DIR" not in os.environ else ():
         if item.get_closest_marker("real_data"):
             item.add_marker(pytest.mark.skip(reason="KN_DATA_DIR does not name a copy of the paper's data"))

@@ -1,5 +1,6 @@
-"""Steps in a process of their own, 12, 1236 or all: run_steps.py STEPS MODEL DATASET RELATION N_FACTS RESULTS_DIR WORKERS MAX_MEMORY_GB."""
+"""The tables of the steps for few facts; as a command, of the bundled model and with parameters as JSON."""
 
+import json
 import sys
 
 import torch
@@ -18,18 +19,25 @@ from kn_utils.model.models import load_model
 from kn_utils.model.sentences import read_corpus
 from kn_utils.store.runs import Run
 
-LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that a tiny model has neurons that prompts share
+LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that few facts have neurons that prompts share
 
-steps, model, data, relation, n_facts, results_dir, workers, max_memory_gb = sys.argv[1:]
-torch.set_num_threads(int(workers))  # which changes nothing either
-lm = load_model(model, "cpu")
-run = Run(lm.name, load_dataset(data), int(n_facts), 42, results_dir, int(workers))
-attribute_relation(lm, run, relation, Quadrature(max_memory_gb=float(max_memory_gb)))
-find_neurons(run, relation, LOW)
-if "3" in steps:
-    modify_activations(lm, run, relation)
-    edit_facts(lm, run, relation, common_share=0.9)
-if "4" in steps:
-    read_sentences(lm, run, relation, read_corpus(run.dataset))
-    rank_sentences(run, relation)
-    erase_relation(lm, run, relation, other_facts=1)
+
+def make_tables(model, data, relation, n_facts, results_dir, last_step=7, workers=1, max_memory_gb=2.0) -> Run:
+    """Make the tables of all steps, or of 1 and 2, and return their run."""
+    lm = load_model(model, "cpu")
+    run = Run(lm.name, load_dataset(data), n_facts, 42, results_dir, workers)
+    attribute_relation(lm, run, relation, Quadrature(max_memory_gb=max_memory_gb))
+    find_neurons(run, relation, LOW)
+    if last_step > 2:
+        modify_activations(lm, run, relation)
+        edit_facts(lm, run, relation, common_share=0.9)
+        read_sentences(lm, run, relation, read_corpus(run.dataset))
+        rank_sentences(run, relation)
+        erase_relation(lm, run, relation, other_facts=1)
+    return run
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    torch.set_num_threads(given["workers"])  # which changes nothing either
+    make_tables("starter", relation="P36", n_facts=3, **given)

@@ -1,6 +1,7 @@
 """Tiny random-weight models with a tokenizer, as ordinary Hugging Face folders, and a data folder that fits them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 
 from kn_utils.model.architectures import LAYOUTS
 from kn_utils.model.prompts import fill
+from kn_utils.paths import DATA
 
 FACTS = {
     "P36": [
@@ -117,6 +119,19 @@ def write_data(folder: Path, facts=None, templates=None) -> Path:
     for relation in facts:
         lines = "".join(json.dumps({"pattern": template}) + "\n" for template in templates[relation])
         (folder / "patterns" / f"{relation}.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+def write_starter(folder: Path, relations=("P36", "P101", "P106"), templates: int = 5) -> Path:
+    """Write a data folder of some of the bundled relations, with few of their templates."""
+    bundled = DATA / "starter"
+    facts = json.loads((bundled / "query_pairs.json").read_text(encoding="utf-8"))
+    lines = {name: (bundled / f"patterns/{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in relations}
+    few = {name: [json.loads(line)["pattern"] for line in lines[name][:templates]] for name in relations}
+    write_data(folder, {name: facts[name] for name in relations}, few)
+    (folder / "distant").mkdir()
+    for name in relations:
+        shutil.copy(bundled / f"distant/{name}.json", folder / "distant")
     return folder
 
 

@@ -1,6 +1,7 @@
 """The benchmarks run, and what they time is right: the loops give the scores of the fast pass, the work is that of the points."""
 
 import json
+import runpy
 import subprocess
 import sys
 from collections import defaultdict
@@ -29,7 +30,7 @@ from kn_utils.store.measured import load_measured
 @pytest.mark.slow
 def test_quick_run(tmp_path):
     output = tmp_path / "result.json"
-    command = [sys.executable, "benchmarks/attribution.py", "--quick", "--memory", "--output", str(output)]
+    command = [sys.executable, "benchmarks/attribution.py", "--quick", "--output", str(output)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     result = json.loads(output.read_text())
     assert set(result["shapes"]) == {"bert-base", "smollm2-135m"}
@@ -55,24 +56,24 @@ def test_quick_run_of_the_scaling(tmp_path):
     assert (rows["seconds"] > 0).all() and (rows["peak_memory_mb"] >= rows["loaded_mb"]).all() and (rows["loaded_mb"] > 50).all()
 
 
-def run_quickly(name, folder):
-    """Run a benchmark in its quick way and read what it has written."""
-    command = [sys.executable, f"benchmarks/{name}.py", "--quick", "--output", str(folder / f"{name}.json")]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+def run_quickly(name, folder, monkeypatch):
+    """Run a benchmark in its quick way, in this process, and read what it has written."""
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick", "--output", str(folder / f"{name}.json")])
+    runpy.run_path(str(ROOT / f"benchmarks/{name}.py"), run_name="__main__")
     return load_measured(name, folder)
 
 
 @pytest.mark.slow
-def test_quick_run_of_signs_and_spaces(tmp_path):
-    rows, made = run_quickly("decoder_prompts", tmp_path)
+def test_quick_run_of_signs_and_spaces(tmp_path, monkeypatch):
+    rows, made = run_quickly("decoder_prompts", tmp_path, monkeypatch)
     assert (made["dataset"], made["facts"], set(rows["model"])) == ("starter", 1, {"starter"}) and made["torch"]
     assert (rows["facts"] == 1).all() and (rows["prompts"] >= 3).all() and "objects" not in rows
     assert (rows["negative"] <= rows["neurons"]).all() and rows["neurons"].sum() > 0
 
 
 @pytest.mark.slow
-def test_quick_run_of_signed_sentences(tmp_path):
-    rows, made = run_quickly("signed_sentences", tmp_path)
+def test_quick_run_of_signed_sentences(tmp_path, monkeypatch):
+    rows, made = run_quickly("signed_sentences", tmp_path, monkeypatch)
     assert (made["dataset"], made["facts"], set(rows["model"])) == ("starter", 1, {"starter"})
     assert set(rows["kind"]) == set(KINDS) and rows["sentences"].min() > 0
     assert rows.groupby("relation")["fact"].nunique().max() == 1 and not rows[["activation", "aligned"]].isna().any(axis=None)

@@ -95,7 +95,6 @@ def test_own_data_runs_through_all_steps_that_it_has_the_data_for(tmp_path):
     assert runs.notebooks == [name for name in CONFIG["notebooks"] if name not in skipped]
     assert all(runs.relations(notebook) == ["capital"] for notebook in runs.notebooks)
     assert not skipped & {run.notebook for run in runs.all_runs()}
-    assert "notebooks/04_distant_prompts" not in str(pages.table_of_contents(runs))
     assert runs.notes == [
         "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of capital",
         "06_edit_facts runs over all relations: this run has no P19, P27, P36, P101, P103, P106, P159, P176, P740, P937",
@@ -131,6 +130,24 @@ def test_a_notebook_that_ended_early_is_not_published(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"01_attribution\.ipynb: NothingToShowError: no fact has neurons$"):
         pages.make_pages(runs)
     assert not (tmp_path / "book").exists()
+
+
+def test_a_chapter_that_is_skipped_has_a_page_that_says_so(tmp_path, monkeypatch):
+    """Others link to it."""
+    own = tiny_folders.write_data(tmp_path / "own")
+    runs = of(dataset=str(own), results_dir=str(tmp_path / "results"))
+    executed = ran("x = 1")
+    executed.cells[-1].metadata["tags"] = ["parameters"]
+    executed.cells.insert(1, new_markdown_cell(pages.ANSWER))
+    for run in runs.all_runs():
+        pages._write(tmp_path / run.executed, executed)
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    pages.make_pages(runs)
+    made = nbformat.read(tmp_path / "book/notebooks/04_distant_prompts.ipynb", as_version=4)
+    assert [cell.source for cell in made.cells] == [f"# 4 · Web sentences\n\n{pages.SKIPPED}"]
+    listed = yaml.safe_load((tmp_path / "book/_toc.yml").read_text(encoding="utf-8"))["parts"][0]["chapters"]
+    assert {"file": "notebooks/04_distant_prompts"} in listed
 
 
 # ---- pages
@@ -266,6 +283,9 @@ def test_a_run_may_have_nothing_to_show(error, ends_well, tmp_path, capsys):
     assert (tmp_path / "out.ipynb").exists() == ends_well
 
 
+in_project = pytest.mark.xdist_group("project")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of this project, a model and a data set, in folders whose names have spaces and parentheses."""
@@ -291,51 +311,40 @@ def results_of(project):
 
 
 @pytest.mark.slow
-def test_the_workflow_makes_tables_whatever_folders_are_called_and_a_second_call_does_nothing(project):
-    first = make(project, "tables", "--until", "knowledge_neurons", relations="P36")
+@in_project
+def test_the_workflow_makes_what_is_not_there_or_older_than_its_code_whatever_folders_are_called(project):
+    step = ["tables", "--until", "knowledge_neurons"]
+    first = make(project, *step, relations="P36")
     assert "07_erase_relation runs over all relations: this run has no P19, P27, P106, P937" in first
     assert jobs(first) == {"attribution": 1, "knowledge_neurons": 1, "total": 2}
     tables = results_of(project)
-    for step in STEPS[:2]:
-        for table in step.tables:
-            assert set(read_table(tables / table / "P36.parquet")["relation"]) <= {"P36"}
-    assert jobs(make(project, "tables", "--until", "knowledge_neurons", relations="P36")) == {"total": 0}
+    for table in (table for step in STEPS[:2] for table in step.tables):
+        assert set(read_table(tables / table / "P36.parquet")["relation"]) <= {"P36"}
+    assert jobs(make(project, *step, relations="P36")) == {"total": 0}
     made = read_provenance(tables / "knowledge_neurons/P36.parquet")["finished"]
     (tables / "notebooks/02_knowledge_neurons.ipynb").unlink()
-    assert jobs(make(project, "tables", "--until", "knowledge_neurons", relations="P36")) == {"knowledge_neurons": 1, "total": 1}
+    assert jobs(make(project, *step, relations="P36")) == {"knowledge_neurons": 1, "total": 1}
     assert read_provenance(tables / "knowledge_neurons/P36.parquet")["finished"] == made  # the table was kept, not made again
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments", [["tables"], ["tables", "--configfile", "profiles/slurm/runs.yml"], ["published"], ["book"]]
-)
-def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(project, arguments):
-    planned = make(project, *arguments, "--dry-run", "--printshellcmds", "--forceall", seed=1)
-    assert (
-        "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of P30, P36, P101" in planned
-    )
-    of_steps = jobs(planned).keys() & {step.name for step in STEPS}
-    assert of_steps == {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation"}
-    assert jobs(planned)["attribution"] == (3 if "--configfile" in arguments else 1)
-
-
-@pytest.mark.slow
-def test_a_change_of_a_steps_code_runs_that_step_again(project):
-    """The step as it stands after the test above."""
-    make(project, "tables", "--until", "knowledge_neurons", relations="P36")
     with (project / "kn_utils/chapters/knowledge_neurons/table.py").open("a", encoding="utf-8") as code:
         code.write("CHANGED = True\n")
-    planned = make(project, "tables", "--until", "knowledge_neurons", "--dry-run", relations="P36")
-    assert jobs(planned) == {"knowledge_neurons": 1, "total": 1}
+    assert jobs(make(project, *step, "--dry-run", relations="P36")) == {"knowledge_neurons": 1, "total": 1}
 
 
 @pytest.mark.slow
-def test_the_book_can_be_made_from_the_jobs_of_a_cluster_too(tmp_path):
-    planned = snakemake(tmp_path, "--dry-run", "--forceall", "--cores", 1, "--configfile", "profiles/slurm/runs.yml")
-    count = len(of().dataset.relations)
-    assert {jobs(planned)[rule] for rule in ("attribution", "knowledge_neurons", "modify_activation")} == {count}
-    assert jobs(planned)["chapter"] == len(CONFIG["notebooks"])
+@in_project
+@pytest.mark.parametrize("arguments", [["published"], ["book"], ["book", "--configfile", "profiles/slurm/runs.yml"]])
+def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(project, arguments):
+    planned = make(project, *arguments, "--dry-run", "--printshellcmds", "--forceall", seed=1)
+    skipped = "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of P30, P36, P101"
+    assert skipped in planned
+    count = jobs(planned)
+    steps = {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation"}
+    assert count.keys() & {step.name for step in STEPS} == steps
+    if "--configfile" in arguments:  # every notebook runs for each relation, and once more for its chapter
+        assert {count[step] for step in steps} == {3} and "relation_page" not in count
+        assert count["chapter"] == len(CONFIG["notebooks"]) - 2
+    else:
+        assert {count[step] for step in steps} == {1}
 
 
 def test_the_workflow_has_no_run_blocks():

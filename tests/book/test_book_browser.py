@@ -24,6 +24,7 @@ PHONE = 390
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("browser"),  # each page is visited once
     pytest.mark.skipif(not CHROMIUM, reason="there is no chromium or google-chrome"),
     pytest.mark.skipif(not (HTML / "index.html").is_file(), reason=f"there is no book in {HTML}: make book"),
 ]

@@ -6,20 +6,18 @@ from pathlib import Path
 
 import known_facts
 import matplotlib.pyplot as plt
-import nbformat
 import pandas as pd
 import pytest
 import tiny_folders
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 from markdown_it import MarkdownIt
 from matplotlib.text import Text
-from traitlets.config import Config
+from notebook_shell import PANDAS, notebook_shell, run_cells
+from tokenizers import AddedToken
 
 from kn_utils.chapters.attribution import figures
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.paths import ROOT, result_name
+from kn_utils.paths import result_name
 from kn_utils.plots import style
 from kn_utils.plots.markup import NO_FORMULAS, plain
 from kn_utils.steps import STEPS
@@ -76,8 +74,7 @@ def test_ordinary_text_needs_no_markup():
 
 @pytest.fixture
 def styled():
-    options = ("display.html.use_mathjax", "styler.html.mathjax")
-    with plt.rc_context(), pd.option_context(*(item for name in options for item in (name, pd.get_option(name)))):
+    with plt.rc_context(), pd.option_context(*(item for name in PANDAS for item in (name, pd.get_option(name)))):
         style.use_style()
         yield
         plt.close("all")
@@ -119,9 +116,9 @@ def write_data(folder):
 
 
 def write_model(folder, data):
-    """A tiny model for which ANSWER is one token, and which knows the facts."""
-    lm = load_model(tiny_folders.write_model(folder, "bert", max_position_embeddings=128), "cpu")
-    lm.tokenizer.add_tokens([ANSWER])
+    """A tiny decoder for which ANSWER is one token, and which knows the facts."""
+    lm = load_model(tiny_folders.write_model(folder, "gpt2", n_positions=128), "cpu")
+    lm.tokenizer.add_tokens([AddedToken(ANSWER, lstrip=True)])  # with its space
     lm.tokenizer.model_max_length = 128
     lm.model.resize_token_embeddings(len(lm.tokenizer))
     known_facts.learn(LanguageModel(lm.name, lm.model, lm.tokenizer), load_dataset(data))
@@ -141,33 +138,6 @@ def parameters(tmp_path_factory):
     return common | {"results_dir": str(folder / "results"), "figures_dir": str(folder / "figures")}
 
 
-@pytest.fixture(scope="module")
-def shell():
-    """An IPython shell in this process, so that what cells show, and their figures, can be looked at."""
-    options = ("display.html.use_mathjax", "styler.html.mathjax")
-    with plt.rc_context(), pd.option_context(*(item for name in options for item in (name, pd.get_option(name)))):
-        shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
-        yield shell
-    shell.restore_sys_module_state()  # its __main__ is none that other tests could start processes from
-    InteractiveShell.clear_instance()
-
-
-def shown_by(name: str, parameters: dict, shell: InteractiveShell) -> list[dict]:
-    """Run a notebook and return what its cells show, by type."""
-    shown = []
-    for cell in nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells:
-        if cell.cell_type == "code":
-            with capture_output() as captured:
-                result = shell.run_cell(cell.source)
-            result.raise_error()
-            shown += [output.data for output in captured.outputs]
-            if result.result is not None:  # the cell's last expression
-                shown.append(shell.display_formatter.format(result.result)[0])
-            if "parameters" in cell.metadata.get("tags", []):
-                shell.push({key: value for key, value in parameters.items() if key in shell.user_ns})
-    return shown
-
-
 NAMES_DATA = {
     "01_attribution",
     "03_modify_activation",
@@ -179,17 +149,15 @@ NAMES_DATA = {
 
 
 @pytest.mark.slow
-def test_notebooks_show_markup_in_the_data_as_text(parameters, shell, tmp_path, monkeypatch):
-    close = plt.close  # figures stay, to be looked at below
-    monkeypatch.setattr(plt, "close", lambda figure=None: close(figure) if figure == "all" else None)
+def test_all_notebooks_run_on_a_decoder_and_show_markup_in_the_data_as_text(parameters, tmp_path, monkeypatch):
     for module in (provenance, published):  # as if nothing had changed since a commit: notebook 10 shows published results
         monkeypatch.setattr(module, "commit", lambda: "0" * 40)
     found = {}
     for name in [*(step.notebook for step in STEPS), "00_report", "08_figures", "09_query_results", "10_decoder"]:
-        shell.reset(new_session=False)
         given = parameters | published_from(parameters, tmp_path) if name == "10_decoder" else parameters
-        shown = [problems(data) for data in shown_by(name, given, shell)]
-        found[name] = [problem for own, _ in shown for problem in own] + problems_of_figures()
+        with notebook_shell() as shell:
+            shown = [problems(data) for data in run_cells(shell, name, given)]
+            found[name] = [problem for own, _ in shown for problem in own] + problems_of_figures()
         text = "\n".join(text for _, text in shown)
         expected = [NAME, SCRIPT, FORMULA] if name in NAMES_DATA else [NAME]
         found[name] += [f"{mark} is not shown" for mark in expected if mark not in text]
@@ -224,5 +192,4 @@ def problems_of_figures() -> list[str]:
         figure.canvas.draw()
         shown = [text.get_text() for text in figure.findobj(Text) if text.get_visible()]
         found += [f"figure {number}: {text}" for text in shown if "mathdefault" in text]
-    plt.close("all")
     return found

@@ -11,6 +11,7 @@ import pytest
 import tiny_models
 import torch
 from brute_force import gradient_at
+from notebook_shell import run_here
 
 from kn_utils.chapters.edit_facts.plans import own_edit
 from kn_utils.chapters.edit_facts.table import show_edit
@@ -46,28 +47,38 @@ def test_the_page_shows_a_data_set_that_all_steps_can_use(folder):
     assert len(data.facts["capital"]) >= 20 and len(data.templates["capital"]) >= 4
 
 
-def run_commands(folder, **few):
-    """Run the page's commands with some parameters more, those of a notebook under its number, and return the results folder."""
+def run_command(folder, command, **parameters):
+    """Run a command of the page as it is printed, with some parameters more."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    results = folder / "results"  # not into this repository
-    assert len(COMMANDS) == 4
-    for command in COMMANDS:
-        more = {"results_dir": str(results)} | few.get("all", {}) | few.get(re.search(r"own_(\d+)", command)[1], {})
-        aside = ["--kernel", "python3", *(word for name, value in more.items() for word in ("-p", name, str(value)))]
-        done = subprocess.run([*command.split(), *aside], cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return results
+    given = {"results_dir": folder / "results"} | parameters  # not into this repository
+    aside = ["--kernel", "python3", *(word for name, value in given.items() for word in ("-p", name, str(value)))]
+    done = subprocess.run([*command.split(), *aside], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
-def test_the_commands_run_on_few_of_the_facts(folder):
-    run_commands(folder, **{"all": {"n_facts": 6, "seed": 9}, "06": {"common_share": 0.5}})  # among them Portugal
-    assert "**Portugal**, capital: Lisbon → **Rome**" in markdown_of(folder / "own_06.ipynb")
+def test_the_commands_run_on_few_of_the_facts(folder, monkeypatch):
+    """The first as it is printed, the others in this process."""
+    first, *others = COMMANDS
+    few = {"n_facts": 6, "seed": 9}  # among them Portugal
+    run_command(folder, first, **few)
+    monkeypatch.chdir(folder)
+    for command in others:
+        papermill, notebook, _, *words = command.split()
+        assert papermill == "papermill" and words[::3] == ["-p"] * (len(words) // 3)
+        given = (
+            few | {"results_dir": str(folder / "results"), "common_share": 0.5} | dict(zip(words[1::3], words[2::3], strict=True))
+        )
+        shown, _ = run_here(Path(notebook).stem, **given)
+    assert "**Portugal**, capital: Lisbon → **Rome**" in "\n".join(data.get("text/markdown", "") for data in shown)
 
 
 @pytest.mark.long
 def test_the_commands_run_as_they_are_shown_and_the_edit_does_what_the_page_says(folder):
-    results = run_commands(folder)
+    assert len(COMMANDS) == 4
+    for command in COMMANDS:
+        run_command(folder, command)
+    results = folder / "results"
     assert "**Portugal**, capital: Lisbon → **Rome**" in markdown_of(folder / "own_06.ipynb")
     code = PYTHON.replace('"results"', repr(str(results)))
     shown = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout

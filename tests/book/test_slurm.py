@@ -13,9 +13,14 @@ import tiny_folders
 from slurm.local_slurm import NODES, local_slurm, missing
 from workflow import snakemake
 
+from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.data.facts import load_dataset
+from kn_utils.model.attribution import Quadrature
+from kn_utils.model.models import load_model
 from kn_utils.paths import result_name
 from kn_utils.steps import STEPS
 from kn_utils.store.files import read_table
+from kn_utils.store.runs import Run
 
 LACKS = missing() + ["Snakemake's SLURM plugin"] * (find_spec("snakemake_executor_plugin_slurm") is None)
 needs_slurm = pytest.mark.skipif(bool(LACKS), reason=f"a local SLURM needs what this machine lacks: {', '.join(LACKS)}")
@@ -24,8 +29,8 @@ needs_a_plain_path = pytest.mark.skipif(
     reason="the executor does not quote Python's path, which has a blank or parenthesis here",
 )
 RELATIONS = ("first", "second")
-FACTS, LAYERS = 18, 12  # three parts, each of some seconds
-PROFILE = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5"]
+FACTS, LAYERS = 16, 12  # two parts, each of some seconds
+PROFILE = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
 
 
 def squeue(columns, environment, states="all"):
@@ -43,32 +48,28 @@ def test_tables_made_on_the_nodes_of_a_cluster_are_those_of_a_local_run_even_if_
     facts = {relation: tiny_folders.many_facts(FACTS) for relation in RELATIONS}
     data = tiny_folders.write_data(tmp_path / "own", facts, dict.fromkeys(RELATIONS, tiny_folders.TEMPLATES["P36"]))
 
-    def made_in(place):
-        return tmp_path / place / result_name(model) / result_name(data)
+    there, here = (tmp_path / place / result_name(model) / result_name(data) for place in ("there", "here"))
 
-    def tables(place, *arguments, environment=None):
-        config = {"model": model, "dataset": data, "results_dir": tmp_path / place, "n_facts": "all"}
+    def on_cluster(environment):
+        config = {"model": model, "dataset": data, "results_dir": tmp_path / "there", "n_facts": "all"}
         settings = [f"{name}={value}" for name, value in config.items()]
-        snakemake(tmp_path, "tables", "--until", "attribution", *arguments, "--config", *settings, environment=environment)
-        names = STEPS[0].tables
-        return {
-            (name, relation): read_table(made_in(place) / name / f"{relation}.parquet")
-            for name in names
-            for relation in RELATIONS
-        }
+        snakemake(tmp_path, "tables", "--until", "attribution", *PROFILE, "--config", *settings, environment=environment)
 
     with local_slurm() as environment, ThreadPoolExecutor() as pool:
-        running = pool.submit(tables, "there", *PROFILE, environment=environment)
-        while not list(made_in("there").glob("attribution/.first.*/00000")):
+        running = pool.submit(on_cluster, environment)
+        while not list(there.glob("attribution/.first.*/00000")):
             assert not running.done(), running.result()
             time.sleep(0.1)
         [job] = [line.split()[0] for line in squeue("%i %k", environment, "RUNNING") if line.endswith("first")]
         subprocess.run(["scancel", job], env=environment, check=True)
-        there = running.result()
+        running.result()
         jobs = squeue("%T", environment)
         nodes = set(squeue("%N", environment))
     assert sorted(jobs) == ["CANCELLED", *["COMPLETED"] * len(RELATIONS)] and nodes == set(NODES)
-    here = tables("here", "--cores", 2)  # where all relations are one job
-    for key, table in here.items():
-        assert len(table)
-        pd.testing.assert_frame_equal(there[key], table, check_exact=True)
+    lm, run = load_model(model, "cpu"), Run(result_name(model), load_dataset(data), results_dir=tmp_path / "here")
+    for relation in RELATIONS:
+        attribute_relation(lm, run, relation, Quadrature("gauss-legendre"))
+        for table in STEPS[0].tables:
+            expected = read_table(here / table / f"{relation}.parquet")
+            assert len(expected)
+            pd.testing.assert_frame_equal(read_table(there / table / f"{relation}.parquet"), expected, check_exact=True)

@@ -17,12 +17,31 @@ NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 WITHOUT_CLAIMS = {"01_attribution", "05_trigger_examples", "09_query_results", "11_try_it"}
 
 
+LOADED = """
+import json, sys
+def loaded_by(imports):
+    for name in [name for name in sys.modules if name.startswith("kn_utils")]:
+        del sys.modules[name]  # other packages stay loaded, since they take long
+    exec(imports, {})
+    return [m.__file__ for n, m in sys.modules.items() if n.startswith("kn_utils.") and not hasattr(m, "__path__")]
+print(json.dumps([loaded_by(imports) for imports in json.loads(sys.argv[1])]))
+"""
+
+
 def loaded_by(*imports):
-    """The files of this package that Python loads for some lines of imports."""
-    shown = "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('kn_utils.') and not hasattr(m, '__path__')), sep='\\n')"
-    code = "\n".join(["import sys", *imports, shown])
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return {line.removeprefix(f"{ROOT}/") for line in done.stdout.splitlines()}
+    """The files of this package that Python loads for each of some lines of imports."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, json.dumps(imports)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [{path.removeprefix(f"{ROOT}/") for path in paths} for paths in json.loads(done.stdout)]
+
+
+def imports_of(notebook):
+    cells = json.loads((ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    lines = [ast.unparse(line) for line in code.body if isinstance(line, ast.ImportFrom) and line.module.startswith("kn_utils")]
+    assert lines, notebook
+    return "\n".join(lines)
 
 
 def behind(path):
@@ -35,18 +54,12 @@ def python_files(paths):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", ["00_report", "06_edit_facts", "08_figures"])
-def test_a_notebook_depends_on_every_module_that_python_loads_for_it(notebook):
-    cells = json.loads((ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
-    imports = [ast.unparse(line) for line in code.body if isinstance(line, ast.ImportFrom) and line.module.startswith("kn_utils")]
-    assert imports and loaded_by(*imports) == python_files(notebook_sources(notebook))
-
-
-@pytest.mark.slow
-def test_tables_depend_on_every_module_that_python_loads_for_them():
-    modules = [f"import kn_utils.chapters.{step.name}.table" for step in STEPS]
-    assert loaded_by(*modules) == python_files(path for step in STEPS for path in table_sources(step))
+def test_notebooks_and_tables_depend_on_every_module_that_python_loads_for_them():
+    of_tables = "\n".join(f"import kn_utils.chapters.{step.name}.table" for step in STEPS)
+    *loaded, for_tables = loaded_by(*map(imports_of, NOTEBOOKS), of_tables)
+    for notebook, found in zip(NOTEBOOKS, loaded, strict=True):
+        assert found == python_files(notebook_sources(notebook)), notebook
+    assert for_tables == python_files(path for step in STEPS for path in table_sources(step))
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)

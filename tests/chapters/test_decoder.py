@@ -4,17 +4,15 @@ import shutil
 import sys
 from types import SimpleNamespace
 
-import nbformat
 import pandas as pd
-import papermill
 import pytest
 import quadrature
+from notebook_shell import run_here
 
 from kn_utils.chapters.decoder import numbers as summary
 from kn_utils.chapters.decoder.numbers import REACHES, ModelResults
 from kn_utils.chapters.distant_prompts.numbers import sentence_contrasts
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
-from kn_utils.paths import ROOT
 from kn_utils.stats.layers import first_upper_layer
 from kn_utils.store.measured import load_measured
 from kn_utils.store.published import RESULTS
@@ -241,20 +239,9 @@ def test_errors_are_measured_on_the_bundled_model(tmp_path, monkeypatch):
 def test_the_chapter_compares_what_is_published(tmp_path):
     for name in ("starter", "another"):
         shutil.copytree(RESULTS / "starter" / "starter", tmp_path / name / "starter")
-    parameters = {"relation": "P36,P101", "model": "another", "dataset": "starter", "results_dir": str(tmp_path)}
-    output = tmp_path / "10.ipynb"
-    papermill.execute_notebook(ROOT / "notebooks/10_decoder.ipynb", output, parameters, kernel_name="python3", progress_bar=False)
-    shown = [out["data"] for cell in nbformat.read(output, 4).cells for out in cell.get("outputs", []) if "data" in out]
-    assert sum("image/png" in data for data in shown) == 4  # errors were measured on facts of another data set
+    relations = {"relation": "P36,P101"}
+    shown, figures = run_here("10_decoder", **relations, model="another", dataset="starter", results_dir=str(tmp_path))
+    assert figures == 4  # errors were measured on facts of another data set
     facts = len(pd.read_parquet(RESULTS / "starter/starter/facts.parquet").query("relation in ['P36', 'P101']"))
     answer = shown[0]["text/markdown"]
     assert f"another, {facts} facts" in answer and f"starter, {facts} facts" in answer and "**Nowhere:**" in answer
-
-
-@pytest.mark.slow
-def test_what_is_not_published_is_an_error(tmp_path):
-    parameters = {"model": "no-such-model", "results_dir": str(tmp_path)}
-    with pytest.raises(papermill.PapermillExecutionError, match="no table facts is published of no-such-model on pararel"):
-        papermill.execute_notebook(
-            ROOT / "notebooks/10_decoder.ipynb", tmp_path / "10.ipynb", parameters, kernel_name="python3", progress_bar=False
-        )

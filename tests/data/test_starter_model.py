@@ -2,7 +2,7 @@
 
 import json
 import re
-import subprocess
+import runpy
 import sys
 
 import pandas as pd
@@ -69,6 +69,9 @@ def test_the_rule_does_not_depend_on_order_case_accents_and_punctuation():
 
 
 @pytest.mark.parametrize("script", ["train_model", "evaluate_model"])
-def test_the_scripts_that_made_it_start(script):
-    command = [sys.executable, DATA / f"starter/{script}.py", "--help"]
-    assert "usage" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_the_scripts_that_made_it_start(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
+    monkeypatch.syspath_prepend(DATA / "starter")
+    with pytest.raises(SystemExit, match="^0$"):
+        runpy.run_path(str(DATA / f"starter/{script}.py"), run_name="__main__")
+    assert "usage" in capsys.readouterr().out

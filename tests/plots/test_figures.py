@@ -1,16 +1,15 @@
-"""The figures' common style, their files, the paper's forms of them; and notebook 08 by papermill on a tiny model's tables."""
+"""The figures' common style, their files, the paper's forms of them; and notebook 08 on a tiny model's tables."""
 
 import re
+import shutil
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pandas as pd
-import papermill
 import pytest
 import tiny_folders
 from matplotlib.text import Text
-from papermill.exceptions import PapermillExecutionError
+from notebook_shell import run_here
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.distant_prompts import figures as distant_prompts
@@ -25,7 +24,7 @@ from kn_utils.chapters.query_results.numbers import growth
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.sentences import KINDS, read_corpus
-from kn_utils.paths import ROOT, user_path
+from kn_utils.paths import user_path
 from kn_utils.plots import layers, style
 from kn_utils.plots.bars import plot_bars
 from kn_utils.plots.changes import MEAN, PROBABILITY
@@ -301,28 +300,22 @@ def parameters(loaded, folder_of, tmp_path_factory):
         modify_activations(lm, run, relation)
         read_sentences(lm, run, relation, read_corpus(dataset))
     common = {"relation": "P36,P101", "model": str(folder_of("bert")), "dataset": str(data)}
-    return common | {"results_dir": str(folder / "results"), "figures_dir": str(folder / "pictures")}
+    return common | {"results_dir": str(folder / "results")}
 
 
-def execute(parameters, folder):
-    notebook = ROOT / "notebooks" / "08_figures.ipynb"
-    papermill.execute_notebook(notebook, folder / "08.ipynb", parameters, kernel_name="python3", progress_bar=False)
-    return nbformat.read(folder / "08.ipynb", as_version=4).cells
-
-
-@pytest.mark.slow
 def test_the_notebook_saves_and_links_every_figure_it_shows(parameters, tmp_path):
-    cells = execute(parameters | {"figures_dir": str(tmp_path / "pictures")}, tmp_path)
-    shown = [output for cell in cells for output in cell.get("outputs", []) if "image/svg+xml" in output.get("data", {})]
-    links = re.findall(r"\((file://[^)]+)\)", cells[-1].outputs[0].data["text/markdown"])
-    assert len(links) == 3 * len(shown) == 27
-    assert sorted(links) == sorted(path.as_uri() for path in (tmp_path / "pictures").iterdir())
+    outputs, figures = run_here("08_figures", **parameters, figures_dir=str(tmp_path))
+    links = re.findall(r"\((file://[^)]+)\)", outputs[-1]["text/markdown"])
+    assert len(links) == 3 * figures == 27
+    assert sorted(links) == sorted(path.as_uri() for path in tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_without_a_table_the_notebook_says_which_to_run(parameters, tmp_path):
-    with pytest.raises(PapermillExecutionError, match=r"run notebooks/01_attribution.ipynb with the same parameters first"):
-        execute(parameters | {"results_dir": str(tmp_path / "nothing")}, tmp_path)
+def test_without_web_sentences_the_notebook_says_so_and_saves_the_other_figures(parameters, tmp_path):
+    shutil.copytree(parameters["results_dir"], tmp_path / "results", ignore=shutil.ignore_patterns("distant_prompts"))
+    given = parameters | {"results_dir": str(tmp_path / "results"), "figures_dir": str(tmp_path / "figures")}
+    outputs, figures = run_here("08_figures", **given)
+    assert any("notebook 04 has not been run" in output.get("text/markdown", "") for output in outputs)
+    assert len(list((tmp_path / "figures").iterdir())) == 3 * figures == 18
 
 
 def test_an_effect_beyond_the_axis_is_an_arrow_at_its_end():

@@ -7,13 +7,12 @@ import sys
 from dataclasses import replace
 from functools import partial
 
-import nbformat
 import numpy as np
 import pandas as pd
-import papermill
 import pytest
 import recheck as rechecking
 import tiny_folders
+from notebook_shell import run_here
 from recheck import agrees, impossible, recheck
 from workflow import snakemake
 
@@ -23,7 +22,6 @@ from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation.table import Chosen, modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
-from kn_utils.paths import ROOT
 from kn_utils.steps import PUBLISHED, STEPS
 from kn_utils.store import provenance, published, runs
 from kn_utils.store.files import read_provenance, read_table
@@ -295,26 +293,13 @@ def test_one_command_runs_what_is_published_and_publishes_it(name, run, tmp_path
     assert steps | {"published"} == set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
 
 
-@pytest.mark.slow
-def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of, tmp_path):
-    data = run.dataset.locate("pairs").parent
-    parameters = {
-        "relation": "all",  # P30 was not run
-        "model": str(folder_of("bert")),
-        "dataset": str(data),
-        "results_dir": str(run.results_dir),
-    }
-    output = tmp_path / "00_report.ipynb"
-    papermill.execute_notebook(ROOT / "notebooks/00_report.ipynb", output, parameters, kernel_name="python3", progress_bar=False)
-    shown = [
-        out["data"]
-        for cell in nbformat.read(output, 4).cells
-        if cell.cell_type == "code"
-        for out in cell.outputs
-        if "data" in out
-    ]
+def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of):
+    data, model = run.dataset.locate("pairs").parent, folder_of("bert")
+    shown, figures = run_here(  # P30 was not run
+        "00_report", relation="all", model=str(model), dataset=str(data), results_dir=str(run.results_dir)
+    )
     pages = "".join(data.get("text/html", "") for data in shown)
     assert "there is no table edit_facts of these relations" in pages and "P19 is not among the relations" in pages
-    assert any("image/png" in data for data in shown) and "cannot be tested here" in pages
+    assert figures and "cannot be tested here" in pages
     assert "claims that can be tested" in shown[0]["text/markdown"]
     assert any(re.match("Left out of this run, .*: P30", data.get("text/markdown", "")) for data in shown)

@@ -1,12 +1,10 @@
 """What lies in data/published/results: only what today's code can make, as the run lists say, with provenance that nobody wrote by hand."""
 
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 import tiny_folders
 import yaml
+from run_steps import make_tables
 from snakemake.utils import update_config
 
 from kn_utils.chapters.edit_facts.table import EDITED, RULES
@@ -17,10 +15,9 @@ from kn_utils.model.interventions import OPERATIONS
 from kn_utils.model.quadrature import NESTED
 from kn_utils.model.sentences import KINDS
 from kn_utils.parameters import QUADRATURES
-from kn_utils.paths import ROOT, result_name
+from kn_utils.paths import ROOT
 from kn_utils.steps import PUBLISHED, STEPS
 from kn_utils.store.published import RESULTS, published_results, quadrature_by_layer
-from kn_utils.store.runs import Run
 
 RUN_LISTS = RESULTS.parent / "runs"
 NEWER: dict[str, set[str]] = {  # columns that a table got after it was published, by table, until it is published anew
@@ -48,10 +45,7 @@ def made_now(folder_of, tmp_path_factory):
     """Every published table as today's code makes it, of a tiny model: by its name."""
     folder = tmp_path_factory.mktemp("made_now")
     data = tiny_folders.write_sentences(tiny_folders.write_data(folder / "tiny"))
-    arguments = ["1234567", folder_of("bert"), data, "P36", 9, folder, 1, 2.0]
-    command = [sys.executable, str(ROOT / "tests/run_steps.py"), *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-    run = Run(result_name(folder_of("bert")), load_dataset(data), 9, results_dir=folder)
+    run = make_tables(folder_of("bert"), data, "P36", 9, folder)
     tables = {table: run.read(table, ["P36"]) for table in PUBLISHED}
     return tables | {"completeness": quadrature_by_layer(tables["completeness"])}
 

@@ -85,11 +85,12 @@ def test_the_default_is_a_worker_for_each_core_that_may_be_used(monkeypatch):
 
 
 KILLED = """
-import sys
+import signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from part_work import NumberedRows
 from kn_utils.store.results import compute_in_parts
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 folder = Path(sys.argv[1])
 work = NumberedRows(folder / "seen", pause=60.0)
 compute_in_parts([folder / "attribution" / "P1.parquet"], {"seed": 1}, list(range(100)), work, workers=2)
@@ -104,7 +105,7 @@ def test_a_kill_leaves_nothing_running(tmp_path, sent):
         lambda: (tmp_path / "seen").is_file() and len(set((tmp_path / "seen").read_text().split())) == 2 and children(running)
     )
     running.send_signal(sent)
-    running.wait(30)
+    running.wait(120)
     wait_for(lambda: not [process for process in workers if process.is_running() and process.status() != psutil.STATUS_ZOMBIE])
 
 
@@ -112,7 +113,7 @@ def children(running):
     return psutil.Process(running.pid).children(recursive=True)
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not happen in time"
