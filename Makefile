@@ -44,7 +44,7 @@ run: .venv/installed
 	done
 
 clean:
-	rm -rf book/_build book/_toc.yml book/api book/notebooks book/relations book/figures
+	rm -rf book/_build book/_toc.yml book/api book/_extra/explorer/data book/notebooks book/relations book/figures
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/book"]
 from run_list import RunList
-from sources import notebook_sources, table_sources
+from sources import explorer_sources, notebook_sources, table_sources
 
 from kn_utils import steps
 
@@ -73,7 +73,7 @@ def publication(wildcards):
     return [config["model"], config["dataset"], "--results-dir", config["results_dir"], *drawn, "--seed", config["seed"]]
 
 
-localrules: book, tables, published, pages
+localrules: book, tables, published, pages, explorer
 
 
 rule book:
@@ -157,7 +157,8 @@ use rule chapter as relation_page with:
 rule pages:
     input:
         [run.executed for run in RUNS.all_runs()],
-        ["book/pages.py", "book/run_list.py", "book/runs.yml"],
+        ["book/pages.py", "book/neuron_links.py", "book/run_list.py", "book/runs.yml"],
+        sorted(map(str, Path("data/published/results").glob("*/*/knowledge_neurons.parquet"))),  # whose neurons are linked
     output:
         [run.page for run in RUNS.all_runs()],
         "book/_toc.yml",
@@ -167,10 +168,20 @@ rule pages:
         "{sys.executable:q} book/pages.py {params.config:q}"
 
 
+rule explorer:
+    input:
+        explorer_sources(),
+    output:
+        directory("book/_extra/explorer/data"),
+    shell:
+        "{sys.executable:q} -m kn_utils.report.explorer {output:q}"
+
+
 rule html:
     input:
         rules.pages.output,
-        [str(path) for folder in ("", "_ext/", "_static/", "_templates/autosummary/", "images/") for path in Path("book").glob(f"{folder}*.*")],
+        rules.explorer.output,
+        [str(path) for folder in ("", "_ext/", "_extra/*/", "_static/", "_templates/autosummary/", "images/") for path in Path("book").glob(f"{folder}*.*")],
         sorted(map(str, Path("kn_utils").rglob("*.py"))),  # the API pages show them
     output:
         "book/_build/html/index.html",

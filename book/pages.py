@@ -8,10 +8,11 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
+from neuron_links import link_neurons
 from run_list import RunList
 
 from kn_utils.data.facts import Dataset
-from kn_utils.paths import ROOT
+from kn_utils.paths import ROOT, result_name
 from kn_utils.plots.markup import plain
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -27,6 +28,8 @@ def make_pages(runs: RunList) -> None:
     if failed:
         raise ValueError("these notebooks cannot be published:\n" + "\n".join(failed))
     for run, notebook in executed:
+        model, dataset = run.parameters["model"], run.parameters.get("dataset", "starter")  # notebook 11 has no data set
+        link_neurons(notebook, result_name(model), result_name(dataset))
         _write(ROOT / run.page, page(notebook, title_of(run.relation, runs.dataset) if run.relation else ""))
     for name in runs.skipped:
         title = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells[0].source.partition("\n")[0]

@@ -92,12 +92,13 @@ class RunList:
         return [name for name in self.relations(notebook) if name in listed]
 
     def run(self, notebook: str, relation: str = "") -> NotebookRun:
-        """Return a notebook's run for one relation, or for all of them together."""
+        """Return a notebook's run for one relation, or for all of them together; one that runs alone gets its own parameters only."""
         common = {name: self.config[name] for name in ("model", "dataset", "results_dir", "seed")} | {"n_facts": self.n_facts}
         relations = relation or ",".join(self.relations(notebook))
         place = f"{notebook}/{relation}" if relation else notebook
         page = f"relations/{relation}" if relation else f"notebooks/{notebook}"
-        parameters = {"relation": relations} | common | self.settings(notebook).get("parameters", {})
+        alone = self.config["notebooks"][notebook]["jobs"] == "alone"
+        parameters = ({} if alone else {"relation": relations} | common) | self.settings(notebook).get("parameters", {})
         return NotebookRun(notebook, relation, parameters, f"{self.results}/notebooks/{place}.ipynb", f"book/{page}.ipynb")
 
     def all_runs(self) -> list[NotebookRun]:

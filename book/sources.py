@@ -30,6 +30,12 @@ def table_sources(step: Step) -> list[str]:
     return [_template(step.notebook), *_files(f"kn_utils.chapters.{step.name}.table")]
 
 
+def explorer_sources() -> list[str]:
+    """Return the files that the explorer's data depend on: code, published tables, labels and the bundled weights."""
+    bundled = [path for name in ("relations.jsonl", "model/*.*") for path in ROOT.glob(f"data/starter/{name}")]
+    return [*_files("kn_utils.report.explorer"), *sorted(str(path.relative_to(ROOT)) for path in bundled)]
+
+
 def _template(notebook: str) -> str:
     return f"notebooks/{notebook}.ipynb"
 

@@ -1,7 +1,8 @@
 """Allowed values of the notebooks' parameters, and one error message for a value that is not allowed."""
 
+import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +45,13 @@ def _share(minimum: float, why: str = "") -> Parameter:
     return _number(f"a number from {minimum:g} to 1{why}", lambda value: minimum <= value <= 1)
 
 
+def _texts(name: str) -> Parameter:
+    def are_texts(value: object) -> bool:
+        return isinstance(value, str) or (isinstance(value, list | tuple) and all(isinstance(text, str) for text in value))
+
+    return Parameter(f"text, or a list of texts (by papermill: -r {name} '...')", are_texts)
+
+
 def _text(name: str) -> Parameter:  # with -p papermill turns 1984 into a number
     return Parameter(f"text (by papermill: -r {name} '...')", lambda value: isinstance(value, str))
 
@@ -66,6 +74,9 @@ PARAMETERS = {
     "common_share": _share(0),
     "subject": _text("subject"),
     "new_object": _text("new_object"),
+    "sentences": _texts("sentences"),
+    "answer": _text("answer"),
+    "instead": _text("instead"),
     "other_facts": _whole(1, none="all facts"),
 }
 
@@ -75,3 +86,14 @@ def check(**given: object) -> None:
     for name, value in given.items():
         if not PARAMETERS[name].holds(value):
             raise ValueError(f"{name} is {value!r}; it must be {PARAMETERS[name].allowed}")
+
+
+def did_you_mean(name: str, names: Iterable[str], similarity: float = 0.75) -> str:
+    """Return " (did you mean ...?)" with the names most similar to `name`, or "" if none reaches `similarity` (1 is equal).
+
+    >>> did_you_mean("Norwey", ["Denmark", "Norway", "Sweden"])
+    ' (did you mean Norway?)'
+    """
+    by_lower_case = {other.lower(): other for other in names}
+    similar = difflib.get_close_matches(name.lower(), by_lower_case, cutoff=similarity)
+    return f" (did you mean {' or '.join(by_lower_case[other] for other in similar)}?)" if similar else ""

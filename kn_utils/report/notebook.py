@@ -7,8 +7,10 @@ from IPython.display import Code
 from pandas.io.formats.style import Styler
 
 from kn_utils.data.facts import load_dataset
+from kn_utils.model.own_model import check_name
 from kn_utils.paths import result_name
 from kn_utils.plots.style import NAMES, use_style
+from kn_utils.report.passed import check_passed_parameters
 from kn_utils.store.runs import Run
 
 
@@ -23,8 +25,11 @@ def open_run(
 ) -> tuple[Run, list[str]]:
     """Return the run of a notebook's parameters and its relations, and set the style of figures and tables.
 
-    Raises ValueError for a value that is not allowed, and FileNotFoundError if the data set is missing.
+    Raises ValueError for a value that is not allowed and a parameter that the notebook does not declare, and FileNotFoundError if the
+    data set is missing.
     """
+    check_passed_parameters()
+    check_name(model)
     use_style()
     data = load_dataset(dataset)
     return Run(result_name(model), data, n_facts, seed, results_dir, workers), data.select(relation)

@@ -21,6 +21,7 @@ from notebook_shell import run_here
 from safetensors.torch import load_file, save_file
 
 from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.edit_facts.choice import check_choice
 from kn_utils.chapters.edit_facts.plans import own_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
@@ -30,6 +31,7 @@ from kn_utils.chapters.trigger_examples.table import rank_sentences
 from kn_utils.data.facts import UPSTREAM, load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import load_model
+from kn_utils.model.own_sentences import answer_prompts, sentence_list
 from kn_utils.model.prompts import NOT_OBJECT_FINAL
 from kn_utils.model.sentences import read_corpus
 from kn_utils.paths import ROOT, result_name
@@ -84,6 +86,14 @@ class Place:
     def own_edit(self, *what):
         """Notebook 06's worked example."""
         return own_edit(self.known_lm, self.known, ["P36"], *what)
+
+    def choose(self, *what):
+        """What notebook 06 checks of it before it edits any fact."""
+        return check_choice(self.known_lm, self.known, ["P36"], *what)
+
+    def ask(self, answer, name="answer"):
+        """Notebook 11's question."""
+        return answer_prompts(self.known_lm, "The capital of Norway is [MASK].", answer, name)
 
     def model(self, **changes) -> Path:
         """A copy of a tiny model, with changes of its configuration: None removes a line."""
@@ -206,6 +216,21 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         lambda at, value: at.own_edit("", value),
         [None, 0, 1984, NAN, ["Oslo"]],
         "must be text (by papermill: -r new_object",
+    ),
+    "sentences": (
+        lambda at, value: sentence_list(value),
+        [None, 1984, True, [1], ["a", None], {}],
+        "must be text, or a list of texts (by papermill: -r sentences",
+    ),
+    "answer": (
+        lambda at, value: at.ask(value),
+        [None, 1984, True, [], ["Oslo"]],
+        "must be text (by papermill: -r answer",
+    ),
+    "instead": (
+        lambda at, value: at.ask(value, "instead"),
+        [None, 1984, NAN, ["Oslo"]],
+        "must be text (by papermill: -r instead",
     ),
     "workers": (
         lambda at, value: at.run(workers=value),
@@ -386,6 +411,22 @@ ROWS |= {
         ["results/5/tiny-", "/facts/P36.parquet", FIRST.format("01_attribution")],
     ),
     # the reader's own edit
+    "a misspelt subject": (
+        lambda at: at.choose("Alan Turing Norwey"),
+        ValueError,
+        ["no fact of this run is about 'Alan Turing Norwey' (did you mean Alan Turing Norway", "among its 40 subjects are: Alan"],
+    ),
+    "a misspelt object": (
+        lambda at: at.choose("Alan Turing Norway", "Limma"),
+        ValueError,
+        ["new_object 'Limma' is not one token of ", " (did you mean Lima?); objects of P36 are: "],
+    ),
+    "a misspelt object of no chosen subject": (lambda at: at.choose("", "Limma"), ValueError, ["new_object 'Limma' is not one"]),
+    "the object it has, chosen again": (
+        lambda at: at.choose("Alan Turing Norway", "Oslo"),
+        ValueError,
+        ["new_object 'Oslo' is the object of 'Alan Turing Norway' already: choose another one"],
+    ),
     "an unknown subject": (
         lambda at: at.own_edit("Atlantis"),
         ValueError,
@@ -463,12 +504,12 @@ ROWS |= {
     "jobs often": (
         lambda at: at.notebook_settings(jobs="often"),
         ValueError,
-        ["the run list, notebooks, 07_erase_relation, jobs: 'often' is not one of ['each', 'together']"],
+        ["the run list, notebooks, 07_erase_relation, jobs: 'often' is not one of ['each', 'together', 'alone']"],
     ),
     "jobs of a list": (
         lambda at: at.notebook_settings(jobs=["each"]),
         ValueError,
-        ["07_erase_relation, jobs: ['each'] is not one of ['each', 'together']"],
+        ["07_erase_relation, jobs: ['each'] is not one of ['each', 'together', 'alone']"],
     ),
     "no jobs": (
         lambda at: at.notebook_settings(pages="P19"),
@@ -522,6 +563,10 @@ BY_NOTEBOOK = {
     "03": (lambda at: at.notebook("03_modify_activation", device="gpu"), ["device 'gpu' is not available here", A_DEVICE]),
     "03 first": (lambda at: at.notebook("03_modify_activation"), [FIRST.format("02_knowledge_neurons")]),
     "04": (lambda at: at.notebook("04_distant_prompts"), ["data set ", "tiny has no distant/P30.json"]),
+    "06": (
+        lambda at: at.notebook("06_edit_facts", subject="Norwey"),
+        ["no fact of this run is about 'Norwey' (did you mean Norway?)"],
+    ),
     "07": (lambda at: at.notebook("07_erase_relation", n_facts=2.5), ["n_facts is 2.5; it " + COUNT]),
     "08 first": (lambda at: at.notebook("08_figures"), [FIRST.format("01_attribution")]),
     "10": (

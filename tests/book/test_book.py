@@ -58,9 +58,10 @@ def test_a_notebook_has_a_page_for_all_relations_and_for_those_listed_whether_it
         "book/notebooks/01_attribution.ipynb",
     ]
     assert [run.parameters["relation"] for run in runs if run.notebook == "07_erase_relation"] == ["P19"]
-    of_the_run = [run for run in runs if run.notebook != "10_decoder"]
+    *of_the_run, decoder, alone = runs
     assert all(run.parameters.items() >= {"model": "starter", "n_facts": 10, "seed": 42}.items() for run in of_the_run)
-    assert runs[-1].parameters.items() >= {"model": "smollm2-135m", "n_facts": None, "relation": "all"}.items()
+    assert alone.notebook == "11_try_it" and alone.parameters == {"model": "starter"}
+    assert decoder.parameters.items() >= {"model": "smollm2-135m", "n_facts": None, "relation": "all"}.items()
     assert attribution[0].parameters["quadrature"] == "gauss-legendre"
     assert len({run.page for run in runs}) == len(runs)
 

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import os
 import re
 import shutil
@@ -144,12 +145,35 @@ def leads_somewhere(link) -> bool:
     target = HTML / unquote(link.path).lstrip("/")
     if not target.is_file():
         return False
+    if target.name == "explorer.html" and "/" in link.fragment:
+        return unquote(link.fragment).partition("?")[0] in explorer_addresses()
     return target.suffix != ".html" or not link.fragment or unquote(link.fragment) in anchors(target)
 
 
 @functools.cache
 def anchors(page: Path) -> set[str]:
     return set(re.findall(r'\bid="([^"]+)"', page.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def explorer_addresses() -> set[str]:
+    """The addresses in the explorer: lists, facts and neurons of every published result."""
+    addresses = set()
+    for script in (HTML / "explorer/data").glob("*.*.js"):
+        name, _, content = script.read_text(encoding="utf-8").partition(" = ")
+        name, data = json.loads(name.removeprefix("explorerData[").removesuffix("]")), json.loads(content.rstrip("\n;"))
+        addresses |= {f"{name}/facts", f"{name}/neurons"}
+        addresses |= {f"{name}/{relation}/{fact}" for relation, fact, *_ in data["facts"]}
+        addresses |= {f"{name}/L{layer + 1}.{index}" for layer, index, *_ in data["neurons"]}
+    return addresses
+
+
+def test_a_chapter_leads_to_a_neuron_in_the_explorer(open_page):
+    page = open_page("notebooks/02_knowledge_neurons.html")
+    link = page.locator("a[href*='explorer.html#']").first
+    name = link.inner_text()
+    link.click()
+    page.get_by_role("heading", name=f"Neuron {name}").wait_for()
 
 
 def test_the_verdicts_are_on_the_opening_page(open_page):

@@ -1,0 +1,43 @@
+"""Checks of the edit that a reader chooses, before any fact is edited."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kn_utils.data.facts import Fact
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.prompts import askable
+from kn_utils.parameters import check, did_you_mean
+from kn_utils.store.runs import Run
+
+EXAMPLES = 10
+
+
+def check_choice(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str = "", new_object: str = "") -> None:
+    """Raise ValueError, with what to choose, if no fact is about `subject` or if it cannot get the object `new_object`.
+
+    Either may be "", for the default of `kn_utils.chapters.edit_facts.plans.own_edit`.
+    """
+    check(subject=subject, new_object=new_object)
+    facts = [fact for relation in relations for fact in run.facts(relation, lm)]
+    chosen = [fact for fact in facts if subject in ("", fact.subject)]
+    if not chosen:
+        subjects = list(dict.fromkeys(fact.subject for fact in facts))
+        raise ValueError(
+            f"no fact of this run is about {subject!r}{did_you_mean(subject, subjects)}; "
+            f"among its {len(subjects)} subjects are: {', '.join(subjects[:EXAMPLES])}"
+        )
+    if new_object:
+        _check_object(lm, run, chosen[0], new_object, bool(subject))
+
+
+def _check_object(lm: LanguageModel, run: Run, fact: Fact, new_object: str, is_chosen: bool) -> None:
+    """Raise ValueError if an object is not one token in any prompt of a fact; if the fact is chosen, also if it has this object already."""
+    targets = {prompt.index: prompt.target for prompt in askable(lm, run.dataset, replace(fact, object=new_object))}
+    objects = list(dict.fromkeys(other.object for other in run.dataset.facts[fact.relation]))
+    if not targets:
+        raise ValueError(
+            f"new_object {new_object!r} is not one token of {lm.name}{did_you_mean(new_object, objects)}; "
+            f"objects of {fact.relation} are: {', '.join(objects[:EXAMPLES])}"
+        )
+    if is_chosen and any(targets.get(prompt.index) == prompt.target for prompt in askable(lm, run.dataset, fact)):
+        raise ValueError(f"new_object {new_object!r} is the object of {fact.subject!r} already: choose another one")

@@ -1,0 +1,35 @@
+"""A model by its name, or one that is loaded already."""
+
+import os
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from kn_utils.model.models import BUNDLED, LanguageModel, load_model
+from kn_utils.parameters import did_you_mean
+
+
+def load(model: str | Path | PreTrainedModel, tokenizer: object = None, device: str = "auto") -> LanguageModel:
+    """Return a model for the functions of this package; its `model` and `tokenizer` are those of transformers.
+
+    `model` is "starter", "smollm2-135m", a local folder, a hub id, or a model of transformers. The last one needs its tokenizer, stays on
+    its device, and its weights are frozen in place. Raises as `load_model`, and ValueError without a tokenizer.
+
+    >>> from kn_utils import load
+    >>> load("starter").model.config.num_hidden_layers
+    6
+    """
+    if not isinstance(model, PreTrainedModel):
+        check_name(model)
+        return load_model(model, device)
+    if tokenizer is None:
+        raise ValueError("a model that is loaded already needs its tokenizer: load(model, tokenizer)")
+    return LanguageModel(model.config.model_type, model, tokenizer)
+
+
+def check_name(model: str | Path) -> None:
+    """Raise ValueError for a misspelt name of a bundled model, before it is looked for on the hub."""
+    name = str(model)
+    similar = did_you_mean(name, BUNDLED)
+    if similar and name not in BUNDLED and not os.path.isdir(os.path.expanduser(name)):
+        raise ValueError(f"there is no model {name!r}{similar}")
