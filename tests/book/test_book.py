@@ -144,6 +144,7 @@ def test_a_chapter_that_is_skipped_has_a_page_that_says_so(tmp_path, monkeypatch
     own = tiny_folders.write_data(tmp_path / "own")
     runs = of(dataset=str(own), results_dir=str(tmp_path / "results"))
     executed = ran("x = 1")
+    executed.cells[-1].metadata["tags"] = ["parameters"]
     executed.cells.insert(1, new_markdown_cell(pages.ANSWER))
     for run in runs.all_runs():
         pages._write(tmp_path / run.executed, executed)
