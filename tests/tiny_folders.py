@@ -122,7 +122,7 @@ def write_data(folder: Path, facts=None, templates=None) -> Path:
     return folder
 
 
-def write_starter(folder: Path, relations=("P36", "P101", "P106"), templates: int = 5) -> Path:
+def write_starter(folder: Path, relations=("P36", "P101", "P106"), templates: int = 4) -> Path:
     """Write a data folder of some of the bundled relations, with few of their templates."""
     bundled = DATA / "starter"
     facts = json.loads((bundled / "query_pairs.json").read_text(encoding="utf-8"))

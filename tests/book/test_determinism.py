@@ -23,7 +23,7 @@ OLDER_PROCESSOR = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AV
 
 def tables(folder: Path, last_step: int = 2, workers: int = 1, max_memory_gb: float = 2.0, **environment: str) -> dict:
     """The tables that the steps make in a fresh process on the bundled model and some of its facts, by name."""
-    data = tiny_folders.write_starter(folder / "facts", templates=4)
+    data = tiny_folders.write_starter(folder / "facts")
     given = {"data": str(data), "results_dir": str(folder / "results"), "last_step": last_step}
     command = [sys.executable, "tests/run_steps.py", json.dumps(given | {"workers": workers, "max_memory_gb": max_memory_gb})]
     subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.PIPE, env=os.environ | environment)
