@@ -34,7 +34,7 @@ function makeFilter(table) {
   const field = document.createElement("input");
   field.type = "search";
   field.className = "table-filter";
-  field.placeholder = "filter the rows, for example by a relation";
+  field.placeholder = "filter the rows";
   field.setAttribute("aria-label", field.placeholder);
   field.addEventListener("input", () => {
     const wanted = field.value.toLowerCase();

@@ -19,10 +19,10 @@ def _is_colour_bar(axis: Axes) -> bool:
 
 
 def _panel(axis: Axes) -> str:
-    across, down = axis.get_xlabel(), axis.get_ylabel()
-    scales = " by ".join(name for name in (across, down) if name)
+    scales = " by ".join(name for name in (axis.get_xlabel(), axis.get_ylabel()) if name)
     rows = [label.get_text() for label in axis.get_yticklabels()]
     words = [row for row in rows if any(letter.isalpha() for letter in row)]
     more = f", and {len(words) - MAX_ROWS} more" if len(words) > MAX_ROWS else ""
     listed = f"; rows: {', '.join(words[:MAX_ROWS])}{more}" if words else ""
-    return f"Panel {axis.get_title(loc='left') or axis.get_title() or 'of'}: {scales}{listed}".replace("Panel of: ", "")
+    title = axis.get_title(loc="left") or axis.get_title()
+    return f"Panel {title}: {scales}{listed}" if title else f"{scales}{listed}"

@@ -12,6 +12,7 @@ from kn_utils.plots.panels import panels
 from kn_utils.plots.style import LINE, SERIES, SERIES_MARKERS
 from kn_utils.report.judge import Judged
 from kn_utils.report.opening import by_claim
+from kn_utils.stats.intervals import with_interval
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS
 
 SIGNS = {SUPPORTED: "●", PARTLY: "◐", OPEN: "○", CONTRADICTED: "✕", UNTESTED: "–"}  # book/_static/book.css has their colours
@@ -34,7 +35,8 @@ def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
 
 
 def _cell(result: Judged) -> str:
-    measured = escape(result.conditions[0].measured) if result.conditions else ""
+    first = next(iter(result.conditions), None)
+    measured = with_interval(first.value, first.low, first.high) if first else ""
     return f"<td class='{_class(result.verdict)}'><b>{SIGNS[result.verdict]} {result.verdict}</b> <small>{measured}</small></td>"
 
 

@@ -17,7 +17,7 @@ from kn_utils.paths import DATA, result_name
 from kn_utils.steps import PUBLISHED, STEP_OF
 from kn_utils.store.files import read_provenance, read_table, write_table
 from kn_utils.store.provenance import CHANGED, commit
-from kn_utils.store.runs import Run, scope
+from kn_utils.store.runs import Run
 
 RESULTS = DATA / "published" / "results"
 COMPUTED = {  # columns that are not published, and the columns from which they are computed again, by table
@@ -37,10 +37,6 @@ class PublishedResults:
     def relations(self) -> list[str]:
         """The published relations."""
         return list(self.provenance("facts"))
-
-    def scope(self, relations: Sequence[str]) -> str:
-        """Return the model, the data set and the relations (or their number) as text, for titles."""
-        return scope(self.model, self.dataset, relations)
 
     def path(self, table: str) -> Path:
         """Return the path of a table. Raises FileNotFoundError if it is not published."""
