@@ -12,11 +12,21 @@ FROM_CODE = re.compile(r"[a-z]+(_[a-z0-9]+)+")
 
 def styled_table(table: pd.DataFrame, precision: int = 2) -> Styler:
     """Return a table for display, with an index that has a name as its first columns, and one row of headers."""
-    flat = with_plain_headers(table)
+    flat = without_negative_zeros(with_plain_headers(table), precision)
     texts = [name for name, dtype in zip(flat.columns, flat.dtypes, strict=True) if not pd.api.types.is_numeric_dtype(dtype)]
     shown = flat.style.format(precision=precision, thousands=",", na_rep="–", escape="html").hide(axis="index")
     shown = shown.set_properties(subset=texts, **{"text-align": "left", "white-space": "pre-line"})
     return shown.format_index(escape="html", axis="columns")
+
+
+def without_negative_zeros(table: pd.DataFrame, precision: int) -> pd.DataFrame:
+    """Return a table whose numbers that round to zero are zero, so that none is shown as -0.00."""
+    shown = table.copy()
+    for place, dtype in enumerate(table.dtypes):
+        if pd.api.types.is_float_dtype(dtype):
+            values = table.iloc[:, place]
+            shown.isetitem(place, values.mask(values.round(precision) == 0, 0.0))
+    return shown
 
 
 def with_plain_headers(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,17 +1,23 @@
-"""The README's table of verdicts: `python -m kn_utils.report.readme` writes it from our published results, and a test checks it."""
+"""Tables of verdicts on written pages: `python -m kn_utils.report.readme` writes them from our published results, and a test checks them.
+
+The README has the verdicts; the page of deviations has them beside those of the earlier rule.
+"""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kn_utils.paths import ROOT
+import pandas as pd
+
+from kn_utils.paths import DATA, ROOT
 from kn_utils.report.judge import Judged, judge_all
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
 from kn_utils.store.published import published_results
 from kn_utils.store.runs import asked_facts
 
-README = ROOT / "README.md"
+README, DEVIATIONS = ROOT / "README.md", ROOT / "book" / "deviations.md"
+EARLIER = DATA / "published" / "earlier_verdicts.csv"  # of the rule of earlier versions, as the README had them
 MARKED = re.compile(r"(?<=<!-- verdicts -->\n).*?(?=<!-- end of verdicts -->)", re.DOTALL)
 CELLS = {SUPPORTED: "● yes", PARTLY: "◐ partly", OPEN: "○ open", CONTRADICTED: "✕ no", UNTESTED: "–"}
 ERASURES = "erasing a relation harms it more than all others"  # the claims on single relations share this row
@@ -43,13 +49,25 @@ def verdict_table(judged: dict[str, Sequence[Judged]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def earlier_table(judged: dict[str, Sequence[Judged]]) -> str:
+    """Return a Markdown table of earlier verdicts → verdicts now: a row for each claim, a column for each result that had earlier ones."""
+    earlier = pd.read_csv(EARLIER).pivot(index="claim", columns="run", values="verdict")
+    now = {name.partition(",")[0]: {result.claim.text: result.verdict for result in results} for name, results in judged.items()}
+    runs = [run for run in earlier.columns if run in now]
+    rows = [["claim", *runs], ["---"] * (1 + len(runs))]
+    for claim in dict.fromkeys(result.claim.text for result in next(iter(judged.values()))):
+        if claim in earlier.index:
+            rows.append([claim, *(f"{earlier.loc[claim, run]} → {now[run][claim]}" for run in runs)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def shown_table(path: Path = README) -> str:
-    """Return the table between the marks of a README."""
+    """Return the table between the marks of a page."""
     return MARKED.search(path.read_text(encoding="utf-8")).group()
 
 
 def write_table(table: str, path: Path = README) -> None:
-    """Put a table between the marks of a README."""
+    """Put a table between the marks of a page."""
     path.write_text(MARKED.sub(lambda _: table, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
@@ -76,4 +94,6 @@ def _count(cells: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    write_table(verdict_table(judged_results()))
+    found = judged_results()
+    write_table(verdict_table(found))
+    write_table(earlier_table(found), DEVIATIONS)

@@ -151,8 +151,9 @@ def _cell(result: Judged) -> str:
         return UNTESTED
     first = _values(result.conditions[0])
     lines = [SIGNS[result.verdict], first[OURS], first["n"]]
-    if failed := failed_controls(result.conditions):
-        lines.append(f"does not hold: {'; '.join(condition.contrast for condition in failed)}")
+    if result.verdict == PARTLY:
+        failed = [condition.contrast for condition in failed_controls(result.conditions)]
+        lines.append(f"does not hold: {'; '.join(failed)}")
     if untested := result.untested_controls:
         lines.append(
             f"{len(untested)} of {sum(condition.role == CONTROL for condition in result.conditions)} controls not tested"

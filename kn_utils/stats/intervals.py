@@ -11,6 +11,7 @@ RESAMPLES = 999
 LEVEL = 0.95
 PERCENT, NOT_NEGATIVE = (0, 100), (0, math.inf)  # limits of shares and of counts
 MIN_ROWS = 3  # of a stratum; smaller ones are joined
+MIN_DEFINED = 0.6  # share of resamples with a value; of two relations, every second resample has no pair of different ones
 
 Statistic = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
 Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -37,8 +38,10 @@ def bootstrap_interval(
     number of rows; then R is the effective number of relations, sum(rows)^2 / sum(rows^2).
 
     With `these_relations`, or if there is only one relation, the interval is for fixed relations: rows are resampled within relations.
-    Relations of fewer than `MIN_ROWS` rows are joined to one stratum, so they do not make an interval narrower. Without two rows the
-    interval is NaN. Resamples in which the statistic is NaN are left out. The ends are kept within `limits`, the possible values.
+    Relations of fewer than `MIN_ROWS` rows are joined to one stratum, so they do not make an interval narrower.
+
+    Resamples in which the statistic is NaN are left out. The interval is NaN if they are too many, or if there is only one row. The ends
+    are kept within `limits`, the possible values.
     """
     codes, names = pd.factorize(np.asarray(relations))
     estimate = np.asarray(statistic(np.arange(len(codes)), codes), float)
@@ -97,8 +100,8 @@ def _t_over_z(freedom: float) -> float:
 
 
 def _quantiles(resampled: np.ndarray) -> np.ndarray:
-    """Return the percentiles over the first axis, [2, ...]; NaN if fewer than two resamples have a value."""
-    levels, few = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], np.sum(~np.isnan(resampled), axis=0) < 2
+    """Return the percentiles over the first axis, [2, ...]; NaN if too few resamples have a value."""
+    levels, few = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], np.mean(~np.isnan(resampled), axis=0) < MIN_DEFINED
     filled = np.where(few, 0, resampled)
     return np.where(few, np.nan, np.nanquantile(filled, levels, axis=0))
 
@@ -112,15 +115,19 @@ def independent_difference(one: Sequence[float], other: Sequence[float]) -> tupl
     return a - b, a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low)
 
 
-def mean_of_relations(statistic: Statistic, relations: Sequence, seed: int) -> tuple[np.ndarray, ...]:
+def mean_of_relations(
+    statistic: Statistic, relations: Sequence, seed: int, limits: tuple = (-math.inf, math.inf)
+) -> tuple[np.ndarray, ...]:
     """Return (estimate, low, high, new_low, new_high) of a mean over relations with equal weights.
 
     `statistic` is as in `bootstrap_interval`, but returns a value for each group, as its last axis; groups without a value are NaN. The
     last two are the prediction interval for a new relation, see `prediction_interval`. With one relation, the interval is from its rows.
+    All ends are kept within `limits`.
     """
-    interval = bootstrap_interval(lambda rows, groups: _nan_mean(statistic(rows, groups)), relations, seed)
+    interval = bootstrap_interval(lambda rows, groups: _nan_mean(statistic(rows, groups)), relations, seed, limits=limits)
     codes = pd.factorize(np.asarray(relations))[0]
-    return *interval, *prediction_interval(np.asarray(statistic(np.arange(len(codes)), codes), float))
+    new = prediction_interval(np.asarray(statistic(np.arange(len(codes)), codes), float))
+    return *interval, *(np.clip(end, *limits) for end in new)
 
 
 def prediction_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -52,3 +52,8 @@ def test_markup_in_tables_is_text():
 def test_columns_of_the_same_name_are_shown():
     groups = pd.DataFrame({"facts": ["1", "2"]}, index=pd.Index(["all", "known"], name="facts"))
     assert headers(tables.styled(groups)) == ["facts", "facts"]
+
+
+def test_no_number_is_a_negative_zero():
+    html = styled_table(pd.DataFrame({"change": [-0.004, -0.0, -0.006, 1.0], "n": [0, 1, 2, 3]})).to_html()
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", html) == ["0.00", "0", "0.00", "1", "-0.01", "2", "1.00", "3"]

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
+import pandas as pd
 import pytest
 
 from kn_utils.report import readme
+from kn_utils.report.judge import CLAIMS
 from kn_utils.stats.rule import CONTRADICTED, PARTLY, SUPPORTED, UNTESTED, Claim
 
 
@@ -47,7 +49,26 @@ def test_the_table_is_put_between_its_marks(tmp_path):
     assert page.read_text(encoding="utf-8") == "before\n<!-- verdicts -->\n| \\1 |\n<!-- end of verdicts -->\nafter"
 
 
+def test_earlier_verdicts_stand_beside_those_of_now(tmp_path, monkeypatch):
+    path = tmp_path / "earlier.csv"
+    path.write_text("run,claim,verdict\none,they lie high,replicated\ngone,they lie high,partly\n", encoding="utf-8")
+    monkeypatch.setattr(readme, "EARLIER", path)
+    found = {"one, 10 facts": verdicts(PARTLY, UNTESTED, SUPPORTED, PARTLY), "new": verdicts(*[UNTESTED] * 4)}
+    assert readme.earlier_table(found).splitlines() == [
+        "| claim | one |",
+        "| --- | --- |",
+        "| they lie high | replicated → partly |",
+    ]
+
+
+def test_every_claim_with_an_earlier_verdict_is_still_a_claim():
+    earlier = pd.read_csv(readme.EARLIER)
+    assert set(earlier["claim"]) < {claim.text for claim in CLAIMS} and len(earlier) == 3 * 15
+
+
 @pytest.mark.slow
-def test_the_readme_shows_the_verdicts_on_the_published_tables():
-    table = readme.verdict_table(readme.judged_results())
-    assert readme.shown_table() == table, "run `python -m kn_utils.report.readme`"
+def test_the_pages_show_the_verdicts_on_the_published_tables():
+    judged = readme.judged_results()
+    again = "run `python -m kn_utils.report.readme`"
+    assert readme.shown_table() == readme.verdict_table(judged), again
+    assert readme.shown_table(readme.DEVIATIONS) == readme.earlier_table(judged), again

@@ -218,6 +218,22 @@ def test_resamples_in_which_the_statistic_is_not_a_number_are_left_out():
     assert estimate[0] == 2.5 and np.isnan([low[1], high[1]]).all()
 
 
+def test_too_many_resamples_without_a_value_give_no_interval():
+    """A statistic of pairs of relations: of two relations, half of the resamples have no such pair, and the others are all the same."""
+
+    def pairs(rows, groups):
+        return rows.mean() if len(set(rows)) > 1 else np.nan
+
+    estimate, low, high = bootstrap_interval(pairs, ["a", "b"], 0)
+    assert estimate == 0.5 and np.isnan(low) and np.isnan(high)
+
+
+def test_ends_are_kept_within_the_possible_values():
+    values = np.array([0.0, 0, 100, 100])
+    assert bootstrap_interval(mean_of(values), list("abcd"), 0, limits=(0, 100))[1:] == (0, 100)
+    assert mean_of_relations(relation_means(values), list("abcd"), 0, (0, 100))[1:] == (0, 100, 0, 100)
+
+
 def test_a_new_relation_has_students_prediction_interval():
     low, high = prediction_interval(np.array([[1.0, 2, 6, np.nan], [4, np.nan, np.nan, np.nan]]))
     half = 4.302653 * np.sqrt(7) * np.sqrt(1 + 1 / 3)  # mean 3, variance (4 + 1 + 9) / 2

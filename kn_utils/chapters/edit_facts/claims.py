@@ -3,6 +3,7 @@
 Each function takes tables by name and a seed, and returns the conditions of a claim.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -21,10 +22,12 @@ from kn_utils.chapters.edit_facts.numbers import (
     rate,
     rise,
 )
-from kn_utils.stats.rule import CONTROL, SHOWN, TIMES, Claim, Condition, Tables, hardly, intervals, reported, untested
+from kn_utils.stats.intervals import PERCENT, Statistic
+from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, TIMES, Claim, Condition, Tables, hardly, intervals, reported, untested
 from kn_utils.store.runs import NothingToShowError
 
 HALF = 50  # %; most of the successes
+POINTS = (-100, 100)  # limits of a difference of shares
 MATCHED = "with the fact's neurons minus with neurons of the same layers and activation"
 RANDOM = "with the fact's neurons minus with random neurons"
 
@@ -35,14 +38,16 @@ def edit_rate(outcome: str, tables: Tables, seed: int) -> list[Condition]:
     ours, other_templates = edits["attribution"], partial(other_templates_rate, outcome=outcome)
     text = f"% of other templates where {outcome}"
     conditions = [
-        _difference(f"{text}, {RANDOM}", ours, edits["random"], other_templates, seed),
+        _difference(f"{text}, {RANDOM}", ours, edits["random"], other_templates, seed, limits=POINTS),
         _matched(f"{text}, {MATCHED}", edits, other_templates, seed),
     ]
     if outcome == SUCCESS:
         conditions.append(_clean(ours, seed))
     paper = reported(np.subtract, PAPER[outcome], f"{PAPER[outcome]}_random")
     text = f"% of edits where {outcome}, in the prompt that chose the edit, {RANDOM}"
-    chosen = _difference(text, ours, edits["random"], partial(rate, outcome=outcome), seed, role=SHOWN, paper=paper)
+    chosen = _difference(
+        text, ours, edits["random"], partial(rate, outcome=outcome), seed, role=SHOWN, paper=paper, limits=POINTS
+    )
     return [*conditions, chosen]
 
 
@@ -70,20 +75,21 @@ def _edits(tables: Tables) -> dict[str, pd.DataFrame]:
     return edits
 
 
-def _matched(text: str, edits: dict[str, pd.DataFrame], values, seed: int) -> Condition:
+def _matched(text: str, edits: dict[str, pd.DataFrame], values: Callable, seed: int) -> Condition:
     if "matched" not in edits:
         return untested(text, "step 6's table has no rows of the method 'matched'")
-    return _difference(text, edits["attribution"], edits["matched"], values, seed, role=CONTROL)
+    return _difference(text, edits["attribution"], edits["matched"], values, seed, role=CONTROL, limits=POINTS)
 
 
-def _difference(text: str, ours: pd.DataFrame, control: pd.DataFrame, values, seed: int, **more) -> Condition:
+def _difference(text: str, ours: pd.DataFrame, control: pd.DataFrame, values: Callable, seed: int, **more) -> Condition:
     """Return the condition that `values` of our edits are on average above those of the control's edits of the same facts."""
+    role, limits = more.get("role", CLAIM), more.pop("limits", (-np.inf, np.inf))
     difference = (values(ours) - values(control)).dropna()
     if difference.empty:
-        return untested(text, "no edited fact has another template", more.get("role", "claim"))
+        return untested(text, "no edited fact has another template", role)
     relations = difference.index.get_level_values("relation")
-    [found] = intervals(_mean(difference), relations, seed, pooled=True)
-    bounds = {} if more.get("role") == SHOWN else {"above": 0}
+    [found] = intervals(_mean(difference), relations, seed, pooled=True, limits=limits)
+    bounds = {} if role == SHOWN else {"above": 0}
     return Condition(text, *found, n=len(difference), unit=_unit(relations), **bounds, **more)
 
 
@@ -95,11 +101,11 @@ def _clean(ours: pd.DataFrame, seed: int) -> Condition:
         return untested(text, "no edit succeeds")
     relations = succeeded.index.get_level_values("relation")
     clean = pd.Series(100.0 * is_clean(succeeded), index=succeeded.index)
-    [found] = intervals(_mean(clean), relations, seed, pooled=True, limits=(0, 100))
+    [found] = intervals(_mean(clean), relations, seed, pooled=True, limits=PERCENT)
     return Condition(text, *found, n=len(succeeded), unit="successful edits", above=HALF, role=CONTROL)
 
 
-def _mean(values: pd.Series):
+def _mean(values: pd.Series) -> Statistic:
     numbers = values.to_numpy(float)
     return lambda rows, _: [numbers[rows].mean()]
 

@@ -32,14 +32,15 @@ def tuning(rounds: pd.DataFrame, seed: int) -> pd.DataFrame:
     by_relation = rounds[rounds["method"] == "attribution"].groupby("relation", sort=False)
     first, last = by_relation.first(), by_relation.last()
     values = {"before": first["mean_neurons"], "after": last["mean_neurons"], "p": last["prompt_share"]}
-    rows = {name: _mean_of_values(each, seed) for name, each in values.items()}
+    limits = {"before": NOT_NEGATIVE, "after": NOT_NEGATIVE, "p": (0, 1)}
+    rows = {name: _mean_of_values(each, limits[name], seed) for name, each in values.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "new_low", "new_high", "relations"])
 
 
-def _mean_of_values(values: pd.Series, seed: int) -> tuple[float, ...]:
+def _mean_of_values(values: pd.Series, limits: tuple, seed: int) -> tuple[float, ...]:
     """Return the mean over relations with both intervals, and the number of relations; `values` has one of each relation."""
     numbers = values.to_numpy(float)
-    return *map(float, mean_of_relations(lambda rows, _: numbers[rows], values.index, seed)), len(values)
+    return *map(float, mean_of_relations(lambda rows, _: numbers[rows], values.index, seed, limits)), len(values)
 
 
 def neurons_per_fact(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +71,7 @@ def shared_by_pairs(neurons: pd.DataFrame, facts: pd.DataFrame, seed: int) -> pd
 
     The intervals resample relations.
     """
-    found = bootstrap_interval(shared_neurons(neurons, facts), facts["relation"], seed, pooled=True)
+    found = bootstrap_interval(shared_neurons(neurons, facts), facts["relation"], seed, pooled=True, limits=NOT_NEGATIVE)
     pairs = SharedNeurons(facts, neurons).pairs().astype(int)
     index = pd.MultiIndex.from_product([METHODS, KINDS], names=["method", "kind"])
     columns = dict(zip(("mean", "low", "high"), map(np.ravel, found), strict=True))
