@@ -75,8 +75,8 @@ def limits_table(judged: Sequence[Judged]) -> pd.DataFrame:
 def by_run(runs: dict[str, Sequence[Judged]], brief: bool = False) -> pd.DataFrame:
     """Return a row per claim with its contrast and the paper's value, and for each run a column with verdict, estimate and n.
 
-    Unless it is `brief`, the cells also have the controls that do not hold, the size, and the verdicts with other limits, and the paper's value
-    has the name of its measure; if brief, † marks another measure than the claim's.
+    Unless it is `brief`, the cells also have the controls that do not hold, the size, and the verdicts with other limits, and the paper's
+    value has the name of its measure; if brief, † marks another measure than the claim's.
     """
     rows = []
     for same in zip(*runs.values(), strict=True):
