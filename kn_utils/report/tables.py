@@ -72,14 +72,20 @@ def limits_table(judged: Sequence[Judged]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["claim", *(f"{limit} %" for limit in sorted((NEGLIGIBLE, *OTHER_LIMITS)))])
 
 
-def by_run(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
-    """Return a row per claim with its contrast and the paper's value, and for each run a column with verdict, estimate and n."""
+def by_run(runs: dict[str, Sequence[Judged]], brief: bool = False) -> pd.DataFrame:
+    """Return a row per claim with its contrast and the paper's value, and for each run a column with verdict, estimate and n.
+
+    Unless it is `brief`, the cells also have the controls that do not hold, the size, and the verdicts with other limits, and the paper's
+    value has the name of its measure; if brief, † marks another measure than the claim's.
+    """
     rows = []
     for same in zip(*runs.values(), strict=True):
         measured = next((result for result in same if result.conditions), same[0])
         sized = next((condition for condition in measured.conditions if condition.paper), None)
-        paper = f"{_values(sized)['paper']}\n({sized.contrast})" if sized else "–"
-        cells = {name: _cell(result) for name, result in zip(runs, same, strict=True)}
+        other = " †" if sized and sized is not measured.conditions[0] else ""  # another measure than the claim's number
+        named = other if brief or not sized else f"\n({sized.contrast})"
+        paper = f"{_values(sized)['paper']}{named}" if sized else "–"
+        cells = {name: _cell(result, brief) for name, result in zip(runs, same, strict=True)}
         rows.append({"claim": _with_contrast(measured), "paper": paper} | cells)
     return pd.DataFrame(rows)
 
@@ -146,11 +152,13 @@ def _with_contrast(result: Judged) -> str:
     return _claim(result) + (f"\n→ {result.conditions[0].contrast}" if result.conditions else "")
 
 
-def _cell(result: Judged) -> str:
+def _cell(result: Judged, brief: bool) -> str:
     if result.verdict == UNTESTED:
         return UNTESTED
     first = _values(result.conditions[0])
     lines = [SIGNS[result.verdict], first[OURS], first["n"]]
+    if brief:
+        return "\n".join(lines)
     if result.verdict == PARTLY:
         failed = [condition.contrast for condition in failed_controls(result.conditions)]
         lines.append(f"does not hold: {'; '.join(failed)}")

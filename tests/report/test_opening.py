@@ -8,7 +8,7 @@ import pytest
 from kn_utils.report.figures import SIGNS, verdict_matrix
 from kn_utils.report.judge import Judged
 from kn_utils.report.opening import by_claim, sentences
-from kn_utils.stats.rule import VERDICTS, Claim, Condition
+from kn_utils.stats.rule import CONTROL, VERDICTS, Claim, Condition
 from kn_utils.store.published import PublishedResults
 
 HOLDS = Condition("more", 2.0, 1.0, 3.0, 10, above=0)
@@ -38,11 +38,16 @@ def test_claims_that_no_run_can_test_are_left_out(runs):
     assert [claim.text for claim in by_claim(runs)] == ["a", "b", "c", "erasing P19 harms it", "erasing P27 harms it"]
 
 
-def test_sentences_count_the_claims_that_hold_everywhere_nowhere_and_somewhere(runs):
+def test_sentences_count_the_claims_that_stand_everywhere_or_in_part_and_those_contradicted(runs):
     models = {"this run: one": (PublishedResults("starter", "starter"), ["P36"])}
-    holds, fails, known = sentences(runs, models).split("\n\n")
-    assert holds.endswith("in every run, 3 of 5 claims that can be tested:** a; erasing P19, P27 harms it.")
-    assert fails == "**In no run, 1:** b. The other 1 depend on the model and the facts."
+    control = Condition("control", -2.0, -3.0, -1.0, n=10, above=0, role=CONTROL)
+    against = Condition("more", -2.0, -3.0, -1.0, n=10, above=0)
+    runs["this run: one"][0] = Judged(CLAIMS[0], [HOLDS, control])
+    runs["this run: one"][1] = Judged(CLAIMS[1], [against])
+    stands, fails, known = sentences(runs, models).split("\n\n")
+    assert "Of 5 tested claims, 2 are supported in every run:** erasing P19, P27 harms it." in stands
+    assert stands.endswith("**1 stand in every run, but not all controls do:** a.")
+    assert fails == "**1 are contradicted in a run or more:** b. The other 1 are open in a run or more."
     assert (
         "BERT-base-cased, the paper's model, was **not** run" in known
         and "`starter` is our model" in known
