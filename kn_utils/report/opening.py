@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from kn_utils.report.judge import Judged
 from kn_utils.report.side_by_side import Runs
-from kn_utils.stats.rule import VERDICTS, Claim
+from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, Claim
 
-YES, NOT_TESTED = VERDICTS[0], VERDICTS[-1]
 PAPERS_MODEL = "bert-base-cased"
 FIRST = {  # what a reader must know about a model before its results
     "starter": "`starter` is our model, trained on web sentences of the paper's data and chosen after a trial had shown such effects",
@@ -17,20 +16,26 @@ FIRST = {  # what a reader must know about a model before its results
 def by_claim(judged: dict[str, Sequence[Judged]]) -> dict[Claim, list[Judged]]:
     """Return the results of each claim in all runs, in order; claims that no run can test are left out."""
     claims = {same[0].claim: list(same) for same in zip(*judged.values(), strict=True)}
-    return {claim: same for claim, same in claims.items() if any(result.verdict != NOT_TESTED for result in same)}
+    return {claim: same for claim, same in claims.items() if any(result.verdict != UNTESTED for result in same)}
 
 
 def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
-    """Return Markdown with three sentences: what holds in every run, what in none, and what a reader must know about the models."""
+    """Return Markdown: what holds in every run, what holds but a control fails, what does not hold, and what a reader must know first."""
     tested = {
-        claim: [result.verdict for result in same if result.verdict != NOT_TESTED] for claim, same in by_claim(judged).items()
+        claim: {result.verdict for result in same if result.verdict != UNTESTED} for claim, same in by_claim(judged).items()
     }
-    every = [claim for claim, verdicts in tested.items() if set(verdicts) == {YES}]
-    never = [claim for claim, verdicts in tested.items() if YES not in verdicts]
-    some = len(tested) - len(every) - len(never)
-    holds = f"**{YES.capitalize()} in every run, {len(every)} of {len(tested)} claims that can be tested:** {_named(every)}."
-    fails = f"**In no run, {len(never)}:** {_named(never)}. The other {some} depend on the model and the facts."
-    return f"{holds}\n\n{fails}\n\n{_models(runs)}"
+    every = [claim for claim, verdicts in tested.items() if verdicts == {SUPPORTED}]
+    partly = [claim for claim, verdicts in tested.items() if verdicts == {PARTLY}]
+    nowhere = [claim for claim, verdicts in tested.items() if verdicts <= {OPEN, CONTRADICTED}]
+    some = len(tested) - len(every) - len(partly) - len(nowhere)
+    return "\n\n".join(
+        [
+            f"**Supported in every run, {len(every)} of {len(tested)} claims that can be tested:** {_named(every)}.",
+            f"**The effect is there in every run, but a control fails, {len(partly)}:** {_named(partly)}.",
+            f"**Not shown in any run, {len(nowhere)}:** {_named(nowhere)}. The other {some} depend on the model and the facts.",
+            _models(runs),
+        ]
+    )
 
 
 def _named(claims: Sequence[Claim]) -> str:

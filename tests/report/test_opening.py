@@ -8,12 +8,12 @@ import pytest
 from kn_utils.report.figures import SIGNS, verdict_matrix
 from kn_utils.report.judge import Judged
 from kn_utils.report.opening import by_claim, sentences
-from kn_utils.stats.rule import VERDICTS, Claim, Condition
+from kn_utils.stats.rule import CONTROL, VERDICTS, Claim, Condition
 from kn_utils.store.published import PublishedResults
 
-HOLDS = Condition("more", 2.0, 1.0, 3.0, 10, above=0)
-FAILS = Condition("more", 2.0, -1.0, 3.0, 10, above=0)
-NO_INTERVAL = Condition("more", 2.0, math.nan, math.nan, 1, above=0)
+HOLDS = Condition("more", 2.0, 1.0, 3.0, n=10, above=0)
+FAILS = Condition("more", 2.0, -1.0, 3.0, n=10, above=0)
+NO_INTERVAL = Condition("more", 2.0, math.nan, math.nan, n=1, above=0)
 CLAIMS = [Claim("4", name) for name in ("a", "b", "c", "<d>")]
 CLAIMS += [Claim("5", f"erasing {name} harms it", relation=name) for name in ("P19", "P27")]
 
@@ -40,14 +40,23 @@ def test_claims_that_no_run_can_test_are_left_out(runs):
 
 def test_sentences_count_the_claims_that_hold_everywhere_nowhere_and_somewhere(runs):
     models = {"this run: one": (PublishedResults("starter", "starter"), ["P36"])}
-    holds, fails, known = sentences(runs, models).split("\n\n")
+    holds, partly, fails, known = sentences(runs, models).split("\n\n")
     assert holds.endswith("in every run, 3 of 5 claims that can be tested:** a; erasing P19, P27 harms it.")
-    assert fails == "**In no run, 1:** b. The other 1 depend on the model and the facts."
+    assert partly == "**The effect is there in every run, but a control fails, 0:** none."
+    assert fails == "**Not shown in any run, 1:** b. The other 1 depend on the model and the facts."
     assert (
         "BERT-base-cased, the paper's model, was **not** run" in known
         and "`starter` is our model" in known
         and "SmolLM2" not in known
     )
+
+
+def test_an_effect_with_a_failing_control_is_not_denied():
+    control = Condition("than others", 0.0, -1.0, 1.0, above=0, role=CONTROL)
+    part = {"one": [Judged(CLAIMS[0], [HOLDS, control])], "two": [Judged(CLAIMS[0], [HOLDS, control])]}
+    _, partly, fails, _ = sentences(part, {}).split("\n\n")
+    assert partly == "**The effect is there in every run, but a control fails, 1:** a."
+    assert fails == "**Not shown in any run, 0:** none. The other 0 depend on the model and the facts."
 
 
 def test_nothing_is_said_of_models_that_need_no_word(runs):
