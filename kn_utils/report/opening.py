@@ -26,11 +26,9 @@ def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
     partly = [claim for claim, verdicts in tested.items() if PARTLY in verdicts and verdicts <= {SUPPORTED, PARTLY}]
     against = [claim for claim, verdicts in tested.items() if CONTRADICTED in verdicts]
     rest = len(tested) - len(every) - len(partly) - len(against)
-    stands = f"**Of {len(tested)} tested claims, {len(every)} are supported in every run:** {_named(every)}. "
-    stands += f"**{len(partly)} stand in every run, but not all controls do:** {_named(partly)}."
-    fails = (
-        f"**{len(against)} are contradicted in a run or more:** {_named(against)}. The other {rest} are open in a run or more."
-    )
+    stands = f"**Supported in every run, {len(every)} of {len(tested)} tested claims:** {_named(every)}. "
+    stands += f"**The effect is there in every run, but a control fails, {len(partly)}:** {_named(partly)}."
+    fails = f"**Contradicted in a run or more, {len(against)}:** {_named(against)}. Left, open in a run or more: {rest}."
     return f"{stands}\n\n{fails}\n\n{_models(runs)}"
 
 

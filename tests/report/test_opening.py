@@ -45,9 +45,9 @@ def test_sentences_count_the_claims_that_stand_everywhere_or_in_part_and_those_c
     runs["this run: one"][0] = Judged(CLAIMS[0], [HOLDS, control])
     runs["this run: one"][1] = Judged(CLAIMS[1], [against])
     stands, fails, known = sentences(runs, models).split("\n\n")
-    assert "Of 5 tested claims, 2 are supported in every run:** erasing P19, P27 harms it." in stands
-    assert stands.endswith("**1 stand in every run, but not all controls do:** a.")
-    assert fails == "**1 are contradicted in a run or more:** b. The other 1 are open in a run or more."
+    assert "Supported in every run, 2 of 5 tested claims:** erasing P19, P27 harms it." in stands
+    assert stands.endswith("**The effect is there in every run, but a control fails, 1:** a.")
+    assert fails == "**Contradicted in a run or more, 1:** b. Left, open in a run or more: 1."
     assert (
         "BERT-base-cased, the paper's model, was **not** run" in known
         and "`starter` is our model" in known
