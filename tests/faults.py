@@ -3,7 +3,7 @@
     python tests/faults.py --kills 50 --seed 1
 
 It runs a copy of this project with a tiny model and tiny facts, so that a workflow going on in this folder is not disturbed. Kills strike
-the whole workflow, the process that runs a notebook, or its kernel, and are spread over steps 01 to 07: half of them over all that a step
+the whole workflow, the process that runs a notebook, or its kernel, and are spread over all steps: half of them over all that a step
 did when left alone, half over what it did once it had begun to make tables. What was killed is resumed at once. How far a step has come
 is told by its processor time, which does not depend on what else the machine does.
 """

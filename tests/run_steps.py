@@ -13,6 +13,7 @@ from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation.table import modify_activations
 from kn_utils.chapters.trigger_examples.table import rank_sentences
+from kn_utils.chapters.which_score.table import compare_scores
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import load_model
@@ -34,6 +35,7 @@ def make_tables(model, data, relation, n_facts, results_dir, last_step=7, worker
         read_sentences(lm, run, relation, read_corpus(run.dataset))
         rank_sentences(run, relation)
         erase_relation(lm, run, relation, other_facts=1)
+        compare_scores(lm, run, relation, n_prompts=3, min_probability=0, max_probability=1)
     return run
 
 

@@ -13,6 +13,7 @@ from kn_utils.chapters.erase_relation import claims as erase_relation
 from kn_utils.chapters.knowledge_neurons import claims as knowledge_neurons
 from kn_utils.chapters.modify_activation import claims as modify_activation
 from kn_utils.chapters.trigger_examples import claims as trigger_examples
+from kn_utils.chapters.which_score import claims as which_score
 from kn_utils.stats.rule import (
     CLAIM,
     CONTROL,
@@ -88,6 +89,7 @@ CLAIMS = (  # in the order of the paper's sections, but for the time it takes
     *edit_facts.CLAIMS,
     *erase_relation.CLAIMS,
     *attribution.CLAIMS,
+    *which_score.CLAIMS,
 )
 
 

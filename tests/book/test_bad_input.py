@@ -28,6 +28,7 @@ from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.trigger_examples.table import rank_sentences
+from kn_utils.chapters.which_score.table import compare_scores
 from kn_utils.data.facts import UPSTREAM, load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import load_model
@@ -238,6 +239,21 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         "None (one for each core) or a whole number of at least 1",
     ),
     "other_facts": (lambda at, value: erase_relation(at.known_lm, at.known, "P36", value), NO_COUNTS, COUNT),
+    "n_prompts": (
+        lambda at, value: compare_scores(at.known_lm, at.known, "P36", value),
+        [*NO_COUNTS, None],
+        "a whole number of at least 1",
+    ),
+    "min_probability": (
+        lambda at, value: compare_scores(at.known_lm, at.known, "P36", min_probability=value),
+        NO_SHARES,
+        "a number from 0 to 1",
+    ),
+    "max_probability": (
+        lambda at, value: compare_scores(at.known_lm, at.known, "P36", max_probability=value),
+        NO_SHARES,
+        "a number from 0 to 1",
+    ),
 }
 A_MODEL = "A model is one of starter, smollm2-135m, a local folder in the hub's layout with safetensors weights"
 A_DATA_SET = "use 'starter', 'pararel', or a folder that holds query_pairs.json and patterns/<relation>.jsonl"

@@ -135,6 +135,7 @@ def parameters(tmp_path_factory):
     model = write_model(folder / "model" / NAME, data)
     common = {"relation": "P36,P101", "model": str(model), "dataset": str(data), "device": "cpu", "common_share": 0.9}
     common |= {"score_share": 0.1, "baseline_share": 0.1, "prompt_share": 0.5}  # so that the tiny model has knowledge neurons
+    common |= {"n_prompts": 2, "min_probability": 0.0}
     return common | {"results_dir": str(folder / "results"), "figures_dir": str(folder / "figures")}
 
 
@@ -145,6 +146,7 @@ NAMES_DATA = {
     "05_trigger_examples",
     "06_edit_facts",
     "09_query_results",
+    "14_which_score",
 }
 
 

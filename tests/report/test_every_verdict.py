@@ -148,6 +148,27 @@ def erasures(own, others=(1.0, 1.0, 1.0), baseline=(1.0, 1.0, 1.0), right=1):
     return {"erase_facts": pd.DataFrame(rows, columns=columns)}
 
 
+def score_sets(better, if_mean=None):
+    """Notebook 14's table: by relation, how much better gradient x activation is than integrated gradients, and these than activation."""
+    by_ablation = {"zero": better, "mean": if_mean or better}
+    rows = [
+        (name, 0, 0, score, ablation, size, 0.0, -effect)
+        for ablation, values in by_ablation.items()
+        for name, value in zip(RELATIONS, values, strict=True)
+        for score, effect in {"exact": 1, "gradient": value, "released": 0, "controlled": 0, "activation": -value}.items()
+        for size in (4, 20)
+    ]
+    columns = ["relation", "fact", "prompt", "score", "ablation", "size", "log_odds_before", "log_odds_after"]
+    return {"score_sets": pd.DataFrame(rows, columns=columns)}
+
+
+SCORE_CASES = {
+    SUPPORTED: score_sets(YES),
+    PARTLY: score_sets(YES, if_mean=WRONG),
+    OPEN: score_sets(MAYBE),
+    CONTRADICTED: score_sets(WRONG),
+    UNTESTED: {"score_sets": score_sets(YES)["score_sets"].query("relation == 'P2'")},
+}
 RISE, UNCLEAR_RISE, FALL = (2.0, 2.1, 1.9), (4.0, 0.3, 1.5), (0.5, 0.4, 0.5)
 HALF_KEPT, TENTH_KEPT = (0.9, 0.1, 0.8, 0.2), (0.1, 0.1, 0.1, 0.1)
 
@@ -239,6 +260,8 @@ CASES = {
         CONTRADICTED: erasures(FALL),
         UNTESTED: erasures(RISE, right=0),
     },
+    "more than those of integrated gradients": SCORE_CASES,
+    "more than the most active ones": SCORE_CASES,
 }
 
 

@@ -24,6 +24,7 @@ from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation import table as modify_activation
 from kn_utils.chapters.modify_activation.table import modify_activations
+from kn_utils.chapters.which_score.table import compare_scores
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import load_model
 from kn_utils.model.sentences import read_corpus
@@ -143,6 +144,7 @@ def all_steps(folder, data, results_dir, workers):
     read_sentences(lm, run, "P36", read_corpus(run.dataset))
     edit_facts(lm, run, "P36", common_share=0.9)
     erase_relation(lm, run, "P36", other_facts=1)
+    compare_scores(lm, run, "P36", n_prompts=3, min_probability=0, max_probability=1)
     return {table: run.read(table, ["P36"]) for step in STEPS for table in step.tables if run.path(table, "P36").is_file()}
 
 
@@ -155,7 +157,7 @@ def test_every_step_gives_the_same_tables_in_workers(tmp_path, monkeypatch):
     data = tiny_folders.write_data(tmp_path / "known", known_facts.FACTS, known_facts.TEMPLATES)
     tiny_folders.write_sentences(data, known_facts.FACTS)
     one, two = (all_steps(tmp_path / "model", data, tmp_path / str(workers), workers) for workers in (1, 2))
-    assert len(one["edit_facts"]) and one.keys() == two.keys() >= {"distant_prompts", "erase_dose"}
+    assert len(one["edit_facts"]) and one.keys() == two.keys() >= {"distant_prompts", "erase_dose", "score_sets"}
     for table, rows in one.items():
         pd.testing.assert_frame_equal(two[table], rows, check_exact=True)
 

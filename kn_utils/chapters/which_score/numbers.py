@@ -1,0 +1,212 @@
+"""Statistics of the tables of notebook 14."""
+
+import time
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kn_utils.chapters.which_score.table import EXACT, RECALL_SIZES
+from kn_utils.model.forward import probability_of
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.prompts import Prompt, askable, stack
+from kn_utils.model.scores import scores_of
+from kn_utils.stats.intervals import mean_of_relations, with_interval
+from kn_utils.store.files import read_provenance
+from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
+from kn_utils.store.workers import one_thread
+
+PROMPT_KEY = [*FACT_KEY, "prompt"]
+NAMES = {
+    "released": "integrated gradients, released",
+    "controlled": "integrated gradients, error-controlled",
+    "log_odds": "integrated gradients of the log-odds",
+    "gradient": "gradient x activation",
+    "frozen_norms": "gradient x activation, norms frozen",
+    "log_probability": "log-probability increase",
+    "static_logit": "static logit contribution",
+    "activation": "activation (the paper's baseline)",
+    "magnitude": "|activation| x |value vector|",
+    EXACT: "exact effects",
+}
+RANKS = {"rank_correlation": "rank correlation"} | {f"recall_{size}": f"recall, {size} neurons" for size in RECALL_SIZES}
+SHARES = {size: f"joint share, {size} neurons" for size in RECALL_SIZES}
+AREA = "area"
+INTERVAL = ["value", "low", "high", "new_low", "new_high"]
+
+
+class JointShares:
+    """What the named set of each score does, as a share of what the best set does: [scores, sizes, relations].
+
+    The share of a relation is the sum over its prompts of the decrease by the named set, divided by the same sum for the set with the
+    largest exact effects. `probability` takes the decrease of the object's probability in place of that of its log-odds.
+    Raises NothingToShowError if there is no prompt.
+    """
+
+    def __init__(self, sets: pd.DataFrame, ablation: str, probability: bool = False):
+        rows = _chosen(sets, ablation)
+        scale = probability_of if probability else np.asarray
+        drops = rows.assign(drop=scale(rows["log_odds_before"]) - scale(rows["log_odds_after"]))
+        wide = drops.pivot(index=PROMPT_KEY, columns=["score", "size"], values="drop").sort_index(axis="columns")
+        self.relations = wide.index.get_level_values("relation")
+        names, self.sizes = (list(level) for level in wide.columns.levels)
+        values = wide.to_numpy(float).reshape(len(wide), len(names), len(self.sizes))
+        self.scores = [name for name in NAMES if name in names and name != EXACT]
+        self.best = values[:, names.index(EXACT)]
+        self.named = values[:, [names.index(name) for name in self.scores]]
+
+    def __call__(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Return the shares (%); NaN for a relation in which the best set has no effect."""
+        best = _sums(self.best[rows], groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = 100 * _sums(self.named[rows], groups) / np.where(best > 0, best, np.nan)[:, None]
+        return np.moveaxis(shares, 0, -1)
+
+    def at(self, sizes: Sequence[int]) -> list[int]:
+        """Return the places of some sizes."""
+        return [self.sizes.index(size) for size in sizes]
+
+
+def _chosen(table: pd.DataFrame, ablation: str) -> pd.DataFrame:
+    if table.empty:
+        raise NothingToShowError("no prompt of these relations has a probability in the range that notebook 14 asks for")
+    return table[table["ablation"] == ablation]
+
+
+def _sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the sums over the prompts of each group, [groups, ...], of values [prompts, ...]."""
+    sums = np.zeros((groups.max() + 1, *values.shape[1:]))
+    np.add.at(sums, groups, values)
+    return sums
+
+
+def leaderboard(ranks: pd.DataFrame, sets: pd.DataFrame, ablation: str, seed: int) -> pd.DataFrame:
+    """Return every statistic of every score, as means over relations: columns score, quantity, `INTERVAL`.
+
+    `ranks` and `sets` are the tables `which_score` and `score_sets`. The area is the mean joint share over the logarithm of the set's size.
+    """
+    share = JointShares(sets, ablation)
+    sizes, chosen = np.log2(share.sizes), share.at(RECALL_SIZES)
+
+    def shares(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:  # [scores, quantities, relations]
+        found = share(rows, groups)
+        area = np.trapezoid(found, sizes, axis=1) / (sizes[-1] - sizes[0])
+        return np.concatenate([found[:, chosen], area[:, None]], axis=1)
+
+    wide = _chosen(ranks, ablation).pivot(index=PROMPT_KEY, columns="score", values=list(RANKS))
+    values = np.stack([wide[name][share.scores].to_numpy(float) for name in RANKS], axis=-1)
+
+    def means(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        counts = np.bincount(groups)[:, None, None]
+        return np.moveaxis(_sums(values[rows], groups) / counts, 0, -1)
+
+    limits = (np.array([-1, *[0] * len(RECALL_SIZES)]), 1)  # of a correlation, and of recall
+    found = [
+        _long(mean_of_relations(means, share.relations, seed, limits), share.scores, RANKS.values()),
+        _long(mean_of_relations(shares, share.relations, seed), share.scores, [*SHARES.values(), AREA]),
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def _long(found: Sequence[np.ndarray], first: Sequence, second: Sequence) -> pd.DataFrame:
+    """Return arrays [first, second] as rows: columns score, quantity, `INTERVAL`."""
+    index = pd.MultiIndex.from_product([first, second], names=["score", "quantity"])
+    return pd.DataFrame({name: np.ravel(array) for name, array in zip(INTERVAL, found, strict=True)}, index=index).reset_index()
+
+
+def curves(sets: pd.DataFrame, ablation: str, seed: int) -> pd.DataFrame:
+    """Return the mean joint share of each score and size of the set: columns score, size, `INTERVAL`."""
+    share = JointShares(sets, ablation)
+    found = _long(mean_of_relations(share, share.relations, seed), share.scores, share.sizes)
+    return found.rename(columns={"quantity": "size"})
+
+
+def differences(sets: pd.DataFrame, ablation: str, seed: int, probability: bool = False) -> pd.DataFrame:
+    """Return the difference of the joint shares of every two scores, at both sizes of the rule: columns a, b, size, `INTERVAL`.
+
+    The difference is a minus b, in points.
+    """
+    share = JointShares(sets, ablation, probability)
+    pairs = list(permutations(range(len(share.scores)), 2))
+    a, b = np.transpose(pairs)
+    chosen = share.at(RECALL_SIZES)
+
+    def difference(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        found = share(rows, groups)[:, chosen]
+        return found[a] - found[b]
+
+    found = _long(mean_of_relations(difference, share.relations, seed), range(len(pairs)), RECALL_SIZES)
+    names = {"a": [share.scores[a[pair]] for pair in found["score"]], "b": [share.scores[b[pair]] for pair in found["score"]]}
+    return pd.DataFrame(names).join(found.drop(columns="score").rename(columns={"quantity": "size"}))
+
+
+def beats(differences: pd.DataFrame) -> pd.DataFrame:
+    """Return whether score a (rows) beats score b (columns): at both sizes the whole interval of the difference is above zero."""
+    above = differences.assign(above=differences["low"] > 0).groupby(["a", "b"])["above"].all()
+    order = [name for name in NAMES if name in set(differences["a"])]
+    return above.unstack(fill_value=False).loc[order, order]
+
+
+def named_table(board: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `leaderboard` for display: a row per score, best area first, and "value [low, high]" for each quantity."""
+    text = board.assign(text=[with_interval(row.value, row.low, row.high) for row in board.itertuples()])
+    wide = text.pivot(index="score", columns="quantity", values="text")[[*RANKS.values(), *SHARES.values(), AREA]]
+    order = board[board["quantity"] == AREA].sort_values("value", ascending=False)["score"]
+    return wide.loc[order].rename(index=NAMES).rename_axis(index="score", columns=None)
+
+
+def named_beats(beaten: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `beats` for display: a dot where the score of the row beats that of the column, named by its number."""
+    numbered = {name: f"{number}" for number, name in enumerate(beaten.columns, start=1)}
+    rows = {name: f"{numbered[name]} {NAMES[name]}" for name in beaten.index}
+    shown = beaten.map(lambda above: "●" if above else "").rename(index=rows, columns=numbered)
+    return shown.rename_axis(index="score", columns=None)
+
+
+def named_differences(differences: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+    """Return the differences of some scores from all others for display, a column per size of the set."""
+    rows = differences[differences["a"].isin(scores)]
+    text = [with_interval(*row) for row in rows[INTERVAL].itertuples(index=False)]
+    names = [f"{NAMES[row.a]} minus {NAMES[row.b]}" for row in rows.itertuples()]
+    table = pd.DataFrame({"difference (points)": names, "size": [f"{size} neurons" for size in rows["size"]], "text": text})
+    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    wide = table.pivot(index="difference (points)", columns="size", values="text").sort_index(key=lambda index: index.map(order))
+    return wide[[f"{size} neurons" for size in RECALL_SIZES]].rename_axis(columns=None)
+
+
+def finding(board: pd.DataFrame, beaten: pd.DataFrame) -> str:
+    """Return sentences on the best score, the paper's and the baseline; `board` and `beaten` are of `leaderboard` and `beats`."""
+    four = board[board["quantity"] == SHARES[RECALL_SIZES[0]]].set_index("score")
+    best = four["value"].idxmax()
+    shown = dict.fromkeys([best, "gradient", "released", "activation"])
+    text = [f"{NAMES[name]} {with_interval(*four.loc[name, INTERVAL[:3]])} %" for name in shown]
+    winners = [f"{NAMES[name]} ({int(row.sum())} of {len(row) - 1})" for name, row in beaten.iterrows() if row.any()]
+    return (
+        f"The four neurons with the highest scores, ablated together, do this share of what the best four do: {', '.join(text)}. "
+        f"By the rule above, these scores beat others: {', '.join(winners) or 'none'}."
+    )
+
+
+def prompt_of(lm: LanguageModel, run: Run, ranks: pd.DataFrame) -> Prompt:
+    """Return the first prompt of the table `which_score`."""
+    relation, fact, index = ranks[PROMPT_KEY].iloc[0]
+    return next(prompt for prompt in askable(lm, run.dataset, run.dataset.facts[relation][fact]) if prompt.index == index)
+
+
+def core_seconds(lm: LanguageModel, prompt: Prompt) -> pd.Series:
+    """Return the processor time of each score for a prompt, in seconds on one thread; each is called once before, to warm up."""
+    batch, found = stack([prompt], lm.device), {}
+    with one_thread():
+        for name, score in scores_of(lm).items():
+            score(lm, batch)
+            began = time.process_time()
+            score(lm, batch)
+            found[name] = time.process_time() - began
+    return pd.Series(found)
+
+
+def seconds_per_prompt(paths: Sequence[Path], prompts: int) -> float:
+    """Return the time for a prompt with everything: exact effects, all scores and all sets. It is the workers' time in provenance."""
+    return sum(read_provenance(path)["seconds"] for path in paths) / prompts

@@ -1,0 +1,105 @@
+"""Exact effects of ablations at the prediction position: of every neuron alone, and of sets of neurons together.
+
+A neuron is ablated by setting its activation to a value: zero, or its mean over other prompts. If one neuron of layer l changes by d, the
+output of the layer's down-projection changes by d times its value vector, and nothing below layer l changes. So the prompt is run once.
+After each block, one copy for each ablated neuron of this block is added to the batch, and goes through the blocks above with the others,
+as in `kn_utils.model.gradients`.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from kn_utils.model.forward import each_layer, log_odds, logits_at, prompts_at_once
+from kn_utils.model.gradients import _Copies
+from kn_utils.model.layouts import submodule, value_vectors
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.prefix import PromptSuffix
+
+Change = Callable[
+    [int, nn.Module, Tensor], Tensor
+]  # layer, down-projection, activation [neurons] -> change of its output [n, hidden]
+
+
+@torch.inference_mode()
+def single_ablations(lm: LanguageModel, suffix: PromptSuffix, values: Tensor) -> Tensor:
+    """Return the log-odds of the target of one prompt if a neuron is set to its value: [layers, neurons], one neuron at a time.
+
+    `values` is [layers, neurons].
+    """
+    found = []
+    for neurons in chunks_of_neurons(lm, suffix):
+
+        def change(layer: int, down: nn.Module, activation: Tensor, neurons: Tensor = neurons) -> Tensor:
+            return (values[layer, neurons].to(activation) - activation[neurons])[:, None] * value_vectors(down)[neurons]
+
+        logits = changed_logits(lm, suffix, change)
+        targets = suffix.target.expand(len(logits), 1)
+        found.append(log_odds(logits, targets).view(lm.n_layers, len(neurons)).cpu())
+    return torch.cat(found, dim=1)
+
+
+@torch.inference_mode()
+def joint_ablations(lm: LanguageModel, suffix: PromptSuffix, sets: Tensor, values: Tensor) -> Tensor:
+    """Return the log-odds of the target of one prompt if all neurons of a set are set to their values: [n], for n sets.
+
+    `sets` [n, layers, neurons] is True for the neurons of each set; `values` is [layers, neurons].
+    """
+    found = []
+    for part in sets.to(lm.device).split(prompts_at_once(suffix.ids.shape[1])):
+        copies = suffix.select(torch.zeros(len(part), dtype=torch.long, device=lm.device))
+        here = (torch.arange(len(part), device=lm.device), copies.position)
+
+        def ablate(layer: int, inner: Tensor, part: Tensor = part, here: tuple = here) -> Tensor:
+            return inner.index_put(here, torch.where(part[:, layer], values[layer].to(inner), inner[here]))
+
+        with each_layer(lm, len(part), ablate):
+            found.append(log_odds(logits_at(lm, copies), copies.target[:, None])[:, 0].cpu())
+    return torch.cat(found)
+
+
+def chunks_of_neurons(lm: LanguageModel, suffix: PromptSuffix) -> tuple[Tensor, ...]:
+    """Return the indexes of a layer's neurons in parts; one part of all layers fits into one pass."""
+    size = max(1, prompts_at_once(suffix.ids.shape[1]) // lm.n_layers)
+    return torch.arange(lm.n_neurons, device=lm.device).split(size)
+
+
+@torch.inference_mode()
+def changed_logits(lm: LanguageModel, suffix: PromptSuffix, change: Change, skip_blocks: bool = False) -> Tensor:
+    """Return the logits of one prompt if the output of a layer's down-projection changes at the prediction position.
+
+    `change` returns n changes for each layer; the logits are [layers x n, vocabulary], in at least float32. With `skip_blocks` the final
+    norm and the vocabulary projection read the changed layer directly, without the blocks above it (the logit lens).
+    """
+    copies = _ChangedOutputs(lm, suffix, change, skip_blocks)
+    with copies.attached():
+        logits = lm.model(suffix.ids, **suffix.arguments).logits.flatten(0, 1)[1:]  # the first row is the unchanged prompt
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+class _ChangedOutputs(_Copies):
+    """Hooks that add copies of one prompt to the batch after every block, with other outputs of the block's down-projection."""
+
+    def __init__(self, lm: LanguageModel, suffix: PromptSuffix, change: Change, skip_blocks: bool):
+        super().__init__(lm, suffix.position, [])
+        self.change, self.skip_blocks = change, skip_blocks
+        self.skipping: list[Tensor] = []  # per finished layer, [n, 1, hidden]
+
+    def _scaled_output(self, block: nn.Module, hidden: Tensor) -> Tensor:
+        self.leaf = self._changed_output(block, hidden)
+        if self.skip_blocks:
+            self.skipping.append(self.leaf)
+            self.leaf = torch.cat(self.skipping) if self._is_last() else self.leaf[:0]
+        return self.leaf
+
+    def _changed_output(self, block: nn.Module, hidden: Tensor) -> Tensor:
+        """Return the block's exact output at the prediction position for every change, [n, 1, hidden]."""
+        down, activation = submodule(block, self.lm.layout.down), self.activations[-1]
+        change = self.change(len(self.leaves), down, activation[0])[:, None]
+        if self.lm.layout.branch_norm:
+            norm, before = submodule(block, self.lm.layout.branch_norm), down.forward(activation)
+            change = norm.forward(before + change) - norm.forward(before)
+        if self.lm.layout.after_norm:
+            return submodule(block, self.lm.layout.after_norm).forward(self.residual + change)
+        return self._at_position(hidden) + change
