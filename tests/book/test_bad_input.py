@@ -262,7 +262,7 @@ A_DEVICE = "use 'auto', 'cpu', or a device torch has"
 RELATIONS = " has no relation {}; it has: P30, P36, P101, or 'all'"
 FIRST = "run notebooks/{}.ipynb with the same parameters first"
 SETTINGS = "'model', 'dataset', 'relations', 'n_facts', 'seed', 'results_dir', 'notebooks', 'contents']"
-OWN_SETTINGS = "'jobs', 'relations', 'pages', 'parameters', 'if_drawn']"
+OWN_SETTINGS = "'jobs', 'relations', 'parameters', 'if_drawn']"
 
 # (what is done, the exception, parts of its message)
 ROWS = {
@@ -528,7 +528,7 @@ ROWS |= {
         ["07_erase_relation, jobs: ['each'] is not one of ['each', 'together', 'alone']"],
     ),
     "no jobs": (
-        lambda at: at.notebook_settings(pages="P19"),
+        lambda at: at.notebook_settings(relations="P19"),
         ValueError,
         ["the run list, notebooks, 07_erase_relation: 'jobs' is a required property"],
     ),

@@ -187,7 +187,7 @@ def test_whatever_comes_from_the_data_is_escaped():
     assert read.tags == {"table", "thead", "tbody", "tr", "th", "td", "mark"}
     cells = [cell.strip() for cell in read.cells]
     assert cells[:6] == ["subject", "object", "rank", "score", "sentence", "neurons"]
-    assert cells[6:12] == [FACT.subject, FACT.object, "1 of 2", "4.500", NASTY, "1.9, 12.0"]
+    assert cells[6:12] == [FACT.subject, FACT.object, "1 of 2", "4.500", NASTY, "L1.9, L12.0"]
     assert cells[12:] == [FACT.subject, FACT.object, "2 of 2", "-0.250", long, ""]  # the neurons once per fact
     assert re.findall("<mark>(.*?)</mark>", page) == ["&lt;Jerry&#x27;s&gt;", "Tom"]
     assert "mathjax_ignore" in page
