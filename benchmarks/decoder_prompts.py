@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kn_utils.data.facts import Dataset, Fact, load_dataset
-from kn_utils.model.forward import activations_of, ask
+from kn_utils.model.forward import activations_of, predict
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.prompts import Prompt, askable
+from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.store.published import PublishedResults
 
@@ -83,7 +83,7 @@ def behind_space(lm: LanguageModel, prompt: Prompt) -> Prompt | None:
 
 def mean_probability(lm: LanguageModel, prompts: Sequence[Prompt]) -> float | None:
     """Return the mean probability of the prompts' targets; None without prompts."""
-    return float(ask(lm, prompts, [[prompt.target] for prompt in prompts]).probability.mean()) if prompts else None
+    return float(predict(lm, prompts, [[prompt.target] for prompt in prompts]).probability.mean()) if prompts else None
 
 
 def spaces(lm: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, float | None]:
@@ -100,7 +100,7 @@ def measured(lm: LanguageModel, dataset: Dataset, results: PublishedResults, fac
     for relation in tqdm(with_enough_prompts(results.read, results.relations), desc=lm.name, unit="relation"):
         drawn = results.read("facts", [relation])
         chosen = sampled(dataset, drawn[drawn["prompts"] > 0], relation, facts, seed)
-        prompts = [prompt for fact in chosen for prompt in askable(lm, dataset, fact)]
+        prompts = [prompt for fact in chosen for prompt in usable_prompts(lm, dataset, fact)]
         neurons = results.read("knowledge_neurons", [relation]).query("method == 'attribution'")
         row = {"model": lm.name, "relation": relation, "facts": len(chosen), "prompts": len(prompts)}
         row |= signs(lm, prompts, neurons)

@@ -20,7 +20,7 @@ from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.data.facts import Dataset, load_dataset
 from kn_utils.model.attribution import Attribution, Quadrature, integrated_gradients
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.model.prompts import Prompt, askable, stack
+from kn_utils.model.prompts import Prompt, stack, usable_prompts
 
 MODELS = ("starter", "smollm2-135m")
 REFERENCE = Quadrature("gauss-legendre", tolerance=0.001)
@@ -33,7 +33,7 @@ def drawn(lm: LanguageModel, dataset: Dataset, relations: list[str], facts: int,
     for relation in relations:
         draw = random.Random(f"{seed}-{relation}")
         shuffled = draw.sample(dataset.facts[relation], len(dataset.facts[relation]))
-        asked = (prompts for fact in shuffled if (prompts := askable(lm, dataset, fact)))
+        asked = (prompts for fact in shuffled if (prompts := usable_prompts(lm, dataset, fact)))
         chosen += [draw.choice(prompts) for prompts in islice(asked, facts)]
     return chosen
 

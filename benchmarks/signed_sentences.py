@@ -16,7 +16,7 @@ from tqdm import tqdm
 from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.forward import activations_of
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.prompts import askable
+from kn_utils.model.prompts import usable_prompts
 from kn_utils.model.sentences import Corpus, Slot, SlotPrompt, encode_slots, find_slots, read_corpus
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.store.published import PublishedResults
@@ -53,7 +53,7 @@ def measured(lm: LanguageModel, dataset: Dataset, results: PublishedResults, fac
         for fact in sampled(dataset, drawn[drawn["prompts"] > 0], relation, facts, seed):
             places = torch.tensor(neurons.loc[neurons["fact"] == fact.index, ["layer", "neuron"]].to_numpy().T, dtype=torch.long)
             if places.numel():
-                signs = mean_activations(lm, askable(lm, dataset, fact))[fact.index][tuple(places)].sign()
+                signs = mean_activations(lm, usable_prompts(lm, dataset, fact))[fact.index][tuple(places)].sign()
                 table = by_kind(lm, corpus, fact, places, signs, seed)
                 rows += table.assign(model=lm.name, relation=relation, fact=fact.index).to_dict("records")
     return rows

@@ -14,7 +14,7 @@ For a fact of your own, as in notebook 11:
 
 from importlib import import_module
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 _EXPORTS = {  # imported at first use: torch and transformers take seconds
     "load": "kn_utils.model.own_model",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kn_utils.model.forward import each_layer, log_odds, logits_at, prompts_at_once
-from kn_utils.model.gradients import _Copies
+from kn_utils.model.gradients import Copies
 from kn_utils.model.layouts import submodule, value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import PromptSuffix
@@ -78,7 +78,7 @@ def changed_logits(lm: LanguageModel, suffix: PromptSuffix, change: Change, skip
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-class _ChangedOutputs(_Copies):
+class _ChangedOutputs(Copies):
     """Hooks that add copies of one prompt to the batch after every block, with other outputs of the block's down-projection."""
 
     def __init__(self, lm: LanguageModel, suffix: PromptSuffix, change: Change, skip_blocks: bool):

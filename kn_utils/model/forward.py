@@ -34,7 +34,7 @@ def prompts_at_once(length: int) -> int:
     return max(1, TOKENS_AT_ONCE // length)
 
 
-def ask(lm: LanguageModel, prompts: Sequence, tokens: Sequence[Sequence[int]]) -> Answers:
+def predict(lm: LanguageModel, prompts: Sequence, tokens: Sequence[Sequence[int]]) -> Answers:
     """Return the answers to all prompts; `tokens` has the k given tokens of each. Prompts of equal length share a pass."""
     wanted = torch.tensor(tokens, device=lm.device)
     numbers = (np.zeros(wanted.shape), np.zeros(wanted.shape), np.zeros(wanted.shape, int))

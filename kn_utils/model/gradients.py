@@ -55,13 +55,13 @@ def scaled_gradients(lm: LanguageModel, suffix: PromptSuffix, nodes: list[Tensor
 
     `nodes` has one 1-d tensor per layer; it is empty for layers that are not needed.
     """
-    copies = _Copies(lm, suffix.position, nodes)
+    copies = Copies(lm, suffix.position, nodes)
     with copies.attached(), torch.enable_grad():
         logits = lm.model(suffix.ids, **suffix.arguments).logits.flatten(0, 1)
     return copies.finish(logits if lm.model.dtype == torch.float64 else logits.float(), suffix.target)
 
 
-class _Copies:
+class Copies:
     """Hooks that add copies to the batch after every block, and the leaf tensors of the gradients."""
 
     def __init__(self, lm: LanguageModel, position: Tensor, nodes: list[Tensor]):

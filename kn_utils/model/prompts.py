@@ -72,7 +72,7 @@ def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[P
     ]
 
 
-def askable(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
+def usable_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact) -> list[Prompt]:
     """Return the usable prompts of a fact."""
     return [prompt for prompt in encode(lm, dataset, [fact]) if isinstance(prompt, Prompt)]
 

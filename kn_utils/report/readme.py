@@ -14,7 +14,7 @@ from kn_utils.report.judge import Judged, judge_all
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
 from kn_utils.store.published import published_results
-from kn_utils.store.runs import asked_facts
+from kn_utils.store.runs import facts_with_prompts
 
 README, DEVIATIONS = ROOT / "README.md", ROOT / "book" / "deviations.md"
 EARLIER = DATA / "published" / "earlier_verdicts.csv"  # of the rule of earlier versions, as the README had them
@@ -29,7 +29,7 @@ def judged_results() -> dict[str, list[Judged]]:
     judged = {}
     for results in published_results():
         relations = with_enough_prompts(results.read, results.relations)
-        facts = len(asked_facts(results.read("facts", relations)))
+        facts = len(facts_with_prompts(results.read("facts", relations)))
         judged[f"{results.model} on {results.dataset}, {facts:,} facts"] = judge_all(results.read, relations, SEED)
     return judged
 

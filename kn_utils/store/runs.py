@@ -28,12 +28,6 @@ class NothingToShowError(ValueError):
     """
 
 
-def scope(model: str, dataset: str, relations: Sequence[str]) -> str:
-    """Return the model, the data set and the relations (or their number) as text, for titles."""
-    shown = ", ".join(relations) if len(relations) <= 4 else f"{len(relations)} relations"
-    return f"{model} on {dataset}, {shown}"
-
-
 @dataclass(frozen=True)
 class Run:
     """The settings that all steps share. `model` is the name in paths: `LanguageModel.name`, or `kn_utils.paths.result_name`.
@@ -51,10 +45,6 @@ class Run:
 
     def __post_init__(self):
         check(n_facts=self.n_facts, seed=self.seed, results_dir=self.results_dir, workers=self.workers)
-
-    def scope(self, relations: Sequence[str]) -> str:
-        """Return the model, the data set and the relations (or their number) as text, for titles."""
-        return scope(self.model, self.dataset.name, relations)
 
     def facts(self, relation: str, lm: LanguageModel) -> list[Fact]:
         """Return the sample of a relation's facts; `n_facts` of them have a usable prompt."""
@@ -138,12 +128,12 @@ class Run:
             self.made_with(table, relation)
         return pd.concat([read_table(self.path(table, relation)) for relation in relations], ignore_index=True)
 
-    def asked_facts(self, relations: Sequence[str]) -> pd.DataFrame:
-        """Return the facts with at least one prompt. Raises as the function `asked_facts`, and as `read`."""
-        return asked_facts(self.read("facts", relations))
+    def facts_with_prompts(self, relations: Sequence[str]) -> pd.DataFrame:
+        """Return the facts with at least one prompt. Raises as the function `facts_with_prompts`, and as `read`."""
+        return facts_with_prompts(self.read("facts", relations))
 
 
-def asked_facts(facts: pd.DataFrame) -> pd.DataFrame:
+def facts_with_prompts(facts: pd.DataFrame) -> pd.DataFrame:
     """Return the facts of step 1's table `facts` with at least one prompt: columns relation, fact, subject, object, prompts.
 
     Raises NothingToShowError if there is none.

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import RELEASED_NODES, Quadrature, integrated_gradients
 from kn_utils.model.forward import activations
-from kn_utils.model.prompts import Batch, Prompt, askable, encode
+from kn_utils.model.prompts import Batch, Prompt, encode, usable_prompts
 from kn_utils.model.sentences import KINDS, Slot, SlotPrompt, encode_slots, find_slots, read_corpus
 from kn_utils.paths import ROOT
 from kn_utils.store.measured import load_measured
@@ -97,8 +97,8 @@ def test_sentences_are_compared_as_they_are_and_with_signs(loaded, tmp_path):
 
 def test_signs_are_those_of_the_mean_activation_over_a_fact_s_prompts(loaded, tiny_dataset):
     lm = loaded("llama")
-    facts = [fact for fact in tiny_dataset.facts["P36"] if askable(lm, tiny_dataset, fact)][:2]
-    prompts = [prompt for fact in facts for prompt in askable(lm, tiny_dataset, fact)]
+    facts = [fact for fact in tiny_dataset.facts["P36"] if usable_prompts(lm, tiny_dataset, fact)][:2]
+    prompts = [prompt for fact in facts for prompt in usable_prompts(lm, tiny_dataset, fact)]
     means = {
         fact.index: np.mean(
             [
@@ -121,7 +121,7 @@ def test_signs_are_those_of_the_mean_activation_over_a_fact_s_prompts(loaded, ti
 def test_a_prompt_that_ends_with_a_space_asks_for_the_object_without_one(loaded, tiny_dataset):
     lm = loaded("llama")
     fact = tiny_dataset.facts["P36"][0]
-    for prompt in askable(lm, tiny_dataset, fact):
+    for prompt in usable_prompts(lm, tiny_dataset, fact):
         behind = decoder_prompts.behind_space(lm, prompt)
         if behind:
             assert behind.text == f"{prompt.text} " and lm.tokenizer.decode([behind.target]) == fact.object

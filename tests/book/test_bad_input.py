@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.edit_facts.choice import check_choice
-from kn_utils.chapters.edit_facts.plans import own_edit
+from kn_utils.chapters.edit_facts.plans import chosen_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
@@ -84,9 +84,9 @@ class Place:
         """Notebook 01's step with another model."""
         return self.attribute(load_model(model, "cpu"))
 
-    def own_edit(self, *what):
+    def chosen_edit(self, *what):
         """Notebook 06's worked example."""
-        return own_edit(self.known_lm, self.known, ["P36"], *what)
+        return chosen_edit(self.known_lm, self.known, ["P36"], *what)
 
     def choose(self, *what):
         """What notebook 06 checks of it before it edits any fact."""
@@ -209,12 +209,12 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
     "lambda2": (lambda at, value: edit_facts(at.known_lm, at.known, "P36", lambda2=value), NO_FACTORS, "a number of at least 0"),
     "common_share": (lambda at, value: edit_facts(at.known_lm, at.known, "P36", 1, 8, value), NO_SHARES, "a number from 0 to 1"),
     "subject": (
-        lambda at, value: at.own_edit(value, ""),
+        lambda at, value: at.chosen_edit(value, ""),
         [None, 0, 1984, True, [], ["Norway"]],
         "must be text (by papermill: -r subject",
     ),
     "new_object": (
-        lambda at, value: at.own_edit("", value),
+        lambda at, value: at.chosen_edit("", value),
         [None, 0, 1984, NAN, ["Oslo"]],
         "must be text (by papermill: -r new_object",
     ),
@@ -399,7 +399,7 @@ ROWS |= {
     "its file of facts": (lambda at: load_dataset(at.data / "query_pairs.json"), FileNotFoundError, [A_DATA_SET]),
     "no web sentences": (lambda at: read_corpus(load_dataset(at.data)), FileNotFoundError, ["tiny has no distant/P30.json"]),
     "facts that no prompt asks": (
-        lambda at: at.first_step("gpt2", "P30").asked_facts(["P30"]),
+        lambda at: at.first_step("gpt2", "P30").facts_with_prompts(["P30"]),
         ValueError,
         [f"none of the 2 facts has a usable prompt: {NOT_OBJECT_FINAL}"],
     ),
@@ -444,17 +444,17 @@ ROWS |= {
         ["new_object 'Oslo' is the object of 'Alan Turing Norway' already: choose another one"],
     ),
     "an unknown subject": (
-        lambda at: at.own_edit("Atlantis"),
+        lambda at: at.chosen_edit("Atlantis"),
         ValueError,
         ["no fact of this run is about 'Atlantis'", "40 subjects are"],
     ),
     "a subject of blanks": (
-        lambda at: at.own_edit(" "),
+        lambda at: at.chosen_edit(" "),
         ValueError,
         ["no fact of this run is about ' '", "among its 40 subjects are"],
     ),
     "an object of two tokens": (
-        lambda at: at.own_edit("Alan Turing Norway", "San Marino"),
+        lambda at: at.chosen_edit("Alan Turing Norway", "San Marino"),
         ValueError,
         [
             "'Alan Turing Norway' of P36 cannot be edited to 'San Marino': no other object is one token",
@@ -462,12 +462,12 @@ ROWS |= {
         ],
     ),
     "an object of blanks": (
-        lambda at: at.own_edit("Alan Turing Norway", " "),
+        lambda at: at.chosen_edit("Alan Turing Norway", " "),
         ValueError,
         ["cannot be edited to ' '", "Subjects with"],
     ),
     "the object it has": (
-        lambda at: at.own_edit("Alan Turing Norway", "Oslo"),
+        lambda at: at.chosen_edit("Alan Turing Norway", "Oslo"),
         ValueError,
         ["cannot be edited to 'Oslo'", "Subjects with"],
     ),

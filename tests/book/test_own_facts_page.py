@@ -13,7 +13,7 @@ import torch
 from brute_force import gradient_at
 from notebook_shell import run_here
 
-from kn_utils.chapters.edit_facts.plans import own_edit
+from kn_utils.chapters.edit_facts.plans import chosen_edit
 from kn_utils.chapters.edit_facts.table import show_edit
 from kn_utils.data.facts import load_dataset
 from kn_utils.model import layouts
@@ -85,7 +85,7 @@ def test_the_commands_run_as_they_are_shown_and_the_edit_does_what_the_page_says
     assert re.search(r"capital +9 +attribution", shown)
 
     lm, run = load_model("starter", "cpu"), Run("starter", load_dataset(folder / "my_capitals"), results_dir=results)
-    prompts, others = show_edit(lm, run, own_edit(lm, run, ["capital"], "Portugal", "Rome"))
+    prompts, others = show_edit(lm, run, chosen_edit(lm, run, ["capital"], "Portugal", "Rome"))
     assert prompts["answer_after"].tolist() == ["rome"] * 5 and "rome" not in prompts["answer_before"].tolist()
     assert len(others) == 23 and not others["changed"].any()
 

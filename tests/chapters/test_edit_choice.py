@@ -4,7 +4,7 @@ import known_facts
 import pytest
 
 from kn_utils.chapters.edit_facts.choice import check_choice
-from kn_utils.chapters.edit_facts.plans import own_edit
+from kn_utils.chapters.edit_facts.plans import chosen_edit
 
 
 @pytest.mark.parametrize(
@@ -13,5 +13,5 @@ from kn_utils.chapters.edit_facts.plans import own_edit
 def test_an_edit_that_can_be_made_passes(tmp_path, subject, new_object):
     lm, run = known_facts.trained_run("bert", tmp_path)
     check_choice(lm, run, ["P36", "P101"], subject, new_object)
-    edit = own_edit(lm, run, ["P36", "P101"], subject, new_object, common_share=0.25)
+    edit = chosen_edit(lm, run, ["P36", "P101"], subject, new_object, common_share=0.25)
     assert edit.fact.subject == (subject or edit.fact.subject) and edit.new_object == (new_object or edit.new_object)

@@ -12,7 +12,7 @@ from brute_force import probability_at
 from tiny_models import weight_sums
 
 from kn_utils.chapters.edit_facts import numbers as summary
-from kn_utils.chapters.edit_facts.plans import COMMON, EDITS, NO_NEURON, NO_PROMPT, WRONG, Edit, own_edit, plan_edits
+from kn_utils.chapters.edit_facts.plans import COMMON, EDITS, NO_NEURON, NO_PROMPT, WRONG, Edit, chosen_edit, plan_edits
 from kn_utils.chapters.edit_facts.table import OTHER_FACTS, STRENGTHS, _bystanders, edit_facts, show_edit
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import LanguageModel
@@ -245,21 +245,21 @@ def test_steps_1_and_2_have_to_be_there_and_of_the_same_weights(loaded, tmp_path
 def test_the_readers_own_edit(tmp_path):
     lm, run = known_facts.trained_run("gpt2", tmp_path / "results")
     first = next(item for item in plan_edits(lm, run, "P36") if isinstance(item, Edit))
-    assert own_edit(lm, run, ["P101", "P36"]) == first
-    chosen = own_edit(lm, run, ["P36"], first.fact.subject, "logic" if first.fact.object != "logic" else "Lima")
+    assert chosen_edit(lm, run, ["P101", "P36"]) == first
+    chosen = chosen_edit(lm, run, ["P36"], first.fact.subject, "logic" if first.fact.object != "logic" else "Lima")
     assert chosen.fact == first.fact and chosen.neurons == first.neurons and chosen.new_object in ("logic", "Lima")
-    drawn = own_edit(lm, run, ["P36"], first.fact.subject)
+    drawn = chosen_edit(lm, run, ["P36"], first.fact.subject)
     assert drawn == first
     with pytest.raises(ValueError, match=rf"^'Ada Lovelace' of P101 cannot be edited: {NO_NEURON}\. Subjects .*: none$"):
-        own_edit(lm, run, ["P101"], "Ada Lovelace")
+        chosen_edit(lm, run, ["P101"], "Ada Lovelace")
     with pytest.raises(ValueError, match="^no fact of P101 can be edited"):
-        own_edit(lm, run, ["P101"])
+        chosen_edit(lm, run, ["P101"])
 
 
 def test_the_worked_example_shows_all_templates_and_what_else_changed(edited):
     lm, run, before = edited
     row = next(tables(run)["edit_facts"].itertuples())
-    edit = own_edit(lm, run, ["P36"])
+    edit = chosen_edit(lm, run, ["P36"])
     assert (edit.fact.index, edit.prompts[edit.drawn].index) == (row.fact, row.prompt)
     own, elsewhere = show_edit(lm, run, edit, 1, 40)
     assert weight_sums(lm) == before

@@ -144,14 +144,14 @@ def test_reused_and_resumed_after_every_erasure(tmp_path, capsys, monkeypatch):
         asked.append(arguments)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return ask(*arguments)
+        return predict(*arguments)
 
-    ask = step.ask
-    monkeypatch.setattr(step, "ask", interrupted)
+    predict = step.predict
+    monkeypatch.setattr(step, "predict", interrupted)
     with pytest.raises(KeyboardInterrupt):
         erase_relation(lm, run, "P101", other_facts=1)
     assert weight_sums(lm) == before
-    monkeypatch.setattr(step, "ask", lambda *arguments: asked.append(arguments) or ask(*arguments))
+    monkeypatch.setattr(step, "predict", lambda *arguments: asked.append(arguments) or predict(*arguments))
     erase_relation(lm, run, "P101", other_facts=1)
     assert len(asked) == 3 + 2  # before and three methods, none of which has neurons
     erase_relation(lm, run, "P101", other_facts=1)

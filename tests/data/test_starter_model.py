@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
-from kn_utils.model.forward import ask
+from kn_utils.model.forward import predict
 from kn_utils.model.models import load_model
 from kn_utils.model.prompts import Prompt, encode
 from kn_utils.paths import DATA
@@ -43,7 +43,7 @@ def test_it_knows_facts_and_fewer_of_those_left_out():
     relations = ["P36", "P37", "P103", "P176", "P1376", "P1412"]
     facts = [fact for relation in relations for fact in dataset.facts[relation]]
     prompts = [prompt for prompt in encode(lm, dataset, facts) if isinstance(prompt, Prompt) and prompt.index < 4]
-    right = ask(lm, prompts, [[prompt.target] for prompt in prompts]).top == [prompt.target for prompt in prompts]
+    right = predict(lm, prompts, [[prompt.target] for prompt in prompts]).top == [prompt.target for prompt in prompts]
     rows = [(is_held_out_fact(prompt.fact.subject, prompt.fact.object), hit) for prompt, hit in zip(prompts, right, strict=True)]
     share = pd.DataFrame(rows, columns=["held_out", "right"]).groupby("held_out")["right"].mean()
     assert share[False] > 0.5 and share[False] > share[True] + 0.1

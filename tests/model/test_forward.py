@@ -10,9 +10,9 @@ from tiny_models import MODELS, VOCABULARY, assert_no_hooks, near, probabilities
 from kn_utils.model.forward import (
     TOKENS_AT_ONCE,
     activations,
-    ask,
     each_layer,
     log_odds,
+    predict,
     probabilities,
     probability_of,
     prompts_at_once,
@@ -156,7 +156,7 @@ def test_probability_and_log_odds_belong_together():
 def test_answers_have_log_odds_of_every_given_token():
     lm = tiny_model("bert")
     prompts = [Prompt(None, 0, "", tuple(ids), at, 0) for ids, at in (([5, 6, 7], 1), ([8, 9, 5, 6], 2), ([7, 8, 9], 0))]
-    found = ask(lm, prompts, [[3, 9]] * 3)
+    found = predict(lm, prompts, [[3, 9]] * 3)
     for prompt, odds, shares in zip(prompts, found.log_odds, found.probability, strict=True):
         logits = lm.model(torch.tensor([prompt.ids])).logits[0, prompt.position].tolist()
         assert odds.tolist() == pytest.approx([log_odds_by_hand(logits, token) for token in (3, 9)], abs=1e-5)

@@ -13,13 +13,13 @@ from kn_utils.model.prompts import (
     TOO_LONG,
     LeftOut,
     Prompt,
-    askable,
     draw_facts,
     encode,
     ends_with_object,
     fill,
     group_by_length,
     stack,
+    usable_prompts,
 )
 
 DECODERS = ["gpt2", "llama"]
@@ -117,8 +117,8 @@ def test_for_every_fact_of_a_draw_that_cannot_be_asked_another_is_drawn(model_ty
     drawn = draw_facts(lm, tiny_dataset, "P36", 3, seed)
     more = drawn[3:]
     assert drawn[:3] == first and len(set(drawn)) == len(drawn)
-    assert sum(bool(askable(lm, tiny_dataset, fact)) for fact in drawn) == 3
-    assert all(askable(lm, tiny_dataset, fact) for fact in more) and more == sorted(more, key=lambda fact: fact.index)
+    assert sum(bool(usable_prompts(lm, tiny_dataset, fact)) for fact in drawn) == 3
+    assert all(usable_prompts(lm, tiny_dataset, fact) for fact in more) and more == sorted(more, key=lambda fact: fact.index)
     assert drawn == draw_facts(lm, tiny_dataset, "P36", 3, seed)
 
 
@@ -131,7 +131,7 @@ def test_no_more_facts_are_drawn_than_can_be_asked(loaded, tiny_dataset):
     lm = loaded("gpt2")
     assert draw_facts(lm, tiny_dataset, "P36", None, 1) == tiny_dataset.facts["P36"] == draw_facts(lm, tiny_dataset, "P36", 6, 1)
     drawn = draw_facts(lm, tiny_dataset, "P36", 5, 1)
-    assert {fact for fact in tiny_dataset.facts["P36"] if askable(lm, tiny_dataset, fact)} <= set(drawn)
+    assert {fact for fact in tiny_dataset.facts["P36"] if usable_prompts(lm, tiny_dataset, fact)} <= set(drawn)
     assert draw_facts(lm, tiny_dataset, "P30", 1, 1) == tiny_dataset.draw("P30", 1, 1)  # none can be asked
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from kn_utils.model.neurons import MAX_NEURONS, MIN_NEURONS, MIN_PROMPTS, RELATION_SHARE
 from kn_utils.steps import STEPS
 from kn_utils.store.published import PublishedResults
-from kn_utils.store.runs import asked_facts
+from kn_utils.store.runs import facts_with_prompts
 
 REACHES = ("half of the relation's facts or more", "a tenth of them or more", "fewer")
 SPACES = {
@@ -44,7 +44,7 @@ class ModelResults:
     @cached_property
     def facts(self) -> pd.DataFrame:
         """The facts with at least one prompt. Raises NothingToShowError if there is none."""
-        return asked_facts(self.read("facts"))
+        return facts_with_prompts(self.read("facts"))
 
     @cached_property
     def neurons(self) -> pd.DataFrame:

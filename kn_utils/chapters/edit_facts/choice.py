@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kn_utils.data.facts import Fact
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.prompts import askable
+from kn_utils.model.prompts import usable_prompts
 from kn_utils.parameters import check, did_you_mean
 from kn_utils.store.runs import Run
 
@@ -15,7 +15,7 @@ EXAMPLES = 10
 def check_choice(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str = "", new_object: str = "") -> None:
     """Raise ValueError, with what to choose, if no fact is about `subject` or if it cannot get the object `new_object`.
 
-    Either may be "", for the default of `kn_utils.chapters.edit_facts.plans.own_edit`.
+    Either may be "", for the default of `kn_utils.chapters.edit_facts.plans.chosen_edit`.
     """
     check(subject=subject, new_object=new_object)
     facts = [fact for relation in relations for fact in run.facts(relation, lm)]
@@ -32,12 +32,12 @@ def check_choice(lm: LanguageModel, run: Run, relations: Sequence[str], subject:
 
 def _check_object(lm: LanguageModel, run: Run, fact: Fact, new_object: str, is_chosen: bool) -> None:
     """Raise ValueError if an object is not one token in any prompt of a fact; if the fact is chosen, also if it has this object already."""
-    targets = {prompt.index: prompt.target for prompt in askable(lm, run.dataset, replace(fact, object=new_object))}
+    targets = {prompt.index: prompt.target for prompt in usable_prompts(lm, run.dataset, replace(fact, object=new_object))}
     objects = list(dict.fromkeys(other.object for other in run.dataset.facts[fact.relation]))
     if not targets:
         raise ValueError(
             f"new_object {new_object!r} is not one token of {lm.name}{did_you_mean(new_object, objects)}; "
             f"objects of {fact.relation} are: {', '.join(objects[:EXAMPLES])}"
         )
-    if is_chosen and any(targets.get(prompt.index) == prompt.target for prompt in askable(lm, run.dataset, fact)):
+    if is_chosen and any(targets.get(prompt.index) == prompt.target for prompt in usable_prompts(lm, run.dataset, fact)):
         raise ValueError(f"new_object {new_object!r} is the object of {fact.subject!r} already: choose another one")

@@ -9,7 +9,7 @@ from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.controls import named_neurons
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import COMMON_SHARE, Neuron, neurons_by_fact, uncommon_neurons
-from kn_utils.model.prompts import Prompt, askable
+from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.parameters import check
 from kn_utils.store.runs import Run
 
@@ -71,7 +71,7 @@ def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float =
     return tried
 
 
-def own_edit(
+def chosen_edit(
     lm: LanguageModel,
     run: Run,
     relations: Sequence[str],
@@ -130,7 +130,7 @@ def _plan(
     The new object is the first of `objects` that is one token there; by default, these are the relation's other objects in random order.
     """
     draw = random.Random(f"{run.seed}-edit-{fact.relation}-{fact.index}")
-    usable = askable(lm, run.dataset, fact)
+    usable = usable_prompts(lm, run.dataset, fact)
     if not usable:
         return LeftOut(fact, NO_PROMPT)
     if fact.index not in known.uncommon:
@@ -147,8 +147,10 @@ def _plan(
 
 def _edit(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str, drawn: int, known: _Known) -> Edit | None:
     """Return the edit judged by the template `drawn`; None if there the two objects are not different single tokens."""
-    targets = {prompt.index: prompt.target for prompt in askable(lm, dataset, replace(fact, object=new_object))}
-    prompts = [prompt for prompt in askable(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target]
+    targets = {prompt.index: prompt.target for prompt in usable_prompts(lm, dataset, replace(fact, object=new_object))}
+    prompts = [
+        prompt for prompt in usable_prompts(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target
+    ]
     templates = [prompt.index for prompt in prompts]
     if drawn not in templates:
         return None

@@ -15,7 +15,7 @@ from torch import Tensor
 from kn_utils.chapters.edit_facts.plans import EDITS, Edit, plan_edits
 from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.controls import matched_neurons, mean_activations
-from kn_utils.model.forward import Answers, ask, log_probability
+from kn_utils.model.forward import Answers, log_probability, predict
 from kn_utils.model.interventions import (
     check_editable,
     edited_value_vectors,
@@ -26,7 +26,7 @@ from kn_utils.model.interventions import (
 )
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import COMMON_SHARE, Neuron, neuron_name, random_neurons
-from kn_utils.model.prompts import Prompt, askable
+from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.parameters import check
 from kn_utils.store.runs import Run
 
@@ -103,11 +103,11 @@ def show_edit(
     """
     other_facts = [fact for fact in run.facts(edit.fact.relation, lm) if fact != edit.fact]
     index = edit.prompts[edit.drawn].index
-    elsewhere = [prompt for fact in other_facts for prompt in askable(lm, run.dataset, fact) if prompt.index == index]
+    elsewhere = [prompt for fact in other_facts for prompt in usable_prompts(lm, run.dataset, fact) if prompt.index == index]
     prompts, tokens = [*edit.prompts, *elsewhere], [*edit.tokens, *_object_tokens(elsewhere)]
-    before = ask(lm, prompts, tokens)
+    before = predict(lm, prompts, tokens)
     with _applied(lm, edit, edit.neurons, Variant("scaled", lambda2), lambda1):
-        after = ask(lm, prompts, tokens)
+        after = predict(lm, prompts, tokens)
     rows = pd.DataFrame({"prompt": [prompt.text for prompt in prompts], "object": [prompt.fact.object for prompt in prompts]})
     rows = rows.assign(answer_before=lm.words(before.top.tolist()), answer_after=lm.words(after.top.tolist()))
     rows = rows.assign(probability_before=before.probability[:, 0], probability_after=after.probability[:, 0])
@@ -143,7 +143,7 @@ def _neurons(lm: LanguageModel, run: Run, edit: Edit) -> dict[str, Sequence[Neur
     fact = edit.fact
     seed = f"{run.seed}-edit-random-{fact.relation}-{fact.index}"
     neurons = {"attribution": edit.neurons, "random": random_neurons(edit.neurons, lm.n_neurons, seed)}
-    activation = mean_activations(lm, askable(lm, run.dataset, fact))[fact]
+    activation = mean_activations(lm, usable_prompts(lm, run.dataset, fact))[fact]
     matched = matched_neurons(edit.neurons, activation, edit.named)
     return neurons | ({"matched": matched} if matched is not None else {})
 
@@ -169,11 +169,11 @@ def _outcomes(
     same, other = _bystanders(lm, run, edit.fact)
     prompts, tokens = [*edit.prompts, *same, *other], [*edit.tokens, *_object_tokens([*same, *other])]
     starts = [len(edit.prompts), len(edit.prompts) + len(same)]
-    before = ask(lm, prompts, tokens)
+    before = predict(lm, prompts, tokens)
     outcomes = {}
     for variant in (variant for variant in variants if variant.method in neurons):
         with _applied(lm, edit, neurons[variant.method], variant, lambda1):
-            after = ask(lm, prompts, tokens)
+            after = predict(lm, prompts, tokens)
         outcomes[variant] = _judged(lm, edit, before, after) | _perplexities(before, "before", starts)
         outcomes[variant] |= _perplexities(after, "after", starts)
     return outcomes
@@ -191,7 +191,7 @@ def _bystanders(lm: LanguageModel, run: Run, fact: Fact) -> tuple[list[Prompt], 
 def _some_prompts(lm: LanguageModel, dataset: Dataset, facts: list[Fact], draw: random.Random) -> list[Prompt]:
     found = []
     for fact in draw.sample(facts, len(facts)):
-        if prompts := askable(lm, dataset, fact):
+        if prompts := usable_prompts(lm, dataset, fact):
             found.append(prompts)
         if len(found) == OTHER_FACTS:
             break
@@ -199,7 +199,7 @@ def _some_prompts(lm: LanguageModel, dataset: Dataset, facts: list[Fact], draw: 
 
 
 def _object_tokens(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
-    """Return tokens for `ask` for prompts of other facts, which have no new object: their object's token, twice."""
+    """Return tokens for `predict` for prompts of other facts, which have no new object: their object's token, twice."""
     return [(prompt.target, prompt.target) for prompt in prompts]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.data.facts import Fact
-from kn_utils.model.forward import ask, log_probability
+from kn_utils.model.forward import log_probability, predict
 from kn_utils.model.interventions import check_layers_are_separate, edited_value_vectors, erasure, new_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import METHODS, Neuron, frequent_neurons, neuron_list, random_neurons
@@ -148,7 +148,7 @@ def _placed(name: str, relation: str, scores: pd.DataFrame, places: Sequence[dic
 def _scores(lm: LanguageModel, prompts: Sequence[Prompt]) -> pd.DataFrame:
     """Return a row per fact: columns of (the `Fact`), evaluated (relation), fact (index), prompts, correct, log_probability."""
     targets = np.array([prompt.target for prompt in prompts])
-    answers = ask(lm, prompts, targets[:, None].tolist())
+    answers = predict(lm, prompts, targets[:, None].tolist())
     scores = {"prompts": 1, "correct": answers.top == targets, "log_probability": log_probability(answers.probability[:, 0])}
     sums = pd.DataFrame({"of": [prompt.fact for prompt in prompts]} | scores).groupby("of", sort=False).sum().reset_index()
     return sums.assign(evaluated=[fact.relation for fact in sums["of"]], fact=[fact.index for fact in sums["of"]])

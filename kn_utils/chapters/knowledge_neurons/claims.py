@@ -11,7 +11,7 @@ from kn_utils.chapters.knowledge_neurons.numbers import neurons_per_fact, shared
 from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS
 from kn_utils.stats.layers import upper_third_difference, upper_third_interval
 from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, intervals, reported
-from kn_utils.store.runs import FACT_KEY, NothingToShowError, asked_facts
+from kn_utils.store.runs import FACT_KEY, NothingToShowError, facts_with_prompts
 
 WITHIN = KINDS.index("one relation")
 BETWEEN = KINDS.index("different relations")
@@ -55,7 +55,7 @@ def upper_layers(tables: Tables, seed: int) -> list[Condition]:
 
 def shared_within(tables: Tables, seed: int) -> list[Condition]:
     """Two facts of one relation share more knowledge neurons than two facts of different relations."""
-    facts = asked_facts(tables["facts"])
+    facts = facts_with_prompts(tables["facts"])
     shared = shared_neurons(tables["knowledge_neurons"], facts)
 
     def statistic(rows: np.ndarray, groups: np.ndarray) -> list[float]:
@@ -73,7 +73,7 @@ def shared_within(tables: Tables, seed: int) -> list[Condition]:
 
 def exclusive(tables: Tables, seed: int) -> list[Condition]:
     """Facts of different relations share fewer knowledge neurons than neurons of the baseline."""
-    neurons, facts = tables["knowledge_neurons"], asked_facts(tables["facts"])
+    neurons, facts = tables["knowledge_neurons"], facts_with_prompts(tables["facts"])
     shared = shared_neurons(neurons, facts)
     counts = neurons_per_fact(neurons, facts).pivot(index=FACT_KEY, columns="method", values="neurons")
     per_fact = counts.loc[pd.MultiIndex.from_frame(facts[FACT_KEY]), list(METHODS)].to_numpy(float)

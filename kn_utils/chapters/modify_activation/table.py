@@ -18,7 +18,7 @@ from kn_utils.model.interventions import OPERATIONS, scaled_neurons
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import METHODS, Neuron, neurons_by_fact, random_neurons
 from kn_utils.model.prefix import PromptSuffix, prompt_suffix
-from kn_utils.model.prompts import Prompt, askable, group_by_length, stack
+from kn_utils.model.prompts import Prompt, group_by_length, stack, usable_prompts
 from kn_utils.store.runs import Run
 
 WITH_RANDOM = (*METHODS, "random")  # for both targets
@@ -158,7 +158,7 @@ def modified_answers(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact],
 
 def _cases(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact], chosen: Chosen, seed: int) -> list[Case]:
     """Return the own prompts of each fact and those of a random fact of another relation; none if the fact has no prompt."""
-    own = {fact: prompts for fact in facts if (prompts := askable(lm, dataset, fact))}
+    own = {fact: prompts for fact in facts if (prompts := usable_prompts(lm, dataset, fact))}
     activations = mean_activations(lm, [prompt for prompts in own.values() for prompt in prompts])
     cases = []
     for fact, prompts in own.items():
@@ -200,7 +200,7 @@ def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -
     draw = random.Random(f"{seed}-other-{fact.relation}-{fact.index}")
     relations = [relation for relation in dataset.relations if relation != fact.relation]
     for _ in range(CANDIDATES if relations else 0):
-        if prompts := askable(lm, dataset, draw.choice(dataset.facts[draw.choice(relations)])):
+        if prompts := usable_prompts(lm, dataset, draw.choice(dataset.facts[draw.choice(relations)])):
             return prompts
     return []
 

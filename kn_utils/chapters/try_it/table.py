@@ -13,7 +13,7 @@ from torch import Tensor
 from kn_utils.model.attribution import Quadrature, integrated_gradients
 from kn_utils.model.contexts import amplify, edit, suppress
 from kn_utils.model.controls import matched_neurons
-from kn_utils.model.forward import ask
+from kn_utils.model.forward import predict
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import MAX_NEURONS, MIN_PROMPTS, neuron_list, neuron_name
 from kn_utils.model.own_sentences import answer_prompts, best_answers, sentence_list, sentence_prompts, token_texts
@@ -163,7 +163,7 @@ def effects(lm: LanguageModel, sentences: str | Sequence[str], scores: Scores, i
     rows = []
     for change, neurons, context in _changes(lm, texts[0], scores, instead):
         with context:
-            asked = ask(lm, prompts, tokens)
+            asked = predict(lm, prompts, tokens)
         columns = {"sentence": texts, "best": token_texts(lm, asked.top.tolist())}
         for place, name in enumerate(("", "new_")):
             columns |= {f"{name}probability": asked.probability[:, place], f"{name}rank": asked.rank[:, place]}

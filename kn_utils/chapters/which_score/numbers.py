@@ -11,7 +11,7 @@ import pandas as pd
 from kn_utils.chapters.which_score.table import EXACT, RECALL_SIZES
 from kn_utils.model.forward import probability_of
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.prompts import Prompt, askable, stack
+from kn_utils.model.prompts import Prompt, stack, usable_prompts
 from kn_utils.model.scores import scores_of
 from kn_utils.stats.intervals import mean_of_relations, with_interval
 from kn_utils.store.files import read_provenance
@@ -192,7 +192,7 @@ def finding(board: pd.DataFrame, beaten: pd.DataFrame) -> str:
 def prompt_of(lm: LanguageModel, run: Run, ranks: pd.DataFrame) -> Prompt:
     """Return the first prompt of the table `which_score`."""
     relation, fact, index = ranks[PROMPT_KEY].iloc[0]
-    return next(prompt for prompt in askable(lm, run.dataset, run.dataset.facts[relation][fact]) if prompt.index == index)
+    return next(prompt for prompt in usable_prompts(lm, run.dataset, run.dataset.facts[relation][fact]) if prompt.index == index)
 
 
 def core_seconds(lm: LanguageModel, prompt: Prompt) -> pd.Series:

@@ -15,7 +15,7 @@ from kn_utils.model.ablation import joint_ablations, single_ablations
 from kn_utils.model.forward import activations_of
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import prompt_suffix
-from kn_utils.model.prompts import Prompt, askable, stack
+from kn_utils.model.prompts import Prompt, stack, usable_prompts
 from kn_utils.model.scores import scores_of
 from kn_utils.parameters import check
 from kn_utils.store.runs import Run
@@ -74,13 +74,13 @@ def draw_prompts(lm: LanguageModel, run: Run, relation: str, n_prompts: int, low
     draw = random.Random(f"{run.seed}-which-score-{relation}")
     facts = sorted(draw.sample(list(between.index), min(n_prompts, len(between))))
     chosen = {fact: draw.choice(between[fact]) for fact in facts}
-    prompts = [prompt for fact in facts for prompt in askable(lm, run.dataset, run.dataset.facts[relation][fact])]
+    prompts = [prompt for fact in facts for prompt in usable_prompts(lm, run.dataset, run.dataset.facts[relation][fact])]
     return [prompt for prompt in prompts if prompt.index == chosen[prompt.fact.index]]
 
 
 def mean_activation(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact]) -> Tensor:
     """Return the mean activations at the prediction position over all prompts of some facts, [layers, neurons]."""
-    prompts = [prompt for fact in facts for prompt in askable(lm, dataset, fact)]
+    prompts = [prompt for fact in facts for prompt in usable_prompts(lm, dataset, fact)]
     total = sum(activation.double() for _, activation in activations_of(lm, prompts))
     return total / len(prompts)
 
