@@ -112,7 +112,7 @@ for step in STEPS:
         resources:
             mem_mb=MEMORY.get(step.notebook, 3000),
             runtime=MINUTES.get(step.notebook, 60),
-        priority: 2 if step.name == "erase_relation" else 1  # the longest first, and tables before pages
+        priority: {"modify_activation": 3, "erase_relation": 2}.get(step.name, 1)  # the longest first, and tables before pages
         shell:
             RUN
 

@@ -85,7 +85,7 @@ def _is_left_out(output: NotebookNode) -> bool:
 
 
 def _code_tag(cell: NotebookNode) -> str:
-    if OPEN in cell.metadata.get("tags", []):
+    if {OPEN, "remove-input"} & set(cell.metadata.get("tags", [])):
         return ""
     return "hide-input" if cell.outputs else "remove-cell"
 

@@ -11,7 +11,7 @@ from kn_utils.plots.markup import NO_FORMULAS
 from kn_utils.plots.panels import panels
 from kn_utils.plots.style import LINE, SERIES, SERIES_MARKERS
 from kn_utils.report.judge import Judged
-from kn_utils.report.opening import by_claim
+from kn_utils.report.opening import by_row, joint_verdict
 from kn_utils.stats.intervals import with_interval
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS
 
@@ -23,9 +23,8 @@ def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
     """Return an HTML table of all claims (rows) by run (columns): in each cell the verdict, the estimate and its interval."""
     heads = "".join(f"<th scope='col'>{escape(name.partition(', ')[0])}</th>" for name in judged)  # without relations
     rows = []
-    for claim, same in by_claim(judged).items():
-        cells = "".join(_cell(result) for result in same)
-        rows.append(f"<tr><th scope='row'>{escape(claim.text)}</th>{cells}</tr>")
+    for text, row in by_row(judged).items():
+        rows.append(f"<tr><th scope='row'>{escape(text)}</th>{''.join(map(_cell, row))}</tr>")
     legend = " ".join(f"<span class='{_class(name)}'>{SIGNS[name]} {name}</span>" for name in VERDICTS)
     return (
         f"<table class='verdicts {NO_FORMULAS}'><caption>Claims of the paper (rows) in each run (columns): verdict, estimate and 95 % "
@@ -34,10 +33,18 @@ def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
     )
 
 
-def _cell(result: Judged) -> str:
-    first = next(iter(result.conditions), None)
-    measured = with_interval(first.value, first.low, first.high) if first else ""
-    return f"<td class='{_class(result.verdict)}'><b>{SIGNS[result.verdict]} {result.verdict}</b> <small>{measured}</small></td>"
+def _cell(results: Sequence[Judged]) -> str:
+    verdict = joint_verdict([result.verdict for result in results])
+    return f"<td class='{_class(verdict)}'><b>{SIGNS[verdict]} {verdict}</b> <small>{_measured(results)}</small></td>"
+
+
+def _measured(results: Sequence[Judged]) -> str:
+    """Return the estimate and its interval, or of several claims how many are supported."""
+    tested = [result.verdict for result in results if result.verdict != UNTESTED]
+    if len(results) > 1:
+        return f"{tested.count(SUPPORTED)} of {len(tested)} supported" if tested else ""
+    first = next(iter(results[0].conditions), None)
+    return with_interval(first.value, first.low, first.high) if first else ""
 
 
 def _class(verdict: str) -> str:

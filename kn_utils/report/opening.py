@@ -13,18 +13,38 @@ FIRST = {  # what a reader must know about a model before its results
 }
 
 
-def by_claim(judged: dict[str, Sequence[Judged]]) -> dict[Claim, list[Judged]]:
-    """Return the results of each claim in all runs, in order; claims that no run can test are left out."""
-    claims = {same[0].claim: list(same) for same in zip(*judged.values(), strict=True)}
-    return {claim: same for claim, same in claims.items() if any(result.verdict != UNTESTED for result in same)}
+ERASURES = "erasing a relation harms it more than all others"  # the claims on single relations share this row
+
+
+def by_row(judged: dict[str, Sequence[Judged]]) -> dict[str, list[list[Judged]]]:
+    """Return for each row of the first screen the results of each run; claims that no run can test are left out."""
+    rows: dict[str, list[list[Judged]]] = {}
+    for same in zip(*judged.values(), strict=True):
+        if any(result.verdict != UNTESTED for result in same):
+            cells = rows.setdefault(row_of(same[0].claim), [[] for _ in same])
+            for cell, result in zip(cells, same, strict=True):
+                cell.append(result)
+    return rows
+
+
+def row_of(claim: Claim) -> str:
+    """Return the text of the row that a claim is in."""
+    return ERASURES if claim.relation else claim.text
+
+
+def joint_verdict(verdicts: Sequence[str]) -> str:
+    """Return the verdict of a cell: that of its claims that were tested, or `PARTLY` if these differ."""
+    tested = set(verdicts) - {UNTESTED}
+    return tested.pop() if len(tested) == 1 else PARTLY if tested else UNTESTED
 
 
 def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
     """Return Markdown with three sentences: what stands in every run, what is contradicted, and what one must know about the models."""
-    tested = {claim: {result.verdict for result in same} - {UNTESTED} for claim, same in by_claim(judged).items()}
-    every = [claim for claim, verdicts in tested.items() if verdicts == {SUPPORTED}]
-    partly = [claim for claim, verdicts in tested.items() if PARTLY in verdicts and verdicts <= {SUPPORTED, PARTLY}]
-    against = [claim for claim, verdicts in tested.items() if CONTRADICTED in verdicts]
+    cells = {text: [joint_verdict([result.verdict for result in cell]) for cell in row] for text, row in by_row(judged).items()}
+    tested = {text: set(verdicts) - {UNTESTED} for text, verdicts in cells.items()}
+    every = [text for text, verdicts in tested.items() if verdicts == {SUPPORTED}]
+    partly = [text for text, verdicts in tested.items() if PARTLY in verdicts and verdicts <= {SUPPORTED, PARTLY}]
+    against = [text for text, verdicts in tested.items() if CONTRADICTED in verdicts]
     rest = len(tested) - len(every) - len(partly) - len(against)
     stands = f"**Supported in every run, {len(every)} of {len(tested)} tested claims:** {_named(every)}. "
     stands += f"**The effect is there in every run, but a control fails, {len(partly)}:** {_named(partly)}."
@@ -32,14 +52,8 @@ def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
     return f"{stands}\n\n{fails}\n\n{_models(runs)}"
 
 
-def _named(claims: Sequence[Claim]) -> str:
-    """Return the texts of claims; those about single relations with the same text are named once, with all relations."""
-    relations: dict[str, list[str]] = {}
-    for claim in claims:
-        relations.setdefault(claim.text.replace(claim.relation, "{}") if claim.relation else claim.text, []).append(
-            claim.relation
-        )
-    return "; ".join(text.replace("{}", ", ".join(names)) for text, names in relations.items()) or "none"
+def _named(texts: Sequence[str]) -> str:
+    return "; ".join(texts) or "none"
 
 
 def _models(runs: Runs) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from kn_utils.paths import DATA, ROOT
 from kn_utils.report.judge import Judged, judge_all
+from kn_utils.report.opening import joint_verdict, row_of
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
 from kn_utils.store.published import published_results
@@ -20,7 +21,6 @@ README, DEVIATIONS = ROOT / "README.md", ROOT / "book" / "deviations.md"
 EARLIER = DATA / "published" / "earlier_verdicts.csv"  # of the rule of earlier versions, as the README had them
 MARKED = re.compile(r"(?<=<!-- verdicts -->\n).*?(?=<!-- end of verdicts -->)", re.DOTALL)
 CELLS = {SUPPORTED: "● yes", PARTLY: "◐ partly", OPEN: "○ open", CONTRADICTED: "✕ no", UNTESTED: "–"}
-ERASURES = "erasing a relation harms it more than all others"  # the claims on single relations share this row
 SEED = 42  # of the bootstrap; the same as in the report
 
 
@@ -75,17 +75,13 @@ def _by_claim(judged: Sequence[Judged]) -> dict[str, list[str]]:
     """Return the verdicts of each row; claims on single relations share a row."""
     rows: dict[str, list[str]] = {}
     for result in judged:
-        text = ERASURES if result.claim.relation else result.claim.text
-        rows.setdefault(f"{result.claim.section}: {text}", []).append(result.verdict)
+        rows.setdefault(f"{result.claim.section}: {row_of(result.claim)}", []).append(result.verdict)
     return rows
 
 
 def _cell(verdicts: Sequence[str]) -> str:
-    tested = [verdict for verdict in verdicts if verdict != UNTESTED]
-    if not tested:
-        return CELLS[UNTESTED]
-    shown = CELLS[tested[0] if len(set(tested)) == 1 else PARTLY]
-    return shown if len(verdicts) == 1 else f"{shown} ({tested.count(SUPPORTED)} of {len(tested)})"
+    shown, tested = CELLS[joint_verdict(verdicts)], [verdict for verdict in verdicts if verdict != UNTESTED]
+    return f"{shown} ({tested.count(SUPPORTED)} of {len(tested)})" if tested and len(verdicts) > 1 else shown
 
 
 def _count(cells: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from scipy.stats import norm, t
 RESAMPLES = 999
 LEVEL = 0.95
 PERCENT, NOT_NEGATIVE = (0, 100), (0, math.inf)  # limits of shares and of counts
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 MIN_ROWS = 3  # of a stratum; smaller ones are joined
 MIN_DEFINED = 0.6  # share of resamples with a value; of two relations, every second resample has no pair of different ones
 
@@ -157,7 +158,7 @@ def number(value: float) -> str:
         text = f"{value:,}"
     elif abs(value) >= 999_999.5:
         mantissa, _, exponent = f"{value:.1e}".partition("e+")
-        text = f"{mantissa}·10^{int(exponent)}" if exponent else mantissa
+        text = f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPTS)}" if exponent else mantissa
     else:
         size = abs(value)
         text = f"{value:,.{2 if size < 9.995 else 1 if size < 999.95 else 0}f}"

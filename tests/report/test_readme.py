@@ -7,6 +7,7 @@ import pytest
 
 from kn_utils.report import readme
 from kn_utils.report.judge import CLAIMS
+from kn_utils.report.opening import ERASURES
 from kn_utils.stats.rule import CONTRADICTED, PARTLY, SUPPORTED, UNTESTED, Claim
 
 
@@ -36,7 +37,7 @@ def test_a_row_for_each_claim_that_can_be_tested_and_one_for_all_erasures():
         "| claim | one | two | three |",
         "| --- | --- | --- | --- |",
         "| 4.2: they lie high | ● yes | ◐ partly | ✕ no |",
-        f"| 5.2: {readme.ERASURES} | ◐ partly (1 of 2) | ● yes (1 of 1) | – |",
+        f"| 5.2: {ERASURES} | ◐ partly (1 of 2) | ● yes (1 of 1) | – |",
         "| **yes** | **1 of 2** | **1 of 2** | **0 of 1** |",
     ]
 

@@ -272,9 +272,9 @@ def test_means_of_groups_are_over_facts_and_their_intervals_over_relations():
         (9.996, "10.0"),
         (-12.34, "−12.3"),
         (12345.67, "12,346"),
-        (999_999.7, "1.0·10^6"),
-        (4.3e7, "4.3·10^7"),
-        (-9.96e21, "−1.0·10^22"),
+        (999_999.7, "1.0·10⁶"),
+        (4.3e7, "4.3·10⁷"),
+        (-9.96e21, "−1.0·10²²"),
         (6800, "6,800"),
         (np.int64(7), "7"),
         (0, "0"),
@@ -291,4 +291,4 @@ def test_estimates_are_written_with_their_intervals_or_say_that_there_is_none():
     assert with_interval(3.0, np.nan, np.nan) == "3.00 (no interval)" and with_interval(np.nan, np.nan, np.nan) == "–"
     rows = [("a", "x", 1.0, 0.5, 1.5), ("b", "x", 2.0, 1.5, np.nan), ("a", "y", 3.0, 2.0, 4e6)]
     table = side_by_side(pd.DataFrame(rows, columns=["row", "column", "value", "low", "high"]), ["row"], ["column"])
-    assert table.loc["a"].tolist() == ["1.00 [0.50, 1.50]", "3.00 [2.00, 4.0·10^6]"] and list(table.columns) == ["x", "y"]
+    assert table.loc["a"].tolist() == ["1.00 [0.50, 1.50]", "3.00 [2.00, 4.0·10⁶]"] and list(table.columns) == ["x", "y"]
