@@ -36,7 +36,7 @@ def run_cells(shell: InteractiveShell, name: str, parameters: dict) -> list[dict
     shown = []
     for cell in nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells:
         if cell.cell_type == "code":
-            with capture_output() as captured:
+            with capture_output(stdout=False, stderr=False) as captured:
                 result = shell.run_cell(cell.source)
             result.raise_error()
             shown += [output.data for output in captured.outputs]
