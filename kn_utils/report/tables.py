@@ -109,7 +109,11 @@ def counted_verdicts(judged: Sequence[Judged]) -> str:
 
 def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
     """Return Markdown that lists the claims supported in all runs that can test them, contradicted in all, and the others."""
-    kinds: dict[str, list[str]] = {"Supported wherever they can be tested": [], "Contradicted wherever they can be tested": [], "Other claims": []}
+    kinds: dict[str, list[str]] = {
+        "Supported wherever they can be tested": [],
+        "Contradicted wherever they can be tested": [],
+        "Other claims": [],
+    }
     every, nowhere, mixed = kinds.values()
     for same in zip(*runs.values(), strict=True):
         verdicts = {result.verdict for result in same} - {UNTESTED}

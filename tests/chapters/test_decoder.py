@@ -244,4 +244,8 @@ def test_the_chapter_compares_what_is_published(tmp_path):
     assert figures == 5  # errors were measured on facts of another data set
     facts = len(pd.read_parquet(RESULTS / "starter/starter/facts.parquet").query("relation in ['P36', 'P101']"))
     answer = shown[0]["text/markdown"]
-    assert f"another, {facts} facts" in answer and f"starter, {facts} facts" in answer and "**Contradicted wherever they can be tested:**" in answer
+    assert (
+        f"another, {facts} facts" in answer
+        and f"starter, {facts} facts" in answer
+        and "**Contradicted wherever they can be tested:**" in answer
+    )

@@ -206,7 +206,9 @@ def test_runs_are_compared_where_they_can_test_a_claim():
         "one": judged(SUPPORTED, SUPPORTED, CONTRADICTED, UNTESTED, OPEN),
         "two": judged(UNTESTED, PARTLY, CONTRADICTED, UNTESTED, CONTRADICTED),
     }
-    compared = "**Supported wherever they can be tested:** a. **Contradicted wherever:** c. **Other claims:** b; e."
+    compared = (
+        "**Supported wherever they can be tested:** a. **Contradicted wherever they can be tested:** c. **Other claims:** b; e."
+    )
     assert tables.compared_verdicts(runs) == compared
 
 
