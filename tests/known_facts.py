@@ -67,6 +67,20 @@ def learn(lm: LanguageModel, data: Dataset, steps: int = 35) -> None:
     lm.model.requires_grad_(False)
 
 
+def blank_model(folder: Path) -> LanguageModel:
+    """A GPT-2 of one layer of which all weights are 0, but for norms and for word embeddings of length 1 and mean 0.
+
+    It is no longer the one in its files.
+    """
+    lm = load_model(folder if folder.is_dir() else tiny_folders.write_model(folder, "gpt2", n_layer=1), "cpu")
+    with torch.no_grad():
+        embeddings = lm.embeddings - lm.embeddings.mean(1, keepdim=True)
+        for name, weight in lm.model.named_parameters():
+            weight.fill_(1 if name.endswith(".weight") and "ln_" in name else 0)
+        lm.embeddings.copy_(embeddings / embeddings.norm(dim=1, keepdim=True))
+    return LanguageModel(lm.name, lm.model, lm.tokenizer)
+
+
 def obstinate_run(results_dir: Path, neurons: dict[int, list]) -> tuple[LanguageModel, Run]:
     """A model that answers everything with "Oslo", because of one neuron, and a run in which P36's facts have the given neurons.
 
@@ -74,16 +88,11 @@ def obstinate_run(results_dir: Path, neurons: dict[int, list]) -> tuple[Language
     activation is 10 everywhere and whose value vector is 100 times Oslo's embedding.
     """
     folder = Path(_FOLDER.name) / "obstinate"
-    lm = load_model(folder if folder.is_dir() else tiny_folders.write_model(folder, "gpt2", n_layer=1), "cpu")
+    lm = blank_model(folder)
     with torch.no_grad():
-        embeddings = lm.embeddings - lm.embeddings.mean(1, keepdim=True)
-        for name, weight in lm.model.named_parameters():
-            weight.fill_(1 if name.endswith(".weight") and "ln_" in name else 0)
-        lm.embeddings.copy_(embeddings / embeddings.norm(dim=1, keepdim=True))
         mlp = lm.model.transformer.h[0].mlp
         mlp.c_fc.bias[5] = 10
         mlp.c_proj.weight[5] = 100 * lm.embeddings[lm.tokenizer(" Oslo")["input_ids"][0]]
-    lm = LanguageModel(lm.name, lm.model, lm.tokenizer)  # no longer the one in its files
     run = Run(lm.name, dataset(), results_dir=results_dir)
     write_first_steps(lm, run, "P36", neurons)
     return lm, run

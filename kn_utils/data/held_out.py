@@ -8,6 +8,8 @@ import hashlib
 import re
 import unicodedata
 
+import pandas as pd
+
 
 def words(text: str) -> list[str]:
     """Return a text's words in lower case, without accents and punctuation."""
@@ -23,6 +25,11 @@ def is_held_out_fact(subject: str, object: str) -> bool:
     """
     first, second = sorted(" ".join(words(text)) for text in (subject, object))
     return _hash(f"{first}\t{second}") % 10 == 0
+
+
+def held_out_facts(facts: pd.DataFrame) -> set[tuple[str, int]]:
+    """Return (relation, fact) of the held-out facts of a table with the columns relation, fact, subject and object."""
+    return {(row.relation, row.fact) for row in facts.itertuples() if is_held_out_fact(row.subject, row.object)}
 
 
 def is_held_out_sentence(sentence: str) -> bool:

@@ -21,10 +21,10 @@ from kn_utils.model.own_sentences import answer_prompts
 Neurons = pd.DataFrame | Iterable[str]  # a table with the columns layer and neuron (both from 0), or names such as "L5.377"
 
 
-def named_neurons(neurons: Neurons) -> list[Neuron]:
+def parse_neurons(neurons: Neurons) -> list[Neuron]:
     """Return the neurons of a table, or those with the given names, as (layer, index). Raises ValueError for a name that is none.
 
-    >>> named_neurons(["L5.377", "L6.3"])
+    >>> parse_neurons(["L5.377", "L6.3"])
     [(4, 377), (5, 3)]
     """
     if isinstance(neurons, pd.DataFrame):
@@ -90,14 +90,14 @@ def edit(
         lambda1=lambda1,
         lambda2=lambda2,
     )
-    with edited_value_vectors(lm, new_vectors(lm, named_neurons(neurons), rule)):
+    with edited_value_vectors(lm, new_vectors(lm, parse_neurons(neurons), rule)):
         yield
 
 
 @contextmanager
 def _scaled(lm: LanguageModel, neurons: Neurons, operation: str) -> Iterator[None]:
     """Apply `scaled_neurons` to every forward pass of `lm.model`."""
-    chosen = named_neurons(neurons)
+    chosen = parse_neurons(neurons)
     with scaled_neurons(lm, torch.zeros(1, dtype=int), [chosen], operation):
         pass  # raises for a neuron that the model does not have, before any pass
     of_pass = ExitStack()

@@ -81,13 +81,20 @@ def logits_at(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
 
     The vocabulary projection is computed at this position only.
     """
-
-    def at_position(head: nn.Module, args: tuple) -> tuple:
-        return (args[0][torch.arange(len(suffix.ids)), suffix.position, None],)
-
-    with lm.model.get_output_embeddings().register_forward_pre_hook(at_position):
+    with head_at(lm, suffix.position):
         logits = lm.model(suffix.ids, **suffix.arguments).logits[:, 0]
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+@contextmanager
+def head_at(lm: LanguageModel, position: Tensor) -> Iterator[None]:
+    """Inside the block, the vocabulary projection is computed at `position` [B] of B prompts only: logits are [B, 1, vocabulary]."""
+
+    def at_position(head: nn.Module, args: tuple) -> tuple:
+        return (args[0][torch.arange(len(position)), position, None],)
+
+    with lm.model.get_output_embeddings().register_forward_pre_hook(at_position):
+        yield
 
 
 @torch.inference_mode()

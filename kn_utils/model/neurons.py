@@ -11,6 +11,8 @@ from kn_utils.parameters import check
 Neuron = tuple[int, int]  # (layer, index), both from 0
 
 METHODS = ("attribution", "activation")  # integrated gradients, and the paper's baseline
+SCORE_SHARE = 0.2  # t: a neuron is strong in a prompt if it has this share of the prompt's largest score
+PROMPT_SHARE = 0.7  # p: the share of a fact's prompts in which it must be strong, before the rounds
 MIN_PROMPTS = 3  # a knowledge neuron passes the threshold in at least three prompts
 MIN_NEURONS, MAX_NEURONS = 2, 5  # aim of the rounds: mean number per fact
 RELATION_SHARE = 0.1  # at least a tenth of the relation's facts have a relation neuron

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kn_utils.model.ablation import changed_logits, chunks_of_neurons
 from kn_utils.model.attribution import Quadrature, integrated_gradients
-from kn_utils.model.forward import activations, each_layer, log_odds
+from kn_utils.model.forward import activations, each_layer, head_at, log_odds
 from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import LanguageModel
@@ -77,12 +77,8 @@ def _gradients(lm: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
         leaves.append(torch.zeros_like(found[-1]).requires_grad_())
         return inner.index_put(here, leaves[-1][None], accumulate=True)
 
-    def at_position(head: nn.Module, args: tuple) -> tuple:
-        return (args[0][here],)
-
-    head = lm.model.get_output_embeddings().register_forward_pre_hook(at_position)
-    with head, each_layer(lm, 1, add_leaf), torch.enable_grad():
-        logits = lm.model(suffix.ids, **suffix.arguments).logits
+    with head_at(lm, suffix.position), each_layer(lm, 1, add_leaf), torch.enable_grad():
+        logits = lm.model(suffix.ids, **suffix.arguments).logits[:, 0]
         gradient = torch.autograd.grad(log_odds(logits, suffix.target[:, None]).sum(), leaves)
     return torch.stack(found).cpu(), torch.stack(gradient).cpu()
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from kn_utils.chapters.knowledge_neurons.numbers import neurons_per_fact
 from kn_utils.chapters.modify_activation.numbers import own_changes, relation_means
-from kn_utils.data.held_out import is_held_out_fact
+from kn_utils.data.held_out import held_out_facts
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.report.judge import Read, made_for, read_once
 from kn_utils.stats.intervals import bootstrap_interval, mean_of_relations, with_interval
@@ -42,7 +42,7 @@ def groups_of_facts(model: str, facts: pd.DataFrame, prompts: pd.DataFrame) -> d
     groups = {"all": every, "answered right at least once": known, "never answered right": every - known}
     if model != "starter":
         return groups
-    left_out = {(row.relation, row.fact) for row in facts.itertuples() if is_held_out_fact(row.subject, row.object)}
+    left_out = held_out_facts(facts)
     return groups | {
         "not left out of training": every - left_out,
         "left out of training": left_out,

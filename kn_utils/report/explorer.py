@@ -18,11 +18,10 @@ from kn_utils.model.models import load_model
 from kn_utils.model.neurons import Neuron, neuron_list
 from kn_utils.model.value_words import value_words
 from kn_utils.store.published import PublishedResults, published_results
-from kn_utils.store.runs import FACT_KEY
+from kn_utils.store.runs import FACT_KEY, PROMPT_KEY
 
 BUNDLED = "starter"  # the model whose weights lie in this repository
 N_WORDS = 8
-PROMPT_KEY = [*FACT_KEY, "prompt"]
 STATES = ("before", "suppress", "amplify")
 PROBABILITIES = [f"probability_{state}" for state in STATES]
 ANSWERS = [f"answer_{state}" for state in STATES]

@@ -13,9 +13,8 @@ from kn_utils.plots.style import LINE, SERIES, SERIES_MARKERS
 from kn_utils.report.judge import Judged
 from kn_utils.report.opening import by_row, joint_verdict
 from kn_utils.stats.intervals import with_interval
-from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS
+from kn_utils.stats.rule import SUPPORTED, UNTESTED, VERDICTS, signed
 
-SIGNS = {SUPPORTED: "●", PARTLY: "◐", OPEN: "○", CONTRADICTED: "✕", UNTESTED: "–"}  # book/_static/book.css has their colours
 SHOWN = (-200, 600)  # % of the paper's effect; a ratio of tiny numbers could be far outside
 
 
@@ -25,7 +24,7 @@ def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
     rows = []
     for text, row in by_row(judged).items():
         rows.append(f"<tr><th scope='row'>{escape(text)}</th>{''.join(map(_cell, row))}</tr>")
-    legend = " ".join(f"<span class='{_class(name)}'>{SIGNS[name]} {name}</span>" for name in VERDICTS)
+    legend = " ".join(f"<span class='{_class(name)}'>{signed(name)}</span>" for name in VERDICTS)
     return (
         f"<table class='verdicts {NO_FORMULAS}'><caption>Claims of the paper (rows) in each run (columns): verdict, estimate and 95 % "
         f"interval. {legend}</caption><thead><tr><th scope='col'>claim</th>{heads}</tr></thead>"
@@ -35,7 +34,7 @@ def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
 
 def _cell(results: Sequence[Judged]) -> str:
     verdict = joint_verdict([result.verdict for result in results])
-    return f"<td class='{_class(verdict)}'><b>{SIGNS[verdict]} {verdict}</b> <small>{_measured(results)}</small></td>"
+    return f"<td class='{_class(verdict)}'><b>{signed(verdict)}</b> <small>{_measured(results)}</small></td>"
 
 
 def _measured(results: Sequence[Judged]) -> str:
@@ -48,7 +47,7 @@ def _measured(results: Sequence[Judged]) -> str:
 
 
 def _class(verdict: str) -> str:
-    """Return the CSS class of a verdict."""
+    """Return the CSS class of a verdict; book/_static/book.css has the colours."""
     return f"verdict {verdict.replace(' ', '-')}"
 
 

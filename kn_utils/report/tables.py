@@ -1,6 +1,5 @@
 """Verdicts as tables and sentences."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,7 +12,6 @@ from kn_utils.stats.rule import (
     CONTRADICTED,
     CONTROL,
     NEGLIGIBLE,
-    OPEN,
     OTHER_LIMITS,
     PARTLY,
     SHOWN,
@@ -22,17 +20,11 @@ from kn_utils.stats.rule import (
     VERDICTS,
     Condition,
     failed_controls,
+    signed,
 )
 from kn_utils.store.published import PublishedResults
 from kn_utils.store.runs import Run
 
-SIGNS = {
-    SUPPORTED: "● supported",
-    PARTLY: "◐ partly",
-    OPEN: "○ open",
-    CONTRADICTED: "✕ contradicted",
-    UNTESTED: "– not tested",
-}
 OURS = "ours [95 % interval]"
 INPUTS = {
     "weights": "weights (SHA-256)",
@@ -57,7 +49,7 @@ def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
     """Return a row per claim that is not supported, with the conditions that do not hold or the reason why it is not tested."""
-    rows = [(_claim(result), SIGNS[result.verdict], result.explanation) for result in judged if result.explanation]
+    rows = [(_claim(result), signed(result.verdict), result.explanation) for result in judged if result.explanation]
     return pd.DataFrame(rows, columns=["claim", "verdict", "because"])
 
 
@@ -65,7 +57,10 @@ def limits_table(judged: Sequence[Judged]) -> pd.DataFrame:
     """Return the verdicts on claims that little changes, if "hardly" means at most 5, 10 or 20 %."""
     rows = [
         {"claim": _claim(result)}
-        | {f"{limit} %": SIGNS[found] for limit, found in sorted((result.at_other_limits | {NEGLIGIBLE: result.verdict}).items())}
+        | {
+            f"{limit} %": signed(found)
+            for limit, found in sorted((result.at_other_limits | {NEGLIGIBLE: result.verdict}).items())
+        }
         for result in judged
         if result.at_other_limits
     ]
@@ -94,17 +89,6 @@ def verdict_sentences(judged: Sequence[Judged]) -> str:
     """Return Markdown that lists the claims of each verdict."""
     claims = {name: [result.claim.text for result in judged if result.verdict == name] for name in VERDICTS}
     return " ".join(f"**{name.capitalize()}:** {'; '.join(texts)}." for name, texts in claims.items() if texts)
-
-
-def counted_verdicts(judged: Sequence[Judged]) -> str:
-    """Return the number of claims with each verdict, as part of a sentence."""
-    counts = Counter(result.verdict for result in judged)
-    tested = sum(counts.values()) - counts[UNTESTED]
-    if not tested:
-        return "none of the claims can be tested"
-    return f"of {tested} claims that can be tested, " + ", ".join(
-        f"{counts[name]} {name}" for name in VERDICTS if name != UNTESTED
-    )
 
 
 def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
@@ -160,7 +144,7 @@ def _cell(result: Judged, brief: bool) -> str:
     if result.verdict == UNTESTED:
         return UNTESTED
     first = _values(result.conditions[0])
-    lines = [SIGNS[result.verdict], first[OURS], first["n"]]
+    lines = [signed(result.verdict), first[OURS], first["n"]]
     if brief:
         return "\n".join(lines)
     if result.verdict == PARTLY:

@@ -17,6 +17,7 @@ Tables = dict[str, pd.DataFrame]  # by name
 
 SUPPORTED, PARTLY, OPEN, CONTRADICTED, UNTESTED = "supported", "partly", "open", "contradicted", "not tested"
 VERDICTS = (SUPPORTED, PARTLY, OPEN, CONTRADICTED, UNTESTED)
+SIGNS = dict(zip(VERDICTS, "●◐○✕–", strict=True))  # as clear as colours, without them
 CLAIM, CONTROL, SHOWN = "claim", "control", "shown"  # roles of a condition; what is shown decides nothing
 NEGLIGIBLE = 10  # %; a smaller change counts as "hardly any", where the paper claims this
 OTHER_LIMITS = (5, 20)  # %; the verdict is also shown for these values of `NEGLIGIBLE`
@@ -146,6 +147,17 @@ def other_verdicts(conditions: Sequence[Condition]) -> dict[int, str]:
     if not any(condition.hardly and condition.role != SHOWN for condition in conditions):
         return {}
     return {limit: verdict([condition.with_limit(limit) for condition in conditions]) for limit in OTHER_LIMITS}
+
+
+def signed(verdict: str) -> str:
+    """Return a verdict with its sign, as readers see it."""
+    return f"{SIGNS[verdict]} {verdict}"
+
+
+def unit_of(name: str, relations: Sequence) -> str:
+    """Return the name of what is counted and the number of its relations as text; `relations` has the relation of each."""
+    count = len(set(relations))
+    return f"{name} of {count} relations" if count > 1 else f"{name} of this relation"
 
 
 def reported(contrast: Callable[..., float], *ids: str) -> Reported:

@@ -18,6 +18,7 @@ from kn_utils.store.results import FACTS_PER_PART, Work, compute_in_parts, diges
 from kn_utils.store.workers import default_workers
 
 FACT_KEY = ["relation", "fact"]  # the key columns of a fact
+PROMPT_KEY = [*FACT_KEY, "prompt"]  # and of a prompt
 MODEL_INPUTS = ("weights", "settings", "dtype", "device")
 
 

@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import re
-import shutil
 import threading
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -18,14 +17,11 @@ from kn_utils.paths import ROOT
 
 BOOK = Path(os.environ.get("KN_BOOK", ROOT / "book"))
 HTML = BOOK / "_build/html"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)  # Playwright's own are not downloaded
 PHONE = 390
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("browser"),  # each page is visited once
-    pytest.mark.skipif(not CHROMIUM, reason="there is no chromium or google-chrome"),
     pytest.mark.skipif(not (HTML / "index.html").is_file(), reason=f"there is no book in {HTML}: make book"),
 ]
 
@@ -62,14 +58,6 @@ def host():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,11 @@ from kn_utils.paths import ROOT
 from kn_utils.report import explorer
 from kn_utils.store.published import PublishedResults
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 RESULTS = [PublishedResults("starter", "starter"), PublishedResults("smollm2-135m", "pararel")]
 START = "#starter/starter/facts"
 WIDE, PHONE = 1400, 390
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="there is no chromium or google-chrome")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +29,6 @@ def address(tmp_path_factory):
     html = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Explorer</title><h1 id="top">Explorer</h1>{raw}</html>'
     (folder / "explorer.html").write_text(html, encoding="utf-8")
     return (folder / "explorer.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(params=[WIDE, PHONE])

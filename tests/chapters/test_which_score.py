@@ -6,7 +6,6 @@ import known_facts
 import numpy as np
 import pandas as pd
 import pytest
-import tiny_folders
 import torch
 from brute_force import probability_at
 from scipy.stats import rankdata
@@ -15,7 +14,6 @@ from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.which_score import claims, numbers
 from kn_utils.chapters.which_score.figures import LOOKS, plot_board, plot_costs, plot_curves
 from kn_utils.chapters.which_score.table import ABLATIONS, EXACT, SIZES, agreement, compare_scores, draw_prompts, strongest
-from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.model.prompts import Prompt, encode, stack
 from kn_utils.model.scores import SCORES
 from kn_utils.stats.rule import CLAIM, CONTRADICTED, CONTROL, SUPPORTED
@@ -268,16 +266,11 @@ def planted_run(folder, biases, vectors):
 
     `biases` are the planted neurons' inputs; `vectors` takes the embeddings and the token of Oslo, and returns their value vectors.
     """
-    lm = load_model(tiny_folders.write_model(folder / "planted", "gpt2", n_layer=1), "cpu")
+    lm = known_facts.blank_model(folder / "planted")
     with torch.no_grad():
-        embeddings = lm.embeddings - lm.embeddings.mean(1, keepdim=True)
-        for name, weight in lm.model.named_parameters():
-            weight.fill_(1 if name.endswith(".weight") and "ln_" in name else 0)
-        lm.embeddings.copy_(embeddings / embeddings.norm(dim=1, keepdim=True))
         mlp = lm.model.transformer.h[0].mlp
         mlp.c_fc.bias[: len(biases)] = torch.tensor(biases)
         mlp.c_proj.weight[: len(biases)] = vectors(lm.embeddings, lm.tokenizer(" Oslo")["input_ids"][0])
-    lm = LanguageModel("planted", lm.model, lm.tokenizer)  # no longer the one in its files
     run = Run(lm.name, known_facts.dataset(), n_facts=10, results_dir=folder / "results", workers=1)
     attribute_relation(lm, run, "P36")
     return lm, run

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_models import assert_no_hooks, weight_sums
 
-from kn_utils.model.contexts import amplify, edit, named_neurons, suppress
+from kn_utils.model.contexts import amplify, edit, parse_neurons, suppress
 from kn_utils.model.interventions import scaled_neurons, scaled_rule, target_embedding
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.neurons import neuron_name
@@ -21,14 +21,14 @@ CAPITAL = SENTENCES[0]
 
 
 def test_names_and_tables_name_the_same_neurons():
-    assert named_neurons(pd.DataFrame(NEURONS, columns=["layer", "neuron"])) == named_neurons(NAMES) == NEURONS
-    assert named_neurons("L5.377") == named_neurons(["5.377"]) == [(4, 377)]
+    assert parse_neurons(pd.DataFrame(NEURONS, columns=["layer", "neuron"])) == parse_neurons(NAMES) == NEURONS
+    assert parse_neurons("L5.377") == parse_neurons(["5.377"]) == [(4, 377)]
 
 
 @pytest.mark.parametrize("name", ["", "L5", "L0.3", "L5,377", "5.377.1", "4.-1", (4, 377)])
 def test_a_name_that_is_none_is_an_error(name):
     with pytest.raises(ValueError, match="names no neuron: write L, the layer from 1"):
-        named_neurons([name])
+        parse_neurons([name])
 
 
 def inputs(lm, sentences):

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from kn_utils.report.figures import SIGNS, verdict_matrix
+from kn_utils.report.figures import verdict_matrix
 from kn_utils.report.judge import Judged
 from kn_utils.report.opening import ERASURES, by_row, joint_verdict, sentences
-from kn_utils.stats.rule import CONTRADICTED, CONTROL, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS, Claim, Condition
+from kn_utils.stats.rule import CONTRADICTED, CONTROL, OPEN, PARTLY, SIGNS, SUPPORTED, UNTESTED, VERDICTS, Claim, Condition
 from kn_utils.store.published import PublishedResults
 
 HOLDS = Condition("more", 2.0, 1.0, 3.0, 10, above=0)

@@ -11,9 +11,8 @@ import pandas as pd
 from kn_utils.model.neurons import METHODS, neuron_list, neuron_name
 from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
 from kn_utils.store.files import read_provenance
-from kn_utils.store.runs import FACT_KEY
+from kn_utils.store.runs import FACT_KEY, PROMPT_KEY
 
-PROMPT_KEY = [*FACT_KEY, "prompt"]
 SAME_FACT, SAME_TEMPLATE = "same fact,\ntwo templates", "same template,\ntwo facts"
 
 

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from kn_utils.data.held_out import is_held_out_fact, is_held_out_sentence
+from kn_utils.data.held_out import held_out_facts, is_held_out_sentence
 from kn_utils.model.neurons import METHODS
 from kn_utils.model.sentences import KINDS, Corpus
 from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
@@ -83,7 +83,7 @@ def by_training(table: pd.DataFrame, facts: pd.DataFrame, corpus: Corpus, seed: 
     Columns facts and sentences ("in training", "left out" or "all"), difference (activation, tail minus comparable word), lost (%), n.
     """
     ours = table[table["method"] == "attribution"]
-    left_out = {(row.relation, row.fact) for row in facts.itertuples() if is_held_out_fact(row.subject, row.object)}
+    left_out = held_out_facts(facts)
     of_fact = pd.Series([place in left_out for place in zip(ours["relation"], ours["fact"], strict=True)], index=ours.index)
     of_sentence = _held_out_sentences(ours, corpus)
     rows = []

@@ -18,6 +18,13 @@ def check_choice(lm: LanguageModel, run: Run, relations: Sequence[str], subject:
     Either may be "", for the default of `kn_utils.chapters.edit_facts.plans.chosen_edit`.
     """
     check(subject=subject, new_object=new_object)
+    fact = fact_about(lm, run, relations, subject)
+    if new_object:
+        _check_object(lm, run, fact, new_object, bool(subject))
+
+
+def fact_about(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str) -> Fact:
+    """Return the run's first fact about `subject`, or its first fact if this is "". Raises ValueError, with what to choose."""
     facts = [fact for relation in relations for fact in run.facts(relation, lm)]
     chosen = [fact for fact in facts if subject in ("", fact.subject)]
     if not chosen:
@@ -26,8 +33,7 @@ def check_choice(lm: LanguageModel, run: Run, relations: Sequence[str], subject:
             f"no fact of this run is about {subject!r}{did_you_mean(subject, subjects)}; "
             f"among its {len(subjects)} subjects are: {', '.join(subjects[:EXAMPLES])}"
         )
-    if new_object:
-        _check_object(lm, run, chosen[0], new_object, bool(subject))
+    return chosen[0]
 
 
 def _check_object(lm: LanguageModel, run: Run, fact: Fact, new_object: str, is_chosen: bool) -> None:

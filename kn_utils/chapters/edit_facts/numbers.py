@@ -69,11 +69,6 @@ def rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
     return 100.0 * edits[RATES[outcome]]
 
 
-def template_rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
-    """Return for each edit the share (%) of the fact's templates with this outcome (of `TEMPLATE_RATES`)."""
-    return 100 * (edits[TEMPLATE_RATES[outcome]] / edits["templates"])
-
-
 def other_templates_rate(edits: pd.DataFrame, outcome: str) -> pd.Series:
     """Return for each edit the share (%) of the templates that did not choose it with this outcome; NaN if there is no other."""
     others = (edits["templates"] - 1).where(edits["templates"] > 1)

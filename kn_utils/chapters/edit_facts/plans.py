@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from kn_utils.chapters.edit_facts.choice import fact_about
 from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.controls import named_neurons
 from kn_utils.model.models import LanguageModel
@@ -106,11 +107,7 @@ def _chosen_fact(lm: LanguageModel, run: Run, relations: Sequence[str], subject:
         if first := next((item.fact for item in planned if isinstance(item, Edit)), None):
             return first
         raise ValueError(f"no fact of {', '.join(relations)} can be edited; the table edit_candidates says why")
-    facts = [fact for relation in relations for fact in run.facts(relation, lm)]
-    if found := [fact for fact in facts if fact.subject == subject]:
-        return found[0]
-    examples = ", ".join(fact.subject for fact in facts[:10])
-    raise ValueError(f"no fact of this run is about {subject!r}; among its {len(facts)} subjects are: {examples}")
+    return fact_about(lm, run, relations, subject)
 
 
 def _known(run: Run, relation: str, common_share: float) -> _Known:

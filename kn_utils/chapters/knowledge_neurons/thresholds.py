@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kn_utils.model.neurons import MAX_NEURONS, MIN_NEURONS, MIN_PROMPTS, RELATION_SHARE, frequent_neurons
+from kn_utils.model.neurons import (
+    MAX_NEURONS,
+    MIN_NEURONS,
+    MIN_PROMPTS,
+    PROMPT_SHARE,
+    RELATION_SHARE,
+    SCORE_SHARE,
+    frequent_neurons,
+)
 from kn_utils.parameters import check
 
 ROUNDS = 6  # at most
@@ -19,9 +27,9 @@ class Thresholds:
     Raises ValueError for a value out of range.
     """
 
-    attribution: float = 0.2
+    attribution: float = SCORE_SHARE
     activation: float = 0.5
-    prompt_share: float = 0.7
+    prompt_share: float = PROMPT_SHARE
 
     def __post_init__(self):
         check(score_share=self.attribution, baseline_share=self.activation, prompt_share=self.prompt_share)

@@ -7,11 +7,17 @@ from functools import partial
 
 import pandas as pd
 
-from kn_utils.chapters.modify_activation.numbers import own_changes, relation_means, relation_ratios, share_of_effect
+from kn_utils.chapters.modify_activation.numbers import (
+    own_changes,
+    own_prompts,
+    probability_ratios,
+    relation_means,
+    share_of_effect,
+)
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.stats.intervals import mean_of_relations
 from kn_utils.stats.log_odds import fact_changes
-from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, hardly, reported, untested
+from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, hardly, reported, unit_of, untested
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 
 HALF = 50  # %; a control with at least half of the effect has too much of it
@@ -44,18 +50,13 @@ def _mean(contrast: str, values: pd.Series, seed: int, **more) -> Condition:
     """Return the condition on a mean over relations; `values` are of facts."""
     relations = values.index.get_level_values("relation")
     found = map(float, mean_of_relations(relation_means(values.to_numpy(float)), relations, seed))
-    return Condition(contrast, *found, n=len(values), unit=_unit(relations), **more)
-
-
-def _unit(relations: pd.Index) -> str:
-    count = relations.nunique()
-    return f"facts of {count} relations" if count > 1 else "facts of this relation"
+    return Condition(contrast, *found, n=len(values), unit=unit_of("facts", relations), **more)
 
 
 def _never_right(table: pd.DataFrame, operation: str, changes: pd.Series, seed: int) -> Condition:
     """Facts that the model never answers right change less than half as much as the others."""
     contrast = "change for facts that are never answered right, in % of that for the others"
-    own = table[(table["operation"] == operation) & (table["target"] == "own") & (table["method"] == "attribution")]
+    own = own_prompts(table, operation).query("method == 'attribution'")
     known = own.groupby(FACT_KEY)["correct_before"].any().reindex(changes.index)
     if known.all() or not known.any():
         return untested(contrast, f"all facts are {'answered right at least once' if known.all() else 'never answered right'}")
@@ -65,13 +66,11 @@ def _never_right(table: pd.DataFrame, operation: str, changes: pd.Series, seed: 
 
 def _of_the_paper(table: pd.DataFrame, operation: str, seed: int) -> Condition:
     """The paper's measure, beside its value."""
-    own = table[(table["operation"] == operation) & (table["target"] == "own") & (table["method"] == "attribution")]
-    sums = own.groupby(FACT_KEY)[["probability_before", "probability_after"]].sum()
-    relations = sums.index.get_level_values("relation")
-    found = map(float, mean_of_relations(relation_ratios(*sums.to_numpy().T), relations, seed))
+    ratios, relations = probability_ratios(own_prompts(table, operation).query("method == 'attribution'"))
+    found = map(float, mean_of_relations(ratios, relations, seed))
     paper = reported(float, f"{operation}_attribution")
     contrast = "the paper's measure: change of the object's probability (%), a ratio of means"
-    return Condition(contrast, *found, n=len(sums), unit=_unit(relations), role=SHOWN, paper=paper)
+    return Condition(contrast, *found, n=len(relations), unit=unit_of("facts", relations), role=SHOWN, paper=paper)
 
 
 def held_out_templates(tables: Tables, seed: int) -> list[Condition]:

@@ -9,7 +9,7 @@ from kn_utils.chapters.modify_activation.table import WITH_RANDOM
 from kn_utils.plots.changes import MEAN
 from kn_utils.stats.intervals import PERCENT, Statistic, bootstrap_interval, mean_of_relations, with_interval
 from kn_utils.stats.log_odds import fact_changes
-from kn_utils.store.runs import FACT_KEY
+from kn_utils.store.runs import FACT_KEY, PROMPT_KEY
 
 GROUP = ["operation", "target", "method"]
 CONTROLS = {  # methods whose rows are of some facts only, and the method that they are compared with on these facts
@@ -25,9 +25,20 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["method"].isin(WITH_RANDOM)]
 
 
+def own_prompts(table: pd.DataFrame, operation: str) -> pd.DataFrame:
+    """Return the rows of one operation on each fact's own prompts."""
+    return table[(table["operation"] == operation) & (table["target"] == "own")]
+
+
 def own_changes(table: pd.DataFrame, operation: str) -> pd.DataFrame:
     """Return the mean change of log-odds over the own prompts of each fact (rows), for each method (columns)."""
-    return fact_changes(table[(table["operation"] == operation) & (table["target"] == "own")], ["method"])
+    return fact_changes(own_prompts(table, operation), ["method"])
+
+
+def probability_ratios(table: pd.DataFrame) -> tuple[Statistic, pd.Index]:
+    """Return the statistic `relation_ratios` of the rows of one method and operation, and the relation of each fact."""
+    sums = table.groupby(FACT_KEY, sort=False)[["probability_before", "probability_after"]].sum()
+    return relation_ratios(*sums.to_numpy().T), sums.index.get_level_values("relation")
 
 
 def relation_means(values: np.ndarray) -> Statistic:
@@ -56,12 +67,7 @@ def log_odds_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def probability_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the paper's measure, see `relation_ratios`, and its mean over relations; columns as in `log_odds_changes`."""
-
-    def statistic(group: pd.DataFrame) -> tuple[Statistic, pd.Index]:
-        sums = group.groupby(FACT_KEY, sort=False)[["probability_before", "probability_after"]].sum()
-        return relation_ratios(*sums.to_numpy().T), sums.index.get_level_values("relation")
-
-    return _by_relation(table, statistic, seed)
+    return _by_relation(table, probability_ratios, seed)
 
 
 def _by_relation(table: pd.DataFrame, statistic: Callable[[pd.DataFrame], tuple[Statistic, pd.Index]], seed: int) -> pd.DataFrame:
@@ -179,5 +185,5 @@ def lost_answers(table: pd.DataFrame, prompts: pd.DataFrame, n: int = 10) -> pd.
     )
     columns = ["answer_before", "answer_after", "probability_before", "probability_after", "neurons"]
     confident = lost.sort_values("probability_before", ascending=False).drop_duplicates(FACT_KEY).head(n)
-    shown = confident.merge(prompts[[*FACT_KEY, "prompt", "text"]], on=[*FACT_KEY, "prompt"])
+    shown = confident.merge(prompts[[*PROMPT_KEY, "text"]], on=PROMPT_KEY)
     return shown[["text", *columns]].rename(columns={"text": "prompt"})

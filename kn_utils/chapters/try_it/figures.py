@@ -3,7 +3,8 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kn_utils.chapters.try_it.table import STRONG, Scores
+from kn_utils.chapters.try_it.table import Scores
+from kn_utils.model.neurons import SCORE_SHARE
 from kn_utils.parameters import KEPT_SHARE
 from kn_utils.plots.panels import panels
 from kn_utils.plots.style import LINE, MARKERS, PALETTE
@@ -32,7 +33,7 @@ def plot_map(scores: Scores, title: str) -> Figure:
             for row in neurons.itertuples():
                 height = min(row.share, height - LINE_HEIGHT)
                 axis.text(row.layer + 1.08, height, row.name, va="center", fontsize=8)
-        axis.axhline(STRONG, **LINE, linestyle="--", label="strong")
+        axis.axhline(SCORE_SHARE, **LINE, linestyle="--", label="strong")
         axis.set(xlabel="layer", ylabel="share of the largest score", ylim=(0, 1.08), xlim=(0.4, len(mean) + 0.9))
         axis.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True))
     return figure

@@ -15,13 +15,11 @@ from kn_utils.model.contexts import amplify, edit, suppress
 from kn_utils.model.controls import matched_neurons
 from kn_utils.model.forward import predict
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.neurons import MAX_NEURONS, MIN_PROMPTS, neuron_list, neuron_name
+from kn_utils.model.neurons import MAX_NEURONS, MIN_PROMPTS, PROMPT_SHARE, SCORE_SHARE, neuron_list, neuron_name
 from kn_utils.model.own_sentences import answer_prompts, best_answers, sentence_list, sentence_prompts, token_texts
 from kn_utils.model.prompts import Prompt, group_by_length, stack
 from kn_utils.parameters import KEPT_SHARE
 
-STRONG = 0.2  # t of chapter 2: a neuron is strong in a sentence if it has this share of the sentence's largest score
-SENTENCE_SHARE = 0.7  # p of chapter 2, before the rounds: the share of the sentences in which a neuron must be strong
 STRONGEST = 10  # neurons of a single sentence, at most
 QUADRATURE = Quadrature("gauss-legendre")
 
@@ -61,7 +59,7 @@ def sentences_needed(strong_in: Tensor, n: int) -> int:
 
     At first it is as in chapter 2. It is raised while more than five neurons reach it, and lowered if none does.
     """
-    needed = ceil(max(SENTENCE_SHARE * n, min(n, MIN_PROMPTS)))
+    needed = ceil(max(PROMPT_SHARE * n, min(n, MIN_PROMPTS)))
     while needed < n and (strong_in >= needed).sum() > MAX_NEURONS:
         needed += 1
     return min(needed, int(strong_in.max()))
@@ -83,7 +81,7 @@ class Scores:
     @cached_property
     def strong_in(self) -> Tensor:
         """The number of sentences in which each neuron is strong, [layers, neurons]."""
-        return (self.share >= STRONG).sum(0)
+        return (self.share >= SCORE_SHARE).sum(0)
 
     @cached_property
     def needed(self) -> int:

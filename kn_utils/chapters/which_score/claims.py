@@ -5,9 +5,10 @@ Each function takes tables by name and a seed, and returns the conditions of a c
 
 from functools import partial
 
-from kn_utils.chapters.which_score.numbers import INTERVAL, NAMES, PROMPT_KEY, differences
+from kn_utils.chapters.which_score.numbers import INTERVAL, NAMES, differences
 from kn_utils.chapters.which_score.table import ABLATIONS, RECALL_SIZES
-from kn_utils.stats.rule import CLAIM, CONTROL, Claim, Condition, Tables
+from kn_utils.stats.rule import CLAIM, CONTROL, Claim, Condition, Tables, unit_of
+from kn_utils.store.runs import PROMPT_KEY
 
 
 def names_better(score: str, other: str, controls: tuple[str, ...], tables: Tables, seed: int) -> list[Condition]:
@@ -16,8 +17,7 @@ def names_better(score: str, other: str, controls: tuple[str, ...], tables: Tabl
     The same neurons set to their mean are controls, and so is the comparison with the scores `controls`.
     """
     sets = tables["score_sets"]
-    n, relations = len(sets.drop_duplicates(PROMPT_KEY)), sets["relation"].nunique()
-    unit = f"prompts of {relations} relations" if relations > 1 else "prompts of this relation"
+    n, unit = len(sets.drop_duplicates(PROMPT_KEY)), unit_of("prompts", sets["relation"])
     conditions = []
     for ablation in ABLATIONS:
         found = differences(sets, ablation, seed).set_index(["a", "b", "size"])[INTERVAL]

@@ -15,10 +15,9 @@ from kn_utils.model.prompts import Prompt, stack, usable_prompts
 from kn_utils.model.scores import scores_of
 from kn_utils.stats.intervals import mean_of_relations, with_interval
 from kn_utils.store.files import read_provenance
-from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
+from kn_utils.store.runs import PROMPT_KEY, NothingToShowError, Run
 from kn_utils.store.workers import one_thread
 
-PROMPT_KEY = [*FACT_KEY, "prompt"]
 NAMES = {
     "released": "integrated gradients, released",
     "controlled": "integrated gradients, error-controlled",
