@@ -1,0 +1,46 @@
+"""Neurons that a fact's prompts choose on one half of the templates, to be tried on the other half.
+
+What is chosen and judged by the same prompts looks better than it is. So experiments choose on one half, judge on the other, both ways.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from kn_utils.data.facts import Fact
+from kn_utils.model.attribution import Quadrature, integrated_gradients
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.neurons import Neuron
+from kn_utils.model.prompts import Prompt, group_by_length, stack
+
+QUADRATURE = Quadrature("gauss-legendre")
+Half = tuple[Fact, int]  # a fact, and the half, 0 or 1, of its relation's templates
+
+
+def scores_by_half(lm: LanguageModel, prompts: Sequence[Prompt], halves: Mapping[int, int]) -> dict[Half, Tensor]:
+    """Return the mean attribution scores over the prompts of each fact and half, [layers, neurons].
+
+    A prompt's scores (integrated gradients, with controlled error) are divided by its largest. `halves` has the half of each template of
+    the relation: see `kn_utils.model.controls.template_halves`.
+    """
+    sums: dict[Half, Tensor] = {}
+    counts: dict[Half, int] = {}
+    for group in group_by_length(prompts, lambda length: QUADRATURE.prompts_at_once(lm, length)):
+        scores = integrated_gradients(lm, stack([prompts[index] for index in group], lm.device), QUADRATURE).score
+        for index, score in zip(group, scores, strict=True):
+            half = (prompts[index].fact, halves[prompts[index].index])
+            sums[half] = sums.get(half, 0) + score.double() / score.max()
+            counts[half] = counts.get(half, 0) + 1
+    return {half: total / counts[half] for half, total in sums.items()}
+
+
+def strongest_neurons(scores: Tensor, count: int) -> list[Neuron]:
+    """Return the `count` neurons with the largest scores [layers, neurons], largest first; ties go by layer and index."""
+    order = scores.flatten().sort(descending=True, stable=True).indices[:count]
+    layers, indexes = order.div(scores.shape[1], rounding_mode="floor"), order % scores.shape[1]
+    return list(zip(layers.tolist(), indexes.tolist(), strict=True))
+
+
+def other_half(prompts: Sequence[Prompt], halves: Mapping[int, int], half: int) -> list[Prompt]:
+    """Return the prompts whose template is not in a half."""
+    return [prompt for prompt in prompts if halves[prompt.index] != half]
