@@ -67,7 +67,7 @@ def parameters(notebook):
 
 
 def publication(wildcards):
-    """The arguments that tell kn_utils.store.published which run to publish."""
+    """The arguments that tell kn_utils.store.publish which run to publish."""
     drawn = [] if RUNS.n_facts is None else ["--n-facts", RUNS.n_facts]
     return [config["model"], config["dataset"], "--results-dir", config["results_dir"], *drawn, "--seed", config["seed"]]
 
@@ -91,7 +91,7 @@ rule published:
     params:
         run=publication,
     shell:
-        "{sys.executable:q} -m kn_utils.store.published {params.run:q}"
+        "{sys.executable:q} -m kn_utils.store.publish {params.run:q}"
 
 
 for step in STEPS:

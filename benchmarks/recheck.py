@@ -23,7 +23,8 @@ from kn_utils.model.neurons import METHODS, Neuron, neuron_list
 from kn_utils.model.quadrature import NESTED
 from kn_utils.parameters import KEPT_SHARE
 from kn_utils.report.side_by_side import with_enough_prompts
-from kn_utils.store.published import PublishedResults, quadrature_by_layer
+from kn_utils.store.publish import quadrature_by_layer
+from kn_utils.store.published import PublishedResults
 
 TABLES = ("facts", "prompts", "completeness", "knowledge_neurons", "refinement", "modify_activation")
 PROBABILITY = 1e-3  # by how much a probability may differ

@@ -26,8 +26,8 @@ def notebook_sources(notebook: str) -> list[str]:
 
 
 def table_sources(step: Step) -> list[str]:
-    """Return a step's notebook and the files that its tables depend on: the module that makes them, and all that it imports."""
-    return [_template(step.notebook), *_files(f"kn_utils.chapters.{step.name}.table")]
+    """Return a step's notebook and the code that its tables depend on: the module that makes them, and all that it imports."""
+    return [_template(step.notebook), *_code(f"kn_utils.chapters.{step.name}.table")]
 
 
 def explorer_sources() -> list[str]:
@@ -41,6 +41,10 @@ def _template(notebook: str) -> str:
 
 
 def _files(*modules: str) -> list[str]:
-    every = sorted(set().union(*map(imported_modules, modules)))
+    every = set().union(*map(imported_modules, modules))
     data = [path for module in every if module in READ_BY for path in ROOT.glob(READ_BY[module])]
-    return [f"{module.replace('.', '/')}.py" for module in every] + sorted(str(path.relative_to(ROOT)) for path in data)
+    return _code(*modules) + sorted(str(path.relative_to(ROOT)) for path in data)
+
+
+def _code(*modules: str) -> list[str]:
+    return [f"{module.replace('.', '/')}.py" for module in sorted(set().union(*map(imported_modules, modules)))]

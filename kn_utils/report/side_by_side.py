@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kn_utils.model.neurons import MIN_PROMPTS
 from kn_utils.plots.markup import scope
 from kn_utils.report.judge import Judged, Read, judge_all, made_for
-from kn_utils.store.published import PublishedResults, is_same_run, published_results
+from kn_utils.store.published import PublishedResults, published_results
 from kn_utils.store.runs import Run
 
 Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # a run and its relations, by the name that tables show
@@ -25,6 +25,16 @@ def beside_published(run: Run, relations: Sequence[str]) -> Runs:
         if common and not is_same_run(results, run, counted):
             runs[f"published: {scope(results, common)}"] = (results, common)
     return runs
+
+
+def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -> bool:
+    """Return whether the published knowledge neurons of these relations have the same inputs as the run's."""
+    if (results.model, results.dataset) != (run.model, run.dataset.name) or not set(relations) <= set(results.relations):
+        return False
+    if not all(run.path("knowledge_neurons", relation).is_file() for relation in relations):
+        return False
+    made = results.provenance("knowledge_neurons")
+    return all(made[relation]["inputs"] == run.made_with("knowledge_neurons", relation) for relation in relations)
 
 
 def with_enough_prompts(read: Read, relations: Sequence[str]) -> list[str]:

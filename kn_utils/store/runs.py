@@ -10,10 +10,11 @@ from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import draw_facts
 from kn_utils.parameters import check
-from kn_utils.paths import table_path
+from kn_utils.paths import readable_path, table_path
 from kn_utils.steps import STEP_OF, upstream
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.provenance import package_versions, sources_digest
+from kn_utils.store.published import PublishedResults, published_inputs
 from kn_utils.store.results import FACTS_PER_PART, Work, compute_in_parts, digest
 from kn_utils.store.workers import default_workers
 
@@ -90,27 +91,23 @@ class Run:
             "versions": package_versions(),
             "model": self.model,
             "dataset": self.dataset.name,
-            "facts_and_templates": self.dataset.digest(relation),
             "relation": relation,
-            "n_facts": self.n_facts,
-            "seed": self.seed,
-        }
+        } | self._sample(relation)
 
     def made_with(self, table: str, relation: str, lm: LanguageModel | None = None) -> dict:
-        """Return the inputs of a finished table.
+        """Return the inputs of a finished table: of this run or, if it has neither this table nor those before it, of what we published.
 
         Raises FileNotFoundError if there is no table, and ValueError if it was made by other code, from other facts, with another sample or
-        another model, or from a table of an earlier step that was computed again afterwards.
+        another model, or from a table of an earlier step that was computed again afterwards. A published table may come from older code.
         """
         path, step = self.path(table, relation), STEP_OF[table]
         if not path.is_file():
-            raise FileNotFoundError(f"there is no {path}: run notebooks/{step.notebook}.ipynb with the same parameters first")
+            return self._published_inputs(table, relation, lm)
         found = read_provenance(path)["inputs"]
         again = f"run notebooks/{step.notebook}.ipynb again"
-        wanted = self._inputs(step.name, relation)
-        if found.get("sources") != wanted.pop("sources"):
+        if found.get("sources") != self._inputs(step.name, relation)["sources"]:
             raise ValueError(f"{path} was made by other code than this: {again}")
-        wanted = {name: wanted[name] for name in ("facts_and_templates", "n_facts", "seed")}
+        wanted = self._sample(relation)
         wanted |= {name: lm.identity()[name] for name in ("weights", "settings")} if lm else {}
         if different := {name: value for name, value in wanted.items() if found.get(name) != value}:
             named = ", ".join(f"{name} {found.get(name)!r} where {value!r} is asked for" for name, value in different.items())
@@ -123,11 +120,41 @@ class Run:
                 raise ValueError(f"{path} was made from {earlier} that has been made anew since: {again}")
         return found
 
+    def _sample(self, relation: str) -> dict:
+        """Return the inputs that say which facts a table is about."""
+        return {"facts_and_templates": self.dataset.digest(relation), "n_facts": self.n_facts, "seed": self.seed}
+
+    def _published_inputs(self, table: str, relation: str, lm: LanguageModel | None) -> dict:
+        """Return the inputs of a published table of the same facts and model. Raises FileNotFoundError if there is none."""
+        step = STEP_OF[table]
+        own = [name for name in (step.name, *upstream(step)) if self.path(name, relation).is_file()]
+        wanted = self._sample(relation) | ({"weights": lm.identity()["weights"]} if lm else {})
+        found = None if own else published_inputs(self._published, table, relation, wanted)
+        if found is None:
+            raise FileNotFoundError(
+                f"there is no {self.path(table, relation)}: run notebooks/{step.notebook}.ipynb with the same parameters first"
+            )
+        return found
+
+    @property
+    def _published(self) -> PublishedResults:
+        return PublishedResults(self.model, self.dataset.name)
+
     def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:
-        """Return the joined tables of several relations. Raises as `made_with`, and ValueError if a file is damaged."""
+        """Return the joined tables of several relations; what is taken from our published results is printed.
+
+        Raises as `made_with`, and ValueError if a file is damaged.
+        """
         for relation in relations:
             self.made_with(table, relation)
-        return pd.concat([read_table(self.path(table, relation)) for relation in relations], ignore_index=True)
+        return pd.concat([self._rows(table, relation) for relation in relations], ignore_index=True)
+
+    def _rows(self, table: str, relation: str) -> pd.DataFrame:
+        path = self.path(table, relation)
+        if path.is_file():
+            return read_table(path)
+        print(f"{table} of {relation}: {readable_path(path)} is not there, so our published table is used")
+        return self._published.read(table, [relation])
 
     def facts_with_prompts(self, relations: Sequence[str]) -> pd.DataFrame:
         """Return the facts with at least one prompt. Raises as the function `facts_with_prompts`, and as `read`."""

@@ -37,7 +37,7 @@ from kn_utils.model.prompts import NOT_OBJECT_FINAL
 from kn_utils.model.sentences import read_corpus
 from kn_utils.paths import ROOT, result_name
 from kn_utils.plots.files import save_figure
-from kn_utils.store import published
+from kn_utils.store import publish
 from kn_utils.store.runs import Run
 
 sys.path.append(str(ROOT / "book"))
@@ -147,10 +147,10 @@ class Place:
 
     def publish(self, *arguments):
         """The command that publishes results."""
-        self.monkeypatch.setattr(published, "RESULTS", self.folder / "published")
-        self.monkeypatch.setattr(published, "commit", lambda: "0" * 40)
-        self.monkeypatch.setattr(sys, "argv", ["python -m kn_utils.store.published", *map(str, arguments)])
-        return published.main()
+        self.monkeypatch.setattr(publish, "RESULTS", self.folder / "published")
+        self.monkeypatch.setattr(publish, "commit", lambda: "0" * 40)
+        self.monkeypatch.setattr(sys, "argv", ["python -m kn_utils.store.publish", *map(str, arguments)])
+        return publish.main()
 
     def run_list(self, **changes):
         """The run list with lines changed."""
@@ -553,7 +553,7 @@ ROWS |= {
     "publishing ten facts": (
         lambda at: at.publish("starter", "starter", "--n-facts", "ten"),
         SystemExit,
-        ["argument --n-facts: invalid int value: 'ten'", "usage: python -m kn_utils.store.published"],
+        ["argument --n-facts: invalid int value: 'ten'", "usage: python -m kn_utils.store.publish"],
     ),
     "publishing no facts": (
         lambda at: at.publish("starter", "starter", "--n-facts", 0),

@@ -21,8 +21,9 @@ from kn_utils.paths import result_name
 from kn_utils.plots import style
 from kn_utils.plots.markup import NO_FORMULAS, plain
 from kn_utils.steps import STEPS
-from kn_utils.store import provenance, published
-from kn_utils.store.published import publish
+from kn_utils.store import provenance
+from kn_utils.store import publish as publish_module
+from kn_utils.store.publish import publish
 from kn_utils.store.runs import Run
 
 SCRIPT, FORMULA, ANSWER = "<script>1</script>", "$x_$", "<blink>"  # the formula is one that matplotlib cannot read
@@ -152,7 +153,7 @@ NAMES_DATA = {
 
 @pytest.mark.slow
 def test_all_notebooks_run_on_a_decoder_and_show_markup_in_the_data_as_text(parameters, tmp_path, monkeypatch):
-    for module in (provenance, published):  # as if nothing had changed since a commit: notebook 10 shows published results
+    for module in (provenance, publish_module):  # as if nothing had changed since a commit: notebook 10 shows published results
         monkeypatch.setattr(module, "commit", lambda: "0" * 40)
     found = {}
     for name in [*(step.notebook for step in STEPS), "00_report", "08_figures", "09_query_results", "10_decoder"]:

@@ -17,15 +17,19 @@ from recheck import agrees, impossible, recheck
 from workflow import snakemake
 
 from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation.table import Chosen, modify_activations
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
+from kn_utils.report.side_by_side import is_same_run
 from kn_utils.steps import PUBLISHED, STEPS
-from kn_utils.store import provenance, published, runs
+from kn_utils.store import provenance, runs
+from kn_utils.store import publish as publish_module
 from kn_utils.store.files import read_provenance, read_table
-from kn_utils.store.published import PublishedResults, is_same_run, publish, published_results
+from kn_utils.store.publish import publish
+from kn_utils.store.published import RESULTS, PublishedResults, published_results
 from kn_utils.store.runs import Run
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
@@ -39,7 +43,7 @@ ROUNDING = 1e-6  # of a probability
 def clean_tree():
     """All is made at one commit, whatever the state of the repository that the tests run in."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (published, provenance):
+        for module in (publish_module, provenance):
             patch.setattr(module, "commit", lambda: COMMIT)
         yield
 
@@ -124,13 +128,13 @@ def test_publishing_again_leaves_nothing_of_before(run, tmp_path):
 def test_publishing_that_fails_leaves_what_was_there(run, tmp_path, monkeypatch):
     paths = publish(run, tmp_path)
     before = [path.read_bytes() for path in paths]
-    write = published.write_table
+    write = publish_module.write_table
 
     def write_half(path, pieces, schema, provenance, **options):
         write(path, [piece.slice(0, len(piece) // 2) for piece in pieces], schema, provenance, **options)
         raise OSError("no space left")
 
-    monkeypatch.setattr(published, "write_table", write_half)
+    monkeypatch.setattr(publish_module, "write_table", write_half)
     with pytest.raises(OSError, match="no space left"):
         publish(run, tmp_path)
     assert [path.read_bytes() for path in paths] == before
@@ -138,7 +142,7 @@ def test_publishing_that_fails_leaves_what_was_there(run, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("now", ["", COMMIT + provenance.CHANGED])
 def test_a_repository_with_changes_publishes_nothing(run, tmp_path, monkeypatch, now):
-    monkeypatch.setattr(published, "commit", lambda: now)
+    monkeypatch.setattr(publish_module, "commit", lambda: now)
     with pytest.raises(ValueError, match="^this repository (is at no commit|has changes that are not committed)"):
         publish(run, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -171,10 +175,10 @@ def test_a_run_without_tables_says_what_to_run(run, tmp_path):
 
 
 def test_the_command_publishes_and_says_how_much(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(published, "publish", partial(publish, folder=tmp_path))
+    monkeypatch.setattr(publish_module, "publish", partial(publish, folder=tmp_path))
     folder = str(run.dataset.locate("pairs").parent)
     monkeypatch.setattr(sys, "argv", ["published", run.model, folder, "--results-dir", str(run.results_dir)])
-    published.main()
+    publish_module.main()
     refinement = tmp_path / run.model / run.dataset.name / "refinement.parquet"
     assert f"{refinement}: {refinement.stat().st_size / 1e3:,.0f} kB, 2 relations\n" in capsys.readouterr().out
     assert published_results(tmp_path)
@@ -285,10 +289,10 @@ def test_other_weights_or_facts_are_not_compared(run, results, loaded, tiny_data
     pytest.param("smollm2-135m_pararel", "smollm2-135m pararel --results-dir results --n-facts 60 --seed 42", marks=pytest.mark.real_data),
 ])  # fmt: skip
 def test_one_command_runs_what_is_published_and_publishes_it(name, run, tmp_path):
-    runs = published.RESULTS.parent / f"runs/{name}.yml"
+    runs = RESULTS.parent / f"runs/{name}.yml"
     assert f"\n#   snakemake published --configfile data/published/runs/{name}.yml\n" in runs.read_text()
     planned = snakemake(tmp_path, "published", "--dry-run", "--printshellcmds", "--cores", 1, "--configfile", runs)
-    assert f"{shlex.quote(sys.executable)} -m kn_utils.store.published {run}\n" in planned
+    assert f"{shlex.quote(sys.executable)} -m kn_utils.store.publish {run}\n" in planned
     steps = {step.name for step in STEPS}
     assert steps | {"published"} == set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
 
@@ -303,3 +307,58 @@ def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of):
     assert figures and "not tested" in pages
     assert "tested claims" in shown[0]["text/markdown"]
     assert any(re.match("Left out of this run, .*: P30", data.get("text/markdown", "")) for data in shown)
+
+
+@pytest.fixture
+def without_tables(run, results, tmp_path, monkeypatch):
+    """The same run where it has no tables, beside what it has published."""
+    monkeypatch.setattr(runs, "PublishedResults", lambda model, dataset: PublishedResults(model, dataset, results.folder))
+    return replace(run, results_dir=tmp_path / "results")
+
+
+def test_a_run_without_tables_reads_what_is_published_and_says_so(run, without_tables, capsys):
+    for table in ("facts", "prompts", "knowledge_neurons"):
+        pd.testing.assert_frame_equal(without_tables.read(table, RUN), run.read(table, RUN))
+        said = capsys.readouterr().out.splitlines()
+        assert len(said) == 2 and said[0].startswith(f"{table} of P36: ") and said[0].endswith("so our published table is used")
+        assert without_tables.made_with(table, "P36") == run.made_with(table, "P36")
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"n_facts": 2}])
+def test_another_sample_is_not_read_from_what_is_published(without_tables, other):
+    with pytest.raises(FileNotFoundError, match="run notebooks/01_attribution.ipynb with the same parameters first"):
+        replace(without_tables, **other).read("facts", RUN)
+
+
+def test_other_weights_are_not_read_from_what_is_published(without_tables, loaded):
+    lm = loaded("bert")
+    assert without_tables.made_with("facts", "P36", lm)
+    with pytest.raises(FileNotFoundError, match="run notebooks/01_attribution.ipynb"):
+        without_tables.made_with("facts", "P36", loaded("gpt2"))
+
+
+def test_what_is_not_published_is_to_be_run(without_tables):
+    with pytest.raises(FileNotFoundError, match="attribution/P36.parquet: run notebooks/01_attribution.ipynb"):
+        without_tables.read("attribution", RUN)
+
+
+def test_a_run_with_its_own_first_step_takes_no_later_one_from_what_is_published(run, without_tables):
+    for table in ("attribution", "facts"):
+        path = without_tables.path(table, "P36")
+        path.parent.mkdir(parents=True)
+        shutil.copy(run.path(table, "P36"), path)
+    with pytest.raises(FileNotFoundError, match="run notebooks/02_knowledge_neurons.ipynb"):
+        without_tables.read("knowledge_neurons", ["P36"])
+
+
+def test_a_later_step_alone_is_published_beside_what_it_was_made_from(run, results, without_tables, loaded, tmp_path):
+    folder = tmp_path / "published"
+    shutil.copytree(results.folder, folder)
+    before = {path.stem: path.read_bytes() for path in folder.rglob("*.parquet")}
+    for relation in RUN:
+        erase_relation(loaded("bert"), without_tables, relation, other_facts=1)
+    publish(without_tables, folder)
+    after = {path.stem: path.read_bytes() for path in folder.rglob("*.parquet")}
+    assert after.items() > before.items() and after.keys() - before.keys() == {"erase_relation", "erase_facts", "erase_dose"}
+    publish(run, folder)
+    assert {path.stem for path in folder.rglob("*.parquet")} == before.keys()  # what was made from replaced tables is gone

@@ -17,7 +17,8 @@ from kn_utils.model.sentences import KINDS
 from kn_utils.parameters import QUADRATURES
 from kn_utils.paths import ROOT
 from kn_utils.steps import PUBLISHED, STEPS
-from kn_utils.store.published import RESULTS, published_results, quadrature_by_layer
+from kn_utils.store.publish import quadrature_by_layer
+from kn_utils.store.published import RESULTS, published_results
 
 RUN_LISTS = RESULTS.parent / "runs"
 NEWER: dict[str, set[str]] = {  # columns that a table got after it was published, by table, until it is published anew
