@@ -44,6 +44,7 @@ class Run:
     results_dir: str | Path = "results"
     workers: int | None = None
     _drawn: dict[tuple[str, str], list[Fact]] = field(default_factory=dict, repr=False, compare=False)
+    _said: set[str] = field(default_factory=set, repr=False, compare=False)  # tables taken from our published results
 
     def __post_init__(self):
         check(n_facts=self.n_facts, seed=self.seed, results_dir=self.results_dir, workers=self.workers)
@@ -140,21 +141,35 @@ class Run:
     def _published(self) -> PublishedResults:
         return PublishedResults(self.model, self.dataset.name)
 
+    def has(self, table: str, relations: Sequence[str]) -> bool:
+        """Return whether a table can be read for all these relations. Raises ValueError as `made_with`."""
+        try:
+            for relation in relations:
+                self.made_with(table, relation)
+        except FileNotFoundError:
+            return False
+        return True
+
     def read(self, table: str, relations: Sequence[str]) -> pd.DataFrame:
-        """Return the joined tables of several relations; what is taken from our published results is printed.
+        """Return the joined tables of several relations. It is printed once if one is taken from our published results.
 
         Raises as `made_with`, and ValueError if a file is damaged.
         """
         for relation in relations:
             self.made_with(table, relation)
-        return pd.concat([self._rows(table, relation) for relation in relations], ignore_index=True)
+        elsewhere = [relation for relation in relations if not self.path(table, relation).is_file()]
+        rows = {name: read_table(self.path(table, name)) for name in relations if name not in elsewhere}
+        if elsewhere:
+            self._say_published(table)
+            published = self._published.read(table, elsewhere)
+            rows |= {name: published[published["relation"] == name] for name in elsewhere}
+        return pd.concat([rows[relation] for relation in relations], ignore_index=True)
 
-    def _rows(self, table: str, relation: str) -> pd.DataFrame:
-        path = self.path(table, relation)
-        if path.is_file():
-            return read_table(path)
-        print(f"{table} of {relation}: {readable_path(path)} is not there, so our published table is used")
-        return self._published.read(table, [relation])
+    def _say_published(self, table: str) -> None:
+        if table not in self._said:
+            self._said.add(table)
+            folder = readable_path(self.path(table, "").parent)
+            print(f"{table}: our published table of {self.model} on {self.dataset.name} is used, since {folder} has none")
 
     def facts_with_prompts(self, relations: Sequence[str]) -> pd.DataFrame:
         """Return the facts with at least one prompt. Raises as the function `facts_with_prompts`, and as `read`."""

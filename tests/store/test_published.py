@@ -319,8 +319,9 @@ def without_tables(run, results, tmp_path, monkeypatch):
 def test_a_run_without_tables_reads_what_is_published_and_says_so(run, without_tables, capsys):
     for table in ("facts", "prompts", "knowledge_neurons"):
         pd.testing.assert_frame_equal(without_tables.read(table, RUN), run.read(table, RUN))
-        said = capsys.readouterr().out.splitlines()
-        assert len(said) == 2 and said[0].startswith(f"{table} of P36: ") and said[0].endswith("so our published table is used")
+        pd.testing.assert_frame_equal(without_tables.read(table, RUN[::-1]), run.read(table, RUN[::-1]))
+        [said] = capsys.readouterr().out.splitlines()
+        assert said.startswith(f"{table}: our published table of {run.model} on {run.dataset.name} is used, since ")
         assert without_tables.made_with(table, "P36") == run.made_with(table, "P36")
 
 
@@ -349,6 +350,14 @@ def test_a_run_with_its_own_first_step_takes_no_later_one_from_what_is_published
         shutil.copy(run.path(table, "P36"), path)
     with pytest.raises(FileNotFoundError, match="run notebooks/02_knowledge_neurons.ipynb"):
         without_tables.read("knowledge_neurons", ["P36"])
+
+
+def test_a_run_may_have_a_table_for_some_relations_only(run, without_tables):
+    path = without_tables.path("modify_activation", "P101")
+    path.parent.mkdir(parents=True)
+    shutil.copy(run.path("modify_activation", "P101"), path)
+    pd.testing.assert_frame_equal(without_tables.read("modify_activation", RUN), run.read("modify_activation", RUN))
+    assert without_tables.has("modify_activation", RUN) and not without_tables.has("edit_facts", RUN)
 
 
 def test_a_later_step_alone_is_published_beside_what_it_was_made_from(run, results, without_tables, loaded, tmp_path):
