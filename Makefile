@@ -22,7 +22,7 @@ BIN := .venv/bin
 .venv/installed: pyproject.toml constraints.txt
 	$(or $(PYTHON),$(error Python 3.11 or newer is needed: PYTHON=... names one)) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[book,test,cluster]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[workbench,book,test,cluster]'
 	touch $@
 
 book: .venv/installed

@@ -72,7 +72,7 @@ def publication(wildcards):
     return [config["model"], config["dataset"], "--results-dir", config["results_dir"], *drawn, "--seed", config["seed"]]
 
 
-localrules: book, tables, published, pages, explorer
+localrules: book, tables, published, pages, explorer, launch
 
 
 rule book:
@@ -159,6 +159,19 @@ rule explorer:
         directory("book/_extra/explorer/data"),
     shell:
         "{sys.executable:q} -m kn_utils.report.explorer {output:q}"
+
+
+rule launch:  # the notebooks that the launch buttons open
+    input:
+        ["book/launch.py", "book/run_list.py", "book/runs.yml", "pyproject.toml"],
+        [f"notebooks/{notebook}.ipynb" for notebook in RUNS.notebooks],
+    output:
+        directory("book/_build/launch"),
+    params:
+        config=json.dumps(config),
+        repository=os.environ.get("REPOSITORY", ""),
+    shell:
+        "{sys.executable:q} book/launch.py {params.config:q} {params.repository:q} {output:q}"
 
 
 rule html:

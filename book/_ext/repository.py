@@ -1,12 +1,18 @@
 """Buttons that open a page's notebook in its repository, on Binder and in Colab.
 
-All come from one setting, the environment variable REPOSITORY, such as https://github.com/owner/name; without it there are none.
+All come from one setting, the environment variable REPOSITORY, such as https://github.com/owner/name; without it there are none. Binder and
+Colab open the notebooks of the branch `launch`, which `book/launch.py` makes.
 """
 
 import os
 import re
 
 BRANCH = "main"
+LAUNCH_BRANCH = "launch"
+FRONT_PAGE, TRY_IT = (
+    "00_report",
+    "11_try_it",
+)  # the buttons of the first open the second, where one can ask for a fact of one's own
 SECOND_PAGE = "_appendix"  # as in book/pages.py
 
 
@@ -39,11 +45,23 @@ def place_source(app, pagename, templatename, context, doctree):
 
 
 def open_template(app, pagename, templatename, context, doctree):
-    """Let the buttons of a notebook's second page open the notebook."""
+    """Let the buttons of a notebook's second page open the notebook, and launch buttons that of the launch branch."""
     for group in context["header_buttons"]:
         if group.get("label") in ("launch-buttons", "source-buttons"):
             for button in group["buttons"]:
                 button["url"] = button["url"].replace(f"{SECOND_PAGE}.ipynb", ".ipynb")
+        if group.get("label") == "launch-buttons":
+            for button in group["buttons"]:
+                button["url"] = launch_address(button["url"])
+
+
+def launch_address(address):
+    """Return the address of a notebook on the launch branch, given Binder's or Colab's address of it on the main branch."""
+    return re.sub(
+        rf"/{BRANCH}(\?urlpath=lab/tree)?/notebooks/(.*)\.ipynb",
+        lambda found: f"/{LAUNCH_BRANCH}{found[1] or ''}/{TRY_IT if found[2] == FRONT_PAGE else found[2]}.ipynb",
+        address,
+    )
 
 
 def setup(app):

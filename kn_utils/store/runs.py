@@ -121,6 +121,17 @@ class Run:
                 raise ValueError(f"{path} was made from {earlier} that has been made anew since: {again}")
         return found
 
+    def file(self, table: str, relation: str) -> Path:
+        """Return the file that `read` reads: the run's own, or that of our published results. Raises as `made_with`."""
+        self.made_with(table, relation)
+        path = self.path(table, relation)
+        return path if path.is_file() else self._published.path(table)
+
+    def provenance(self, table: str, relation: str) -> dict:
+        """Return the provenance of a table. Raises as `made_with`."""
+        found = read_provenance(self.file(table, relation))
+        return found if "inputs" in found else found[relation]  # a published file has that of every relation
+
     def _sample(self, relation: str) -> dict:
         """Return the inputs that say which facts a table is about."""
         return {"facts_and_templates": self.dataset.digest(relation), "n_facts": self.n_facts, "seed": self.seed}
