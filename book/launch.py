@@ -1,7 +1,7 @@
 """Makes the notebooks that the launch buttons open: `python book/launch.py RUN_LIST_AS_JSON REPOSITORY FOLDER`.
 
-Each is a notebook of this repository with the parameters of its page. Its first cell fetches the repository, and the packages that it needs,
-where they are not there. CI puts the folder on the branch `launch`, which the buttons of `_ext/repository.py` name.
+Each is a notebook of this repository with the parameters of its page. Its first cell fetches the repository, and the packages that it
+needs, where they are not there. CI puts the folder on the branch `launch`, which the buttons of `_ext/repository.py` name.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from run_list import NotebookRun, RunList
 
@@ -36,9 +37,10 @@ MAKES_TABLES = {step.notebook for step in STEPS}
 
 def launch_notebook(run: NotebookRun, repository: str) -> NotebookNode:
     """Return the notebook of a run with its parameters, behind a cell that fetches the repository where it is not there."""
-    notebook = nbformat.read(ROOT / f"notebooks/{run.notebook}.ipynb", as_version=4)
-    notebook = parameterize_notebook(notebook, launch_parameters(run))
-    del notebook.metadata["papermill"]
+    template = load_notebook_node(str(ROOT / f"notebooks/{run.notebook}.ipynb"))
+    notebook = parameterize_notebook(template, launch_parameters(run))
+    for part in (notebook, *notebook.cells):
+        part.metadata.pop("papermill", None)  # of its runs, of which this is none
     fetch = FETCH.format(repository=repository, folder=repository.rsplit("/", 1)[1])
     notebook.cells.insert(0, new_code_cell(fetch, metadata={"tags": ["fetch"]}))
     return notebook
