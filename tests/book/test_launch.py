@@ -1,6 +1,8 @@
 """The notebooks that the launch buttons open: their parameters, their addresses, and that they run where nothing of ours is installed."""
 
+import importlib
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -13,9 +15,7 @@ import yaml
 from kn_utils.paths import ROOT
 
 sys.path[:0] = [str(ROOT / "book"), str(ROOT / "book/_ext")]
-import launch
-import repository
-from run_list import RunList
+launch, repository, run_list = map(importlib.import_module, ("launch", "repository", "run_list"))
 
 REPOSITORY = "https://github.com/someone/kn"
 WORKBENCH = ("jupyter", "papermill", "ipywidgets", "snakemake", "notebook")
@@ -30,7 +30,7 @@ for code in json.load(open(sys.argv[1])):
 
 @pytest.fixture(scope="module")
 def runs():
-    return RunList(yaml.safe_load((ROOT / "book/runs.yml").read_text(encoding="utf-8")))
+    return run_list.RunList(yaml.safe_load((ROOT / "book/runs.yml").read_text(encoding="utf-8")))
 
 
 def code_of(notebook) -> list[str]:
@@ -105,7 +105,8 @@ def test_a_launched_notebook_runs_where_nothing_of_ours_is_installed(runs, tmp_p
         cwd=tmp_path,
     )
     (tmp_path / "cells.json").write_text(json.dumps(code_of(launch.launch_notebook(run, f"file://{ROOT}"))))
-    done = subprocess.run([python, "-c", RUN, "cells.json"], cwd=tmp_path, capture_output=True, text=True)
+    bare_environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    done = subprocess.run([python, "-c", RUN, "cells.json"], cwd=tmp_path, env=bare_environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / ROOT.name / "kn_utils/__init__.py").is_file()
     if notebook == "03_modify_activation":
