@@ -26,7 +26,8 @@ BIN := .venv/bin
 	touch $@
 
 book: .venv/installed
-	$(BIN)/snakemake --quiet rules --config n_facts=$(FACTS)
+	$(BIN)/snakemake --quiet rules progress --config n_facts=$(FACTS)
+	@echo "The book is made: open book/_build/html/index.html"
 
 test: .venv/installed
 	$(BIN)/ruff check

@@ -6,12 +6,64 @@ but hold nothing to show, as those of a relation whose facts have no knowledge n
 """
 
 import json
+import os
+import re
 import sys
+import time
 from pathlib import Path
+from typing import TextIO
 
 import papermill
 
 NOTHING_TO_SHOW = "NothingToShowError"  # of kn_utils.store.runs, which would load torch here, beside the kernel that computes
+TERMINAL = 3  # the file descriptor of the terminal, in the Snakefile; standard output is the log
+MADE = re.compile(r"\S+: (?:(\d+) facts in [\d.]+ s|reusing )")  # what kn_utils.store.results prints of a relation
+PAUSE = 10  # seconds between two messages
+
+
+class Progress:
+    """Receives what a notebook prints, and writes to the terminal how many relations are done."""
+
+    def __init__(self, notebook: str, relations: int, terminal: TextIO):
+        self.notebook, self.relations, self.terminal = notebook, relations, terminal
+        self.began = self.said = time.monotonic()
+        self.done = self.facts = 0
+        self.say(f"started, {relations} relation{'s' if relations > 1 else ''}")
+
+    def say(self, text: str) -> None:
+        """Write a message, with the name of the notebook."""
+        print(f"{self.notebook}: {text}", file=self.terminal, flush=True)
+
+    def write(self, text: str) -> None:
+        """Count the relations that are made, and say how many there are and how long the rest takes at this speed."""
+        for made in MADE.finditer(text):
+            self.done, self.facts = self.done + 1, self.facts + int(made[1] or 0)
+        now = time.monotonic()
+        if 0 < self.done < self.relations and now - self.said > PAUSE:
+            self.said, seconds = now, now - self.began
+            left = seconds / self.done * (self.relations - self.done)
+            speed = f"{self.facts / seconds:.1f} facts per second"
+            self.say(f"{self.done} of {self.relations} relations, {self.facts} facts, {speed}, {minutes(left)} left")
+
+    def flush(self) -> None:
+        """Do nothing: every message is flushed; papermill expects this method."""
+
+    def end(self) -> None:
+        """Say how long the notebook took."""
+        self.say(f"done in {minutes(time.monotonic() - self.began)}")
+
+
+def minutes(seconds: float) -> str:
+    """Return a time in words."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def terminal() -> TextIO:
+    """Return the terminal that the workflow was started in, or standard error outside the workflow."""
+    try:
+        return os.fdopen(os.dup(TERMINAL), "w")
+    except OSError:
+        return sys.stderr
 
 
 def declared_parameters(template: Path, parameters: dict) -> dict:
@@ -29,10 +81,13 @@ def run_notebook(template: Path, output: Path, parameters: dict) -> None:
     NothingToShowError, and OSError, with what to do, if the notebook cannot be written.
     """
     declared_parameters(template, parameters)
+    progress = Progress(template.stem, len(str(parameters.get("relation", "")).split(",")), terminal())
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_suffix(".failed.ipynb")
     try:
-        papermill.execute_notebook(template, unfinished, parameters, kernel_name="python3", progress_bar=False)
+        papermill.execute_notebook(
+            template, unfinished, parameters, kernel_name="python3", progress_bar=False, stdout_file=progress
+        )
     except papermill.PapermillExecutionError as error:
         if error.ename != NOTHING_TO_SHOW:
             raise
@@ -43,6 +98,7 @@ def run_notebook(template: Path, output: Path, parameters: dict) -> None:
             "free space or choose another results_dir, then run the same command again."
         ) from None
     unfinished.replace(output)
+    progress.end()
 
 
 if __name__ == "__main__":

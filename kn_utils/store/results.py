@@ -50,7 +50,9 @@ def compute_in_parts(
     with _exclusive_lock(main.parent / f".{relation}.lock"):
         if _is_finished(tables, inputs, say=lambda _: None):  # another run finished in the meantime
             return
+        began = time.monotonic()
         folders = _work_through(parts, facts, work, relation, per_part, workers)
+        print(f"{relation}: {len(facts)} facts in {time.monotonic() - began:.1f} s")
         provenance = {"inputs": inputs} | circumstances(sum(map(_seconds, folders)))
         with explained_write_errors(main.parent):
             for table in (*sides, main):
