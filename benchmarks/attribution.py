@@ -2,6 +2,7 @@
 
 Random weights in the shapes of BERT base and SmolLM2-135M, so nothing is downloaded. Everything is measured in turns in one run: read
 the ratios, not the seconds, and leave the machine alone meanwhile. `python benchmarks/attribution.py --memory --output result.json`
+With `--neighbours 1` another process keeps one core busy; `--whole-machine` adds runs with one process for each core.
 """
 
 import argparse
@@ -9,9 +10,12 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -26,6 +30,8 @@ from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Batch
 from kn_utils.model.quadrature import gauss_legendre, left_riemann
+from kn_utils.model.scores import gradient_times_activation
+from kn_utils.store.workers import default_workers, run_all
 
 STD = 0.05  # of the random weights: the model's answer then has about 100 times the mean probability
 REFERENCE_NODES, FIXED_NODES, PADDED = 64, 8, 128
@@ -36,10 +42,13 @@ QUICK = {"vocab_size": 211, "hidden_size": 48, "num_hidden_layers": 3, "intermed
 SHAPES = {"bert-base": ("bert", BERT, 11), "smollm2-135m": ("llama", SMOLLM2, 10)}  # model type, sizes, tokens of a prompt
 
 RELEASED, BATCHED = "released (20 left nodes)", "released, {} prompts at once"
+GRADIENT = "gradient x activation"
+BUSY = "import torch; torch.set_num_threads(1); matrix = torch.randn(1024, 1024)\nwhile True: matrix @ matrix"
 LOOP, LOOP_PADDED = "plain loop", f"plain loop padded to {PADDED} tokens"
 LOOP_HEAD = f"{LOOP_PADDED}, head at the mask only"
 
 
+@cache
 def random_model(name: str, quick: bool) -> tuple[LanguageModel, int]:
     """Return a random-weight model and the length of its prompts."""
     kind, sizes, tokens = SHAPES[name]
@@ -105,6 +114,7 @@ def modes(lm: LanguageModel, batch: Batch) -> dict[str, Callable]:
         RELEASED: named("released"),
         f"Gauss-Legendre, error below {Quadrature.tolerance:.0%}": named("gauss-legendre"),
         f"Gauss-Legendre, {FIXED_NODES} nodes": fixed(FIXED_NODES),
+        GRADIENT: lambda turn=0: gradient_times_activation(lm, batch),
         f"Gauss-Legendre, {REFERENCE_NODES} nodes": fixed(REFERENCE_NODES),
     }
 
@@ -157,7 +167,9 @@ def measure(name: str, repetitions: int, prompts: int, quick: bool) -> dict:
         task: {
             "seconds": usual[task] * shares.get(task, 1),
             "best": best[task] * shares.get(task, 1),
-            "error": float((found[task] - reference).abs().max() / reference.abs().max()) if task in found else None,
+            "error": float((found[task] - reference).abs().max() / reference.abs().max())
+            if task in found and task != GRADIENT
+            else None,
         }
         for task in seconds
         if task not in matrices
@@ -176,6 +188,37 @@ def measure(name: str, repetitions: int, prompts: int, quick: bool) -> dict:
         "loops_differ_by": agreement,
         "rows": rows,
     }
+
+
+@contextmanager
+def busy_neighbours(count: int) -> Iterator[None]:
+    """While the context lasts, `count` other processes multiply matrices on one thread each."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            process = subprocess.Popen([sys.executable, "-c", BUSY])
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        time.sleep(5 if count else 0)  # until they have started
+        yield
+
+
+def prompts_per_second(name: str, prompts: int, quick: bool) -> dict[int, float]:
+    """Return the prompts per second of the released sum with one process and with one for each core, by the number of processes."""
+    found = {}
+    for workers in sorted({1, default_workers(torch.device("cpu"))}):
+        tasks = [(name, prompts, quick)] * workers
+        list(run_all(attribute_some, [(name, 1, quick)] * workers, workers))  # starts the processes
+        began = time.perf_counter()
+        list(run_all(attribute_some, tasks, workers))
+        found[workers] = workers * prompts / (time.perf_counter() - began)
+    return found
+
+
+def attribute_some(name: str, prompts: int, quick: bool) -> None:
+    """Attribute some prompts of a shape of model, one after another."""
+    lm, tokens = random_model(name, quick)
+    for _ in range(prompts):
+        integrated_gradients(lm, random_batch(lm, 1, tokens), Quadrature())
 
 
 def show(name: str, result: dict) -> None:
@@ -225,10 +268,12 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3, help="turns; medians are taken over them")
     parser.add_argument("--prompts", type=int, default=2, help="prompts of the batched released sum")
     parser.add_argument("--memory", action="store_true", help="measure the peak memory of a run over 10 and over 1,000 facts too")
+    parser.add_argument("--neighbours", type=int, default=0, help="other processes that keep a core busy each")
+    parser.add_argument("--whole-machine", action="store_true", help="prompts per second with one process for each core")
     parser.add_argument("--output", type=Path, help="write everything to this JSON file")
     parser.add_argument("--quick", action="store_true", help="tiny models and few facts, to see that it runs")
     chosen = parser.parse_args()
-    results = {"machine": machine(), "shapes": {}}
+    results = {"machine": machine() | {"neighbours": chosen.neighbours}, "shapes": {}}
     print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
     if chosen.memory:  # first: a process started later would count this one's memory as its own
         few, many = (10, 40) if chosen.quick else (10, 1000)
@@ -236,9 +281,14 @@ def main() -> None:
         print(
             f"peak memory: {few} facts {memory[few]:.0f} MB, {many} facts {memory[many]:.0f} MB, {memory[many] - memory[few]:+.0f} MB"
         )
-    for name in chosen.shapes:
-        results["shapes"][name] = measure(name, chosen.repetitions, chosen.prompts, chosen.quick)
-        show(name, results["shapes"][name])
+    with busy_neighbours(chosen.neighbours):
+        for name in chosen.shapes:
+            results["shapes"][name] = measure(name, chosen.repetitions, chosen.prompts, chosen.quick)
+            show(name, results["shapes"][name])
+            if chosen.whole_machine:
+                speed = prompts_per_second(name, 2 if chosen.quick else 10, chosen.quick)
+                results["shapes"][name]["prompts_per_second"] = speed
+                print("  prompts per second by the number of processes:", *(f"{count}: {n:.3g}" for count, n in speed.items()))
     if chosen.output:
         chosen.output.write_text(json.dumps(results, indent=2) + "\n")
 

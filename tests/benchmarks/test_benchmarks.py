@@ -30,14 +30,15 @@ from kn_utils.store.measured import load_measured
 @pytest.mark.slow
 def test_quick_run(tmp_path):
     output = tmp_path / "result.json"
-    command = [sys.executable, "benchmarks/attribution.py", "--quick", "--output", str(output)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    command = [sys.executable, "benchmarks/attribution.py", "--quick", "--neighbours", "1", "--whole-machine"]
+    subprocess.run([*command, "--output", str(output)], cwd=ROOT, check=True, capture_output=True, timeout=300)
     result = json.loads(output.read_text())
-    assert set(result["shapes"]) == {"bert-base", "smollm2-135m"}
+    assert result["machine"]["neighbours"] == 1 and set(result["shapes"]) == {"bert-base", "smollm2-135m"}
     for shape in result["shapes"].values():
-        assert {"released (20 left nodes)", "plain loop"} <= shape["rows"].keys()
+        assert {"released (20 left nodes)", "gradient x activation", "plain loop"} <= shape["rows"].keys()
         assert all(row["seconds"] > 0 for row in shape["rows"].values())
         assert shape["loops_differ_by"] < 1e-3
+        assert "1" in shape["prompts_per_second"] and all(speed > 0 for speed in shape["prompts_per_second"].values())
     assert "plain loop padded to 128 tokens" in result["shapes"]["bert-base"]["rows"]
 
 
