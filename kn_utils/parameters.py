@@ -81,6 +81,7 @@ PARAMETERS = {
     "n_prompts": _whole(1),
     "min_probability": _share(0),
     "max_probability": _share(0),
+    "n_edits": _whole(1),
 }
 
 

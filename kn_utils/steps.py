@@ -47,6 +47,7 @@ STEPS = (
     ),
     Step("07_erase_relation", ("erase_relation", "erase_facts", "erase_dose"), needs=("knowledge_neurons",)),
     Step("14_which_score", ("which_score", "score_sets"), needs=("prompts", "facts")),
+    Step("16_does_it_help_editing", ("does_it_help_editing",), needs=("knowledge_neurons", "prompts", "facts")),
 )
 STEP_OF = {table: step for step in STEPS for table in step.tables}
 PUBLISHED = tuple(table for step in STEPS for table in step.tables if table not in step.unpublished)

@@ -7,6 +7,7 @@ import torch
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.distant_prompts.table import read_sentences
+from kn_utils.chapters.does_it_help_editing.table import compare_edits
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
@@ -36,6 +37,7 @@ def make_tables(model, data, relation, n_facts, results_dir, last_step=7, worker
         rank_sentences(run, relation)
         erase_relation(lm, run, relation, other_facts=1)
         compare_scores(lm, run, relation, n_prompts=3, min_probability=0, max_probability=1)
+        compare_edits(lm, run, relation, n_edits=1, common_share=0.9)
     return run
 
 

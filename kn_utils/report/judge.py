@@ -8,6 +8,7 @@ import pandas as pd
 
 from kn_utils.chapters.attribution import claims as attribution
 from kn_utils.chapters.distant_prompts import claims as distant_prompts
+from kn_utils.chapters.does_it_help_editing import claims as does_it_help_editing
 from kn_utils.chapters.edit_facts import claims as edit_facts
 from kn_utils.chapters.erase_relation import claims as erase_relation
 from kn_utils.chapters.knowledge_neurons import claims as knowledge_neurons
@@ -90,6 +91,7 @@ CLAIMS = (  # in the order of the paper's sections, but for the time it takes
     *erase_relation.CLAIMS,
     *attribution.CLAIMS,
     *which_score.CLAIMS,
+    *does_it_help_editing.CLAIMS,
 )
 
 

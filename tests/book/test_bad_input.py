@@ -21,6 +21,7 @@ from notebook_shell import run_here
 from safetensors.torch import load_file, save_file
 
 from kn_utils.chapters.attribution.table import attribute_relation
+from kn_utils.chapters.does_it_help_editing.table import compare_edits
 from kn_utils.chapters.edit_facts.choice import check_choice
 from kn_utils.chapters.edit_facts.plans import chosen_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
@@ -241,6 +242,11 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
     "other_facts": (lambda at, value: erase_relation(at.known_lm, at.known, "P36", value), NO_COUNTS, COUNT),
     "n_prompts": (
         lambda at, value: compare_scores(at.known_lm, at.known, "P36", value),
+        [*NO_COUNTS, None],
+        "a whole number of at least 1",
+    ),
+    "n_edits": (
+        lambda at, value: compare_edits(at.known_lm, at.known, "P36", value),
         [*NO_COUNTS, None],
         "a whole number of at least 1",
     ),

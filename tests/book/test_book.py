@@ -101,6 +101,7 @@ def test_own_data_runs_through_all_steps_that_it_has_the_data_for(tmp_path):
         "06_edit_facts runs over all relations: this run has no P19, P27, P36, P101, P103, P106, P159, P176, P740, P937",
         "07_erase_relation runs over all relations: this run has no P19, P27, P106, P937",
         "14_which_score runs over all relations: this run has no P36, P103, P176",
+        "16_does_it_help_editing runs over all relations: this run has no P36, P103, P176",
     ]
     tiny_folders.write_sentences(own, {"capital": tiny_folders.FACTS["P36"]})
     assert of(dataset=str(own)).notebooks == list(CONFIG["notebooks"])
@@ -340,11 +341,12 @@ def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(p
     skipped = "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of P30, P36, P101"
     assert skipped in planned
     count = jobs(planned)
-    steps = {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation", "which_score"}
+    some = {"which_score", "does_it_help_editing"}  # of the relations that book/runs.yml names for them, only P36 is here
+    steps = {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation", *some}
     assert count.keys() & {step.name for step in STEPS} == steps
     if "--configfile" in arguments:  # every notebook runs for each relation, and once more for its chapter
-        assert {count[step] for step in steps - {"which_score"}} == {3} and "relation_page" not in count
-        assert count["which_score"] == 1  # of the relations it runs over in book/runs.yml, only P36 is here
+        assert {count[step] for step in steps - some} == {3} and "relation_page" not in count
+        assert {count[step] for step in some} == {1}
         assert count["chapter"] == len(CONFIG["notebooks"]) - 2
     else:
         assert {count[step] for step in steps} == {1}

@@ -13,7 +13,7 @@ from kn_utils.store.published import RESULTS
 
 EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NOTEBOOKS = [ROOT / f"notebooks/{step.notebook}.ipynb" for step in STEPS]  # those that make tables
-WITHOUT_PICTURES = ("05_trigger_examples",)
+WITHOUT_PICTURES = ("05_trigger_examples", "18_what_follows")
 EVERY_NOTEBOOK = {"relation", "model", "dataset", "results_dir", "n_facts", "seed", "device"}
 OWN_FACT = {"sentences", "answer", "instead", "model", "device"}  # of notebook 11, which needs no data set
 
@@ -24,7 +24,7 @@ def notebook(request):
 
 
 def test_there_are_notebooks():
-    without_tables = ["00_report", "08_figures", "09_query_results", "10_decoder", "11_try_it"]
+    without_tables = ["00_report", "08_figures", "09_query_results", "10_decoder", "11_try_it", "18_what_follows"]
     assert [path.stem for path in EVERY] == sorted([*without_tables, *(step.notebook for step in STEPS)])
 
 
@@ -58,7 +58,7 @@ def pictures(notebook) -> int:
 @pytest.mark.slow
 def test_all_notebooks_run_on_the_bundled_model_and_some_of_its_facts(tmp_path, capsys):
     few = {"relation": "P36", "dataset": str(tiny_folders.write_starter(tmp_path / "facts")), "n_facts": 4}
-    few |= {"common_share": 0.5, "other_facts": 3, "quadrature": "gauss-legendre", "n_prompts": 1}
+    few |= {"common_share": 0.5, "other_facts": 3, "quadrature": "gauss-legendre", "n_prompts": 1, "n_edits": 2}
     published = {"relation": "P36,P101", "model": "starter", "dataset": "starter", "results_dir": str(RESULTS)}
     others = [path for path in EVERY if path not in NOTEBOOKS and path.stem != "11_try_it"]  # which test_try_it.py runs
     for notebook in NOTEBOOKS + others:

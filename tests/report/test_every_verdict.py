@@ -169,6 +169,30 @@ SCORE_CASES = {
     CONTRADICTED: score_sets(WRONG),
     UNTESTED: {"score_sets": score_sets(YES)["score_sets"].query("relation == 'P2'")},
 }
+
+
+def edited(gains, others=None, fixed=None):
+    """Notebook 16's table: by relation, success minus bleed of the fact's own neurons minus that of matched ones and of other facts'."""
+    by_rule = {"scaled": gains, "fixed": fixed or gains}
+    rows = [
+        (name, fact, method, rule, 1.0, 100, 50 + points, 100, 10, 10, points, 0.0)
+        for rule, values in by_rule.items()
+        for number, name in enumerate(RELATIONS)
+        for fact in FACTS
+        for method, points in {
+            "attribution": values[number],
+            "matched": 0,
+            "another fact": 0 if others is None else values[number] - others,
+        }.items()
+    ]
+    columns = ["relation", "fact", "method", "rule", "strength", "templates", "templates_success", "others", "others_success"]
+    return {
+        "does_it_help_editing": pd.DataFrame(
+            rows, columns=[*columns, "others_changed", "log_odds_change", "others_log_odds_change"]
+        )
+    }
+
+
 RISE, UNCLEAR_RISE, FALL = (2.0, 2.1, 1.9), (4.0, 0.3, 1.5), (0.5, 0.4, 0.5)
 HALF_KEPT, TENTH_KEPT = (0.9, 0.1, 0.8, 0.2), (0.1, 0.1, 0.1, 0.1)
 
@@ -259,6 +283,13 @@ CASES = {
         OPEN: erasures(UNCLEAR_RISE),
         CONTRADICTED: erasures(FALL),
         UNTESTED: erasures(RISE, right=0),
+    },
+    "localisation helps editing": {
+        SUPPORTED: edited((20, 22, 18, 21)),
+        PARTLY: edited((20, 22, 18, 21), fixed=(0, 1, 0, -1)),
+        OPEN: edited((20, -15, 20, -5)),
+        CONTRADICTED: edited((0, 1, -1, 0)),
+        UNTESTED: {"does_it_help_editing": edited((20, 22, 18, 21))["does_it_help_editing"].query("method != 'matched'")},
     },
     "more than those of integrated gradients": SCORE_CASES,
     "more than the most active ones": SCORE_CASES,

@@ -7,6 +7,7 @@ import yaml
 from run_steps import make_tables
 from snakemake.utils import update_config
 
+from kn_utils.chapters.does_it_help_editing.choice import METHODS as EDITING
 from kn_utils.chapters.edit_facts.table import EDITED, RULES
 from kn_utils.chapters.modify_activation.table import CONTROLS, WITH_RANDOM
 from kn_utils.data.facts import load_dataset
@@ -29,7 +30,7 @@ WITHDRAWN = {  # made by two versions of the code; they come back when they are 
     "smollm2-135m_pararel": ["P19", "P20", "P27", "P30", "P36", "P39", "P47"],
 }
 ALLOWED = {
-    "method": {"", *WITH_RANDOM, *CONTROLS, *EDITED},
+    "method": {"", *WITH_RANDOM, *CONTROLS, *EDITED, *EDITING},
     "operation": set(OPERATIONS),
     "kind": set(KINDS),
     "rule": set(RULES),

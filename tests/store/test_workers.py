@@ -18,6 +18,8 @@ from part_work import NumberedRows
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.distant_prompts import table as distant_prompts
 from kn_utils.chapters.distant_prompts.table import read_sentences
+from kn_utils.chapters.does_it_help_editing import table as does_it_help_editing
+from kn_utils.chapters.does_it_help_editing.table import compare_edits
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
@@ -145,12 +147,14 @@ def all_steps(folder, data, results_dir, workers):
     edit_facts(lm, run, "P36", common_share=0.9)
     erase_relation(lm, run, "P36", other_facts=1)
     compare_scores(lm, run, "P36", n_prompts=3, min_probability=0, max_probability=1)
+    compare_edits(lm, run, "P36", n_edits=2, common_share=0.9)
     return {table: run.read(table, ["P36"]) for step in STEPS for table in step.tables if run.path(table, "P36").is_file()}
 
 
 def test_every_step_gives_the_same_tables_in_workers(tmp_path, monkeypatch):
     for module in (distant_prompts, modify_activation):
         monkeypatch.setattr(module, "FACTS_PER_PART", 4)
+    monkeypatch.setattr(does_it_help_editing, "EDITS_PER_PART", 1)
     lm = known_facts.trained("bert")
     for part in (lm.model, lm.tokenizer):
         part.save_pretrained(tmp_path / "model")

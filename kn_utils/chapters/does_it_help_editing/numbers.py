@@ -1,0 +1,179 @@
+"""Statistics of the table of notebook 16."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from kn_utils.chapters.does_it_help_editing.choice import METHODS
+from kn_utils.chapters.does_it_help_editing.plans import Edit, plan_edits
+from kn_utils.chapters.does_it_help_editing.table import RULES
+from kn_utils.model.models import LanguageModel
+from kn_utils.model.neurons import Neuron
+from kn_utils.stats.intervals import mean_of_relations, with_interval
+from kn_utils.store.files import read_provenance
+from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
+
+NAMES = {
+    "attribution": "the fact's own neurons",
+    "matched": "matched neurons",
+    "another fact": "another fact's neurons",
+    "random": "random neurons",
+    "exact": "best by exact effect",
+}
+RULE_NAMES = {"scaled": "the paper's rule", "fixed": "the fixed rule"}
+SUCCESS, BLEED, NET, CHANGED = "success (%)", "bleed (%)", "success minus bleed", "other answers changed (%)"
+AIMED = "aimed log-odds"
+OUTCOMES = (SUCCESS, BLEED, NET, CHANGED, AIMED)
+BEST, MEAN = "each at its best strength", "mean over strengths"
+INTERVAL = ["value", "low", "high", "new_low", "new_high"]
+
+
+class Gain(NamedTuple):
+    """An outcome with the fact's own neurons minus that with other neurons: `interval` as `INTERVAL`, and the relation of each edit."""
+
+    interval: tuple[float, ...]
+    relations: pd.Index
+
+
+def outcomes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with a column for each of `OUTCOMES`.
+
+    Success and bleed are shares of the prompts that are newly answered with the new object: of the fact, and of other facts. Aimed log-odds
+    are the change of the new object's log-odds for the fact, minus that for other facts.
+    Raises NothingToShowError if there is no edit.
+    """
+    if table.empty:
+        raise NothingToShowError("no fact of these relations can be edited: the model knows none that has prompts in both halves")
+    success, bleed = (100 * table[f"{of}_success"] / table[of] for of in ("templates", "others"))
+    shares = {SUCCESS: success, BLEED: bleed, NET: success - bleed, CHANGED: 100 * table["others_changed"] / table["others"]}
+    return table.assign(**shares, **{AIMED: table["log_odds_change"] - table["others_log_odds_change"]})
+
+
+def curves(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the mean over relations of every outcome: columns rule, method, strength, outcome and `INTERVAL`."""
+    rows = []
+    for key, group in outcomes(table).groupby(["rule", "method", "strength"]):
+        values = group[list(OUTCOMES)].to_numpy(float)
+        found = mean_of_relations(
+            lambda drawn, groups, values=values: _group_means(values[drawn], groups), group["relation"], seed
+        )
+        rows += [(*key, *row) for row in zip(OUTCOMES, *found, strict=True)]
+    return pd.DataFrame(rows, columns=["rule", "method", "strength", "outcome", *INTERVAL])
+
+
+def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outcome: str = NET, at: str = BEST) -> Gain | None:
+    """Return an outcome with the fact's own neurons minus that with the neurons of the method `other`; None if no edit has both.
+
+    `at` is `BEST` or `MEAN`. The best strength of a method is that with the largest mean over relations, in every resample anew.
+    """
+    rows = outcomes(table)
+    wide = rows[rows["rule"] == rule].pivot(index=FACT_KEY, columns=["method", "strength"], values=outcome)
+    if not {"attribution", other} <= set(wide.columns.get_level_values("method")):
+        return None
+    pairs = wide[["attribution", other]].dropna()
+    relations = pairs.index.get_level_values("relation")
+    own, others = (pairs[method].to_numpy(float) for method in ("attribution", other))
+    reduce = _at_best if at == BEST else _at_mean
+
+    def difference(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        return reduce(_group_means(own[rows], groups)) - reduce(_group_means(others[rows], groups))
+
+    return Gain(tuple(map(float, mean_of_relations(difference, relations, seed))), relations)
+
+
+def _at_best(values: np.ndarray) -> np.ndarray:
+    """Return the values at the strength with the largest mean over relations, [relations], of values [strengths, relations]."""
+    return values[values.mean(axis=1).argmax()]
+
+
+def _at_mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=0)
+
+
+def _group_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the means over the edits of each group, [..., groups], of values [edits, ...]."""
+    sums = np.zeros((groups.max() + 1, *values.shape[1:]))
+    np.add.at(sums, groups, values)
+    return np.moveaxis(sums, 0, -1) / np.bincount(groups)
+
+
+def gains(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the gains in success minus bleed over all other methods: columns rule, at, method and `INTERVAL`."""
+    found = [
+        (rule, at, method, *pair.interval)
+        for rule in RULES
+        for at in (BEST, MEAN)
+        for method in METHODS[1:]
+        if (pair := gain(table, method, seed, rule, at=at))
+    ]
+    return pd.DataFrame(found, columns=["rule", "at", "method", *INTERVAL])
+
+
+def named_gains(gains: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `gains` for display: "value [low, high]" for each other method."""
+    text = [with_interval(*row) for row in gains[INTERVAL].itertuples(index=False)]
+    rows = gains.assign(
+        text=text, rule=gains["rule"].map(RULE_NAMES), minus=[f"minus {NAMES[method]}" for method in gains["method"]]
+    )
+    return rows.pivot(index=["rule", "at"], columns="minus", values="text").rename_axis(columns=None).reset_index()
+
+
+def named_curves(curves: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """Return the table of `curves` of a rule for display: a row for each method and strength, a column for each outcome."""
+    rows = curves[curves["rule"] == rule]
+    rows = rows.assign(text=[with_interval(row.value, row.low, row.high) for row in rows.itertuples()])
+    wide = rows.pivot(index=["method", "strength"], columns="outcome", values="text")[list(OUTCOMES)]
+    wide = wide.reindex([method for method in METHODS if method in wide.index], level="method")
+    return wide.rename(index=NAMES, level="method").rename_axis(columns=None).reset_index()
+
+
+def injections(table: pd.DataFrame) -> pd.DataFrame:
+    """Return for each rule and method how equal the injection was: columns rule, neurons, factor (median at strength 1), injected (%).
+
+    `injected` is the median injected norm in the prompts that judge, in per cent of that of the fact's own neurons in the same edit.
+    """
+    full = table[table["strength"] == 1].set_index([*FACT_KEY, "rule"])
+    own = full.loc[full["method"] == "attribution", "injected"]
+    full = full.assign(injected=100 * full["injected"] / own.reindex(full.index))
+    found = full.reset_index().groupby(["rule", "method"])[["factor", "injected"]].median()
+    rows = [(rule, method) for rule in RULES for method in METHODS if (rule, method) in found.index]
+    shown = found.loc[rows].reset_index()
+    return shown.assign(rule=shown["rule"].map(RULE_NAMES), method=shown["method"].map(NAMES))
+
+
+def finding(gains: pd.DataFrame, curves: pd.DataFrame) -> str:
+    """Return two sentences: what edits do at the best strength of the fact's own neurons, and what localisation adds."""
+    rows = curves[(curves["rule"] == "scaled") & (curves["method"] == "attribution")]
+    nets = rows[rows["outcome"] == NET].set_index("strength")["value"]
+    best = nets.idxmax()
+    at_best = rows[rows["strength"] == best].set_index("outcome")["value"]
+    shown = gains[(gains["rule"] == "scaled") & (gains["at"] == BEST)].set_index("method")
+    parts = [f"{with_interval(*shown.loc[method, INTERVAL[:3]])} points over {NAMES[method]}" for method in shown.index]
+    return (
+        f"Edited through its own neurons at their best strength ({best:g} of the rule), a fact gets the new object in "
+        f"{at_best[SUCCESS]:.0f} % of the templates that did not choose the neurons. So do {at_best[BLEED]:.0f} % of the prompts of "
+        f"other facts. "
+        f"With equal injected norm the gain in success minus bleed is {', '.join(parts)}."
+    )
+
+
+def example(lm: LanguageModel, run: Run, table: pd.DataFrame, n_edits: int) -> tuple[Edit, pd.Series]:
+    """Return an edit, and its row for neurons that are not the fact's own, by the paper's rule at strength 1: the first in the table."""
+    row = table.query("method != 'attribution' and rule == 'scaled' and strength == 1").iloc[0]
+    edits = plan_edits(lm, run, row["relation"], n_edits)
+    return next(edit for edit in edits if edit.fact.index == row["fact"]), row
+
+
+def neurons_of(table: pd.DataFrame, edit: Edit, method: str) -> list[Neuron]:
+    """Return the neurons of a method, from the table."""
+    rows = table[(table["relation"] == edit.fact.relation) & (table["fact"] == edit.fact.index) & (table["method"] == method)]
+    places = (name[1:].split(".") for name in rows["neuron_names"].iloc[0].split())
+    return [(int(layer) - 1, int(index)) for layer, index in places]
+
+
+def seconds_per_edit(paths: Sequence[Path], edits: int) -> float:
+    """Return the time for a fact with all methods, rules and strengths, in seconds of one core. It is the workers' time in provenance."""
+    return sum(read_provenance(path)["seconds"] for path in paths) / edits
