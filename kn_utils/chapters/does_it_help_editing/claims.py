@@ -3,7 +3,11 @@
 The function takes tables by name and a seed, and returns the conditions of the claim.
 """
 
-from kn_utils.chapters.does_it_help_editing.numbers import AIMED, BEST, MEAN, NAMES, NET, gain
+from functools import partial
+
+import pandas as pd
+
+from kn_utils.chapters.does_it_help_editing.numbers import AIMED, BEST, MEAN, NAMES, NET, RULE_NAMES, gain
 from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
 
 MARGIN = 5  # points; localisation helps if it gains more
@@ -11,17 +15,7 @@ MARGIN = 5  # points; localisation helps if it gains more
 
 def own_neurons_help(tables: Tables, seed: int) -> list[Condition]:
     """Edits through a fact's own neurons are better than edits through matched neurons, by more than five points."""
-    table = tables["does_it_help_editing"]
-
-    def condition(other: str, above: float, role: str, **options) -> Condition:
-        rule, outcome, at = (options.get(name, usual) for name, usual in (("rule", "scaled"), ("outcome", NET), ("at", BEST)))
-        contrast = f"{outcome}, {NAMES['attribution']} minus {NAMES[other]}, {at}, {rule} rule"
-        found = gain(table, other, seed, **options)
-        if found is None:
-            return untested(contrast, f"no edit has {NAMES[other]}", role)
-        unit = unit_of("edits", found.relations)
-        return Condition(contrast, *found.interval, n=len(found.relations), unit=unit, above=above, role=role)
-
+    condition = partial(_gain_above, tables["does_it_help_editing"], seed)
     return [
         condition("matched", MARGIN, CLAIM),
         condition("matched", MARGIN, CONTROL, at=MEAN),
@@ -31,6 +25,25 @@ def own_neurons_help(tables: Tables, seed: int) -> list[Condition]:
         condition("random", MARGIN, SHOWN),
         condition("exact", MARGIN, SHOWN),
     ]
+
+
+def _gain_above(
+    table: pd.DataFrame,
+    seed: int,
+    other: str,
+    limit: float,
+    role: str,
+    rule: str = "scaled",
+    outcome: str = NET,
+    at: str = BEST,
+) -> Condition:
+    """Return the condition that the gain over the neurons of another method is above a limit."""
+    contrast = f"{outcome}, {NAMES['attribution']} minus {NAMES[other]}, {at}, {RULE_NAMES[rule]}"
+    found = gain(table, other, seed, rule, outcome, at)
+    if found is None:
+        return untested(contrast, f"no edit has {NAMES[other]}", role)
+    unit = unit_of("edits", found.relations)
+    return Condition(contrast, *found.interval, n=len(found.relations), unit=unit, above=limit, role=role)
 
 
 CLAIMS = (

@@ -26,7 +26,8 @@ NAMES = {
 RULE_NAMES = {"scaled": "the paper's rule", "fixed": "the fixed rule"}
 SUCCESS, BLEED, NET, CHANGED = "success (%)", "bleed (%)", "success minus bleed", "other answers changed (%)"
 AIMED = "aimed log-odds"
-OUTCOMES = (SUCCESS, BLEED, NET, CHANGED, AIMED)
+LIMITS = {SUCCESS: (0, 100), BLEED: (0, 100), NET: (-100, 100), CHANGED: (0, 100), AIMED: (-np.inf, np.inf)}
+OUTCOMES = tuple(LIMITS)
 BEST, MEAN = "each at its best strength", "mean over strengths"
 INTERVAL = ["value", "low", "high", "new_low", "new_high"]
 
@@ -55,12 +56,14 @@ def outcomes(table: pd.DataFrame) -> pd.DataFrame:
 def curves(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the mean over relations of every outcome: columns rule, method, strength, outcome and `INTERVAL`."""
     rows = []
+    limits = tuple(np.transpose(list(LIMITS.values())))
     for key, group in outcomes(table).groupby(["rule", "method", "strength"]):
         values = group[list(OUTCOMES)].to_numpy(float)
-        found = mean_of_relations(
-            lambda drawn, groups, values=values: _group_means(values[drawn], groups), group["relation"], seed
-        )
-        rows += [(*key, *row) for row in zip(OUTCOMES, *found, strict=True)]
+
+        def means(drawn: np.ndarray, groups: np.ndarray, values: np.ndarray = values) -> np.ndarray:
+            return _group_means(values[drawn], groups)
+
+        rows += [(*key, *row) for row in zip(OUTCOMES, *mean_of_relations(means, group["relation"], seed, limits), strict=True)]
     return pd.DataFrame(rows, columns=["rule", "method", "strength", "outcome", *INTERVAL])
 
 
