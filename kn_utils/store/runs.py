@@ -77,7 +77,8 @@ class Run:
         Raises as `made_with` for these tables, and as `kn_utils.store.results.compute_in_parts`.
         """
         tables = [self.path(table, relation) for table in STEP_OF[step].tables]
-        earlier = {name: self.made_with(name, relation, lm) for name in upstream(STEP_OF[step])}
+        # of a step, only the tables that are read may be published
+        earlier = {STEP_OF[table].name: self.made_with(table, relation, lm) for table in STEP_OF[step].needs}
         model_inputs = {name: made[name] for made in earlier.values() for name in MODEL_INPUTS if name in made}
         made_from = {"made_from": {name: digest(made) for name, made in earlier.items()}} if earlier else {}
         all_inputs = self._inputs(step, relation) | (lm.identity() if lm else model_inputs) | made_from | inputs

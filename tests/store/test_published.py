@@ -21,6 +21,7 @@ from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation.table import Chosen, modify_activations
+from kn_utils.chapters.which_score.table import compare_scores
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.report.side_by_side import is_same_run
@@ -30,6 +31,7 @@ from kn_utils.store import publish as publish_module
 from kn_utils.store.files import read_provenance, read_table
 from kn_utils.store.publish import publish
 from kn_utils.store.published import RESULTS, PublishedResults, published_results
+from kn_utils.store.results import digest
 from kn_utils.store.runs import Run
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that random weights have neurons that prompts share
@@ -358,6 +360,13 @@ def test_a_run_may_have_a_table_for_some_relations_only(run, without_tables):
     shutil.copy(run.path("modify_activation", "P101"), path)
     pd.testing.assert_frame_equal(without_tables.read("modify_activation", RUN), run.read("modify_activation", RUN))
     assert without_tables.has("modify_activation", RUN) and not without_tables.has("edit_facts", RUN)
+
+
+def test_a_step_needs_only_the_tables_that_it_reads_to_be_published(run, without_tables, loaded):
+    """Notebook 14 reads prompts and facts; of their step, the table of scores is not published."""
+    compare_scores(loaded("bert"), without_tables, "P36", n_prompts=1, min_probability=0, max_probability=1)
+    made_from = without_tables.made_with("which_score", "P36")["made_from"]
+    assert made_from == {"attribution": digest(run.made_with("attribution", "P36"))}
 
 
 def test_a_later_step_alone_is_published_beside_what_it_was_made_from(run, results, without_tables, loaded, tmp_path):
