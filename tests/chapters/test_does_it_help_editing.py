@@ -11,7 +11,7 @@ import tiny_folders
 import torch
 from brute_force import probability_at
 
-from kn_utils.chapters.does_it_help_editing import choice, claims, numbers
+from kn_utils.chapters.does_it_help_editing import choice, claims, numbers, plans
 from kn_utils.chapters.does_it_help_editing.choice import METHODS, N_NEURONS, choose_neurons, most_effective_neurons
 from kn_utils.chapters.does_it_help_editing.figures import plot_gains, plot_trade_off
 from kn_utils.chapters.does_it_help_editing.plans import OTHER_FACTS, plan_edits
@@ -19,7 +19,7 @@ from kn_utils.chapters.does_it_help_editing.table import RULES, STRENGTHS, commo
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import LanguageModel
-from kn_utils.stats.rule import CONTRADICTED, SUPPORTED
+from kn_utils.stats.rule import CONTRADICTED, SUPPORTED, UNTESTED
 from kn_utils.store.runs import NothingToShowError, Run
 
 EDITS = 2
@@ -183,8 +183,9 @@ def test_the_best_neurons_by_exact_effect_are_those_of_a_plain_loop(done, monkey
     assert most_effective_neurons(lm, prompts, []) == best
 
 
-def test_a_relation_without_known_facts_has_an_empty_table(tmp_path, loaded):
-    lm = loaded("bert")  # of random weights
+def test_a_relation_without_known_facts_has_an_empty_table(tmp_path, loaded, monkeypatch):
+    lm = loaded("bert")
+    monkeypatch.setattr(plans, "KNOWN_SHARE", 2)
     run = Run(lm.name, known_facts.dataset(), results_dir=tmp_path, workers=1)
     known_facts.write_first_steps(lm, run, "P101", {})
     compare_edits(lm, run, "P101")
@@ -231,6 +232,22 @@ def test_every_method_is_taken_at_its_own_best_strength_and_relations_count_equa
     assert curves.loc[(numbers.SUCCESS, 0.5), "value"] == pytest.approx((30 + 90) / 2)
 
 
+def test_no_relation_is_judged_by_a_strength_that_it_chose():
+    own = {
+        0.5: [[(40, 0)], [(10, 0)], [(12, 0)]],
+        1.0: [[(0, 0)], [(30, 0)], [(20, 0)]],
+    }  # the first is the only one to prefer 0.5
+    table = study(own, {strength: [[(0, 0)]] * 3 for strength in own})
+    assert numbers.gain(table, "matched", seed=0).interval[0] == pytest.approx((0 + 10 + 12) / 3)
+    one = study({0.5: [[(40, 0), (10, 0)]], 1.0: [[(0, 0), (30, 0)]]}, {strength: [[(0, 0)] * 2] for strength in own})
+    assert numbers.gain(one, "matched", seed=0).interval[0] == pytest.approx((0 + 10) / 2)  # each fact at the other's strength
+
+
+def test_few_edits_give_no_verdict():
+    table = study({1.0: [[(90, 0)] * 3] * 3}, {1.0: [[(10, 0)] * 3] * 3})
+    assert {condition.state for condition in claims.CLAIMS[0].conditions({"does_it_help_editing": table}, 0)} == {UNTESTED}
+
+
 def test_a_gain_is_over_the_edits_that_both_methods_have():
     table = study({1.0: [[(50, 0), (90, 0)], [(50, 0)]]}, {1.0: [[(10, 0), (0, 0)], [(30, 0)]]})
     table = table[~((table["method"] == "matched") & (table["relation"] == "P0") & (table["fact"] == 1))]
@@ -240,10 +257,10 @@ def test_a_gain_is_over_the_edits_that_both_methods_have():
 
 @pytest.mark.parametrize("difference, state", [(20, SUPPORTED), (0, CONTRADICTED), (-20, CONTRADICTED)])
 def test_localisation_helps_if_it_gains_more_than_five_points(difference, state):
-    own = {1.0: [[(50 + difference + noise, 10)] for noise in (-1, 0, 1, 0)]}
-    first, *controls = claims.CLAIMS[0].conditions({"does_it_help_editing": study(own, {1.0: [[(50, 10)]] * 4})}, 0)
+    own = {1.0: [[(50 + difference + noise, 10)] * 3 for noise in (-1, 0, 1, 0)]}
+    first, *controls = claims.CLAIMS[0].conditions({"does_it_help_editing": study(own, {1.0: [[(50, 10)] * 3] * 4})}, 0)
     assert first.state == state and first.value == pytest.approx(difference)
-    assert (first.n, first.unit, first.above) == (4, "edits of 4 relations", 5)
+    assert (first.n, first.unit, first.above) == (12, "edits of 4 relations", 5)
     assert len({condition.contrast for condition in (first, *controls)}) == 7
 
 
@@ -286,7 +303,8 @@ def planted_run(folder, facts, vectors: dict[str, list[str]]):
     return run.read("does_it_help_editing", ["P36"])
 
 
-def test_where_neurons_hold_the_facts_localisation_helps(tmp_path):
+def test_where_neurons_hold_the_facts_localisation_helps(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "MIN_EDITS", 4)
     facts = [list(pair) for pair in zip(SUBJECTS, OBJECTS, strict=True)]
     table = planted_run(tmp_path, facts, {answer: [subject] for subject, answer in facts})
     assert table["fact"].nunique() == 4
@@ -300,8 +318,9 @@ def test_where_neurons_hold_the_facts_localisation_helps(tmp_path):
     assert first.state == SUPPORTED and first.value == pytest.approx(100)
 
 
-def test_where_neurons_fire_for_every_fact_localisation_does_not_help(tmp_path):
+def test_where_neurons_fire_for_every_fact_localisation_does_not_help(tmp_path, monkeypatch):
     """The model answers everything with Oslo, so it knows four facts."""
+    monkeypatch.setattr(claims, "MIN_EDITS", 4)
     facts = [[subject, "Oslo"] for subject in SUBJECTS] + [["Turing", "Lima"]]
     table = planted_run(tmp_path, facts, {"Oslo": []})
     assert set(table["fact"]) == {0, 1, 2, 3} and set(table["new_object"]) == {"Lima"}

@@ -11,6 +11,7 @@ from kn_utils.chapters.does_it_help_editing.numbers import AIMED, BEST, MEAN, NA
 from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
 
 MARGIN = 5  # points; localisation helps if it gains more
+MIN_EDITS = 10  # outcomes are shares of few prompts, so fewer edits may agree by chance
 
 
 def own_neurons_help(tables: Tables, seed: int) -> list[Condition]:
@@ -40,8 +41,8 @@ def _gain_above(
     """Return the condition that the gain over the neurons of another method is above a limit."""
     contrast = f"{outcome}, {NAMES['attribution']} minus {NAMES[other]}, {at}, {RULE_NAMES[rule]}"
     found = gain(table, other, seed, rule, outcome, at)
-    if found is None:
-        return untested(contrast, f"no edit has {NAMES[other]}", role)
+    if found is None or len(found.relations) < MIN_EDITS:
+        return untested(contrast, f"fewer than {MIN_EDITS} edits have {NAMES[other]}", role)
     unit = unit_of("edits", found.relations)
     return Condition(contrast, *found.interval, n=len(found.relations), unit=unit, above=limit, role=role)
 

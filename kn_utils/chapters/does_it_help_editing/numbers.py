@@ -70,7 +70,8 @@ def curves(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outcome: str = NET, at: str = BEST) -> Gain | None:
     """Return an outcome with the fact's own neurons minus that with the neurons of the method `other`; None if no edit has both.
 
-    `at` is `BEST` or `MEAN`. The best strength of a method is that with the largest mean over relations, in every resample anew.
+    `at` is `BEST` or `MEAN`. The best strength of a method for a relation is that with the largest mean over the other relations, so no
+    relation is judged by a strength that it chose; in a single relation, facts take the place of relations.
     """
     rows = outcomes(table)
     wide = rows[rows["rule"] == rule].pivot(index=FACT_KEY, columns=["method", "strength"], values=outcome)
@@ -78,22 +79,25 @@ def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outco
         return None
     pairs = wide[["attribution", other]].dropna()
     relations = pairs.index.get_level_values("relation")
-    own, others = (pairs[method].to_numpy(float) for method in ("attribution", other))
-    reduce = _at_best if at == BEST else _at_mean
-
-    def difference(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        return reduce(_group_means(own[rows], groups)) - reduce(_group_means(others[rows], groups))
-
-    return Gain(tuple(map(float, mean_of_relations(difference, relations, seed))), relations)
-
-
-def _at_best(values: np.ndarray) -> np.ndarray:
-    """Return the values at the strength with the largest mean over relations, [relations], of values [strengths, relations]."""
-    return values[values.mean(axis=1).argmax()]
+    chosen_by = relations if relations.nunique() > 1 else pairs.index.get_level_values("fact")
+    own, others = (
+        _at_best(pairs[method].to_numpy(float), chosen_by) if at == BEST else pairs[method].to_numpy(float).mean(axis=1)
+        for method in ("attribution", other)
+    )
+    differences = own - others
+    found = mean_of_relations(lambda rows, groups: _group_means(differences[rows], groups), relations, seed)
+    return Gain(tuple(map(float, found)), relations)
 
 
-def _at_mean(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=0)
+def _at_best(values: np.ndarray, groups: Sequence) -> np.ndarray:
+    """Return the values [edits] at the strength that has the largest mean over the other groups, of values [edits, strengths].
+
+    A group that is alone chooses for itself.
+    """
+    codes, names = pd.factorize(np.asarray(groups))
+    means = _group_means(values, codes)  # [strengths, groups]
+    others = means.sum(axis=1, keepdims=True) - means if len(names) > 1 else means
+    return values[np.arange(len(values)), others.argmax(axis=0)[codes]]
 
 
 def _group_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
