@@ -46,6 +46,7 @@ STEPS = (
         needs=("knowledge_neurons", "attribution", "prompts", "facts"),
     ),
     Step("07_erase_relation", ("erase_relation", "erase_facts", "erase_dose"), needs=("knowledge_neurons",)),
+    Step("12_is_it_knowledge", ("is_it_knowledge",), needs=("prompts", "facts")),
     Step("14_which_score", ("which_score", "score_sets"), needs=("prompts", "facts")),
 )
 STEP_OF = {table: step for step in STEPS for table in step.tables}

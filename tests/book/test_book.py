@@ -100,6 +100,7 @@ def test_own_data_runs_through_all_steps_that_it_has_the_data_for(tmp_path):
         "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of capital",
         "06_edit_facts runs over all relations: this run has no P19, P27, P36, P101, P103, P106, P159, P176, P740, P937",
         "07_erase_relation runs over all relations: this run has no P19, P27, P106, P937",
+        "12_is_it_knowledge runs over all relations: this run has no P36, P103, P176",
         "14_which_score runs over all relations: this run has no P36, P103, P176",
     ]
     tiny_folders.write_sentences(own, {"capital": tiny_folders.FACTS["P36"]})
@@ -340,11 +341,20 @@ def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(p
     skipped = "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of P30, P36, P101"
     assert skipped in planned
     count = jobs(planned)
-    steps = {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation", "which_score"}
+    steps = {
+        "attribution",
+        "knowledge_neurons",
+        "modify_activation",
+        "edit_facts",
+        "erase_relation",
+        "is_it_knowledge",
+        "which_score",
+    }
     assert count.keys() & {step.name for step in STEPS} == steps
     if "--configfile" in arguments:  # every notebook runs for each relation, and once more for its chapter
-        assert {count[step] for step in steps - {"which_score"}} == {3} and "relation_page" not in count
-        assert count["which_score"] == 1  # of the relations it runs over in book/runs.yml, only P36 is here
+        few = {"is_it_knowledge", "which_score"}
+        assert {count[step] for step in steps - few} == {3} and "relation_page" not in count
+        assert {count[step] for step in few} == {1}  # of the relations it runs over in book/runs.yml, only P36 is here
         assert count["chapter"] == len(CONFIG["notebooks"]) - 2
     else:
         assert {count[step] for step in steps} == {1}

@@ -162,6 +162,16 @@ def score_sets(better, if_mean=None):
     return {"score_sets": pd.DataFrame(rows, columns=columns)}
 
 
+def knowledge(unknown, no_fact=NO, known=(2.0, 2.1, 1.9, 2.0)):
+    """Notebook 12's table: by relation, the decrease of log-odds for known facts, for those never right, and for wrong objects."""
+    groups = {"known": known, "never right": unknown, "wrong object": no_fact}
+    rows = [
+        (name, fact, group, 0.0, -value, 0.0) for group, values in groups.items() for name, fact, value in by_relation(values)
+    ]
+    columns = ["relation", "fact", "group", "log_odds_before", "log_odds_after", "log_odds_matched"]
+    return {"is_it_knowledge": pd.DataFrame(rows, columns=columns)}
+
+
 SCORE_CASES = {
     SUPPORTED: score_sets(YES),
     PARTLY: score_sets(YES, if_mean=WRONG),
@@ -259,6 +269,13 @@ CASES = {
         OPEN: erasures(UNCLEAR_RISE),
         CONTRADICTED: erasures(FALL),
         UNTESTED: erasures(RISE, right=0),
+    },
+    "harms what the model knows": {
+        SUPPORTED: knowledge(NO),
+        PARTLY: knowledge(NO, no_fact=YES),
+        OPEN: knowledge((0.6, 0.9, 0.6, 0.9)),  # between a quarter and a half
+        CONTRADICTED: knowledge((2.0, 2.1, 1.9, 2.0)),
+        UNTESTED: knowledge(YES, known=NO),
     },
     "more than those of integrated gradients": SCORE_CASES,
     "more than the most active ones": SCORE_CASES,
