@@ -10,6 +10,7 @@ from kn_utils.chapters.attribution import claims as attribution
 from kn_utils.chapters.distant_prompts import claims as distant_prompts
 from kn_utils.chapters.edit_facts import claims as edit_facts
 from kn_utils.chapters.erase_relation import claims as erase_relation
+from kn_utils.chapters.fact_or_word import claims as fact_or_word
 from kn_utils.chapters.is_it_knowledge import claims as is_it_knowledge
 from kn_utils.chapters.knowledge_neurons import claims as knowledge_neurons
 from kn_utils.chapters.modify_activation import claims as modify_activation
@@ -91,6 +92,7 @@ CLAIMS = (  # in the order of the paper's sections, but for the time it takes
     *erase_relation.CLAIMS,
     *attribution.CLAIMS,
     *is_it_knowledge.CLAIMS,
+    *fact_or_word.CLAIMS,
     *which_score.CLAIMS,
 )
 

@@ -101,6 +101,7 @@ def test_own_data_runs_through_all_steps_that_it_has_the_data_for(tmp_path):
         "06_edit_facts runs over all relations: this run has no P19, P27, P36, P101, P103, P106, P159, P176, P740, P937",
         "07_erase_relation runs over all relations: this run has no P19, P27, P106, P937",
         "12_is_it_knowledge runs over all relations: this run has no P36, P103, P176",
+        "13_fact_or_word runs over all relations: this run has no P36, P103, P176",
         "14_which_score runs over all relations: this run has no P36, P103, P176",
     ]
     tiny_folders.write_sentences(own, {"capital": tiny_folders.FACTS["P36"]})
@@ -348,11 +349,12 @@ def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(p
         "edit_facts",
         "erase_relation",
         "is_it_knowledge",
+        "fact_or_word",
         "which_score",
     }
     assert count.keys() & {step.name for step in STEPS} == steps
     if "--configfile" in arguments:  # every notebook runs for each relation, and once more for its chapter
-        few = {"is_it_knowledge", "which_score"}
+        few = {"is_it_knowledge", "fact_or_word", "which_score"}
         assert {count[step] for step in steps - few} == {3} and "relation_page" not in count
         assert {count[step] for step in few} == {1}  # of the relations it runs over in book/runs.yml, only P36 is here
         assert count["chapter"] == len(CONFIG["notebooks"]) - 2

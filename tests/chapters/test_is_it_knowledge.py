@@ -6,7 +6,6 @@ import known_facts
 import numpy as np
 import pandas as pd
 import pytest
-import tiny_folders
 import torch
 
 from kn_utils.chapters.is_it_knowledge import claims, figures, numbers
@@ -27,10 +26,9 @@ from kn_utils.data.held_out import is_held_out_fact
 from kn_utils.data.not_facts import grammar_items, invented_subjects
 from kn_utils.model.attribution import integrated_gradients
 from kn_utils.model.half_neurons import QUADRATURE
-from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import stack, usable_prompts
 from kn_utils.model.trials import drawn_halves, suppressed_log_odds
-from kn_utils.stats.rule import CONTRADICTED, SUPPORTED, verdict
+from kn_utils.stats.rule import CLAIM, CONTRADICTED, SUPPORTED, verdict
 from kn_utils.store.runs import NothingToShowError, Run
 
 COLUMNS = ["relation", "fact", "group", "subject", "object", "prompts", "neurons", "agreement"]
@@ -243,51 +241,19 @@ def test_figures_and_texts_show_the_numbers():
 
 # ---- models for which the truth is known
 
-SUBJECTS = ["Norway", "Peru", "Zealand", "France", "Marino", "Turing", "Curie", "Lovelace"]
-OBJECTS = ["Oslo", "Lima", "Paris", "logic", "physics", "mathematics", "Wellington", "Europe"]
-PLANTED = 3
-ALWAYS, OFF = 3.0, -10.0  # what goes into an activation function: of a neuron that is always on, and of one that is off
+FACTS = {
+    "P36": [["Norway", "Oslo"], ["Peru", "Lima"], ["Zealand", "Paris"], ["France", "logic"]]
+    + [["Marino", "physics"], ["Turing", "mathematics"], ["Curie", "Wellington"], ["Lovelace", "Europe"]]
+}
+TEMPLATES = {"P36": ["The capital of [X] [Y]", "In [X] [Y]", "famous is [X] [Y]", "the country [X] [Y]"]}
 
 
-def planted(folder, word_neurons: bool) -> tuple[LanguageModel, Run]:
-    """A model that knows the first half of eight facts by three neurons for each, which the subject switches on.
-
-    With `word_neurons` it has three neurons for each object too, also of the facts that it does not know, that are always on; they are
-    stronger, and raise all objects alike. The model reads the last token alone, which is the last word of the subject.
-    """
-    data = load_dataset(
-        tiny_folders.write_data(
-            folder / "planted",
-            {"P36": [list(pair) for pair in zip(SUBJECTS, OBJECTS, strict=True)]},
-            {"P36": ["The capital of [X] [Y]", "In [X] [Y]", "famous is [X] [Y]", "the country [X] [Y]"]},
-        )
-    )
-    lm = known_facts.blank_model(folder / "model")
-    token = {name: lm.tokenizer(f" {name}")["input_ids"][0] for name in (*SUBJECTS, *OBJECTS)}
-    width = lm.embeddings.shape[1]
-    mlp = lm.model.transformer.h[0].mlp
-    with torch.no_grad():
-        neuron = 0
-        for place, (subject, answer) in enumerate(zip(SUBJECTS, OBJECTS, strict=True)):
-            for _ in range(PLANTED if place < 4 else 0):  # the normalised embedding of the subject has the length sqrt(width)
-                mlp.c_fc.weight[:, neuron] = 4 * lm.embeddings[token[subject]]
-                mlp.c_fc.bias[neuron] = -3 * width**0.5
-                mlp.c_proj.weight[neuron] = lm.embeddings[token[answer]]
-                neuron += 1
-            for _ in range(PLANTED if word_neurons else 0):
-                mlp.c_fc.bias[neuron] = ALWAYS
-                mlp.c_proj.weight[neuron] = lm.embeddings[token[answer]]
-                neuron += 1
-    run = Run(lm.name, data, results_dir=folder / "results", workers=1)
-    known_facts.write_first_steps(lm, run, "P36", {0: [(0, 0)]})
+@pytest.mark.parametrize("word_activation, expected", [(None, SUPPORTED), (3.0, CONTRADICTED)])
+def test_the_rule_tells_stored_facts_from_words(tmp_path, word_activation, expected):
+    """Four of eight facts have neurons of their own. Without neurons for words, nothing can be lost of the others; with them it can."""
+    lm, run = known_facts.planted_run(tmp_path, FACTS, TEMPLATES, 4, word_activation)
     compare_knowledge(lm, run, "P36", n_chosen=4)
-    return lm, run
-
-
-@pytest.mark.parametrize("word_neurons, expected", [(False, SUPPORTED), (True, CONTRADICTED)])
-def test_the_rule_tells_stored_facts_from_words(tmp_path, word_neurons, expected):
-    _, run = planted(tmp_path, word_neurons)
     table = run.read("is_it_knowledge", ["P36"])
     assert table["group"].value_counts()[KNOWN] == 4 and table["group"].value_counts()[NEVER_RIGHT] >= 3
     conditions = claims.CLAIMS[0].conditions({"is_it_knowledge": table}, 0)
-    assert verdict([condition for condition in conditions if condition.role == "claim"]) == expected, conditions
+    assert verdict([condition for condition in conditions if condition.role == CLAIM]) == expected, conditions

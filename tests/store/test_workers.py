@@ -20,6 +20,7 @@ from kn_utils.chapters.distant_prompts import table as distant_prompts
 from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
+from kn_utils.chapters.fact_or_word.table import swap_neurons
 from kn_utils.chapters.is_it_knowledge.table import compare_knowledge
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
@@ -146,6 +147,7 @@ def all_steps(folder, data, results_dir, workers):
     edit_facts(lm, run, "P36", common_share=0.9)
     erase_relation(lm, run, "P36", other_facts=1)
     compare_knowledge(lm, run, "P36", n_chosen=2)
+    swap_neurons(lm, run, "P36", n_chosen=4)
     compare_scores(lm, run, "P36", n_prompts=3, min_probability=0, max_probability=1)
     return {table: run.read(table, ["P36"]) for step in STEPS for table in step.tables if run.path(table, "P36").is_file()}
 

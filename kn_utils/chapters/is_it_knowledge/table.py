@@ -56,8 +56,8 @@ def compare_knowledge(lm: LanguageModel, run: Run, relation: str, n_chosen: int 
     halves = {relation: drawn_halves(lm, run.dataset, relation, run.seed)}
     halves |= {name: drawn_halves(lm, grammar, name, run.seed) for name in grammar.relations}
 
-    def work(part: Sequence[Item]) -> dict[str, pd.DataFrame]:
-        found = {}
+    def work(part: Sequence[Item | None]) -> dict[str, pd.DataFrame]:
+        found, part = {}, [item for item in part if item]
         for dataset, of_grammar in ((run.dataset, False), (grammar, True)):
             facts = [fact for group, fact in part if (group == GRAMMAR) == of_grammar]
             found |= attribute_facts(lm, dataset, facts, halves) if facts else {}
@@ -66,7 +66,8 @@ def compare_knowledge(lm: LanguageModel, run: Run, relation: str, n_chosen: int 
 
     not_facts = {name: grammar.digest(name) for name in grammar.relations} | {"invented": invented_subjects()}
     inputs = {"n_chosen": n_chosen, "relations": run.dataset.relations, "not_facts": not_facts}
-    return run.make("is_it_knowledge", relation, items, work, inputs, lm, ITEMS_PER_PART)
+    work_on = items or [None]  # without an item the table is empty
+    return run.make("is_it_knowledge", relation, work_on, work, inputs, lm, ITEMS_PER_PART)
 
 
 def draw_items(run: Run, grammar: Dataset, relation: str, n_chosen: int) -> list[Item]:
