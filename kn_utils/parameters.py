@@ -78,6 +78,7 @@ PARAMETERS = {
     "answer": _text("answer"),
     "instead": _text("instead"),
     "other_facts": _whole(1, none="all facts"),
+    "n_chosen": _whole(1),
     "n_prompts": _whole(1),
     "min_probability": _share(0),
     "max_probability": _share(0),

@@ -46,6 +46,8 @@ STEPS = (
         needs=("knowledge_neurons", "attribution", "prompts", "facts"),
     ),
     Step("07_erase_relation", ("erase_relation", "erase_facts", "erase_dose"), needs=("knowledge_neurons",)),
+    Step("12_is_it_knowledge", ("is_it_knowledge",), needs=("prompts", "facts")),
+    Step("13_fact_or_word", ("fact_or_word",), needs=("knowledge_neurons", "prompts", "facts")),
     Step("14_which_score", ("which_score", "score_sets"), needs=("prompts", "facts")),
     Step("16_does_it_help_editing", ("does_it_help_editing",), needs=("knowledge_neurons", "prompts", "facts")),
 )

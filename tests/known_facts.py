@@ -21,6 +21,7 @@ TEMPLATES = {
     "P101": tiny_folders.TEMPLATES["P101"],
 }
 NUMBERS = {"fact": "int32", "layer": "int32", "neuron": "int32"}
+PLANTED = 3  # neurons of a fact, and of a word
 _FOLDER = tempfile.TemporaryDirectory()
 
 
@@ -79,6 +80,41 @@ def blank_model(folder: Path) -> LanguageModel:
             weight.fill_(1 if name.endswith(".weight") and "ln_" in name else 0)
         lm.embeddings.copy_(embeddings / embeddings.norm(dim=1, keepdim=True))
     return LanguageModel(lm.name, lm.model, lm.tokenizer)
+
+
+def planted_run(
+    folder: Path, facts: dict[str, list], templates: dict[str, list[str]], known: int, word_activation: float | None
+) -> tuple[LanguageModel, Run]:
+    """A model that knows the first `known` facts of each relation by `PLANTED` neurons each, which the subject's last word switches on.
+
+    If there is a `word_activation`, it has as many neurons for each object too, also of other facts, with this activation everywhere; they
+    raise all objects alike. The model is a GPT-2 without attention, so all templates must end with subject and object. The run has the
+    tables of steps 1 and 2.
+    """
+    lm = blank_model(folder / "model")
+    mlp = lm.model.transformer.h[0].mlp
+    names = {name for pairs in facts.values() for pair in pairs for name in pair}
+    embeddings = {name: lm.embeddings[lm.tokenizer(f" {name}")["input_ids"][-1]] for name in names}
+    by_subject = [pair for pairs in facts.values() for pair in pairs[:known] for _ in range(PLANTED)]
+    objects = dict.fromkeys(answer for pairs in facts.values() for _, answer in pairs)
+    with torch.no_grad():
+        for neuron, (subject, answer) in enumerate(by_subject):  # a normalised embedding has the length sqrt(width)
+            mlp.c_fc.weight[:, neuron] = 4 * embeddings[subject]
+            mlp.c_fc.bias[neuron] = -3 * lm.embeddings.shape[1] ** 0.5
+            mlp.c_proj.weight[neuron] = embeddings[answer]
+        for number, answer in enumerate(objects if word_activation else ()):
+            for neuron in range(len(by_subject) + PLANTED * number, len(by_subject) + PLANTED * (number + 1)):
+                mlp.c_fc.bias[neuron] = word_activation
+                mlp.c_proj.weight[neuron] = embeddings[answer]
+    run = Run(
+        lm.name,
+        load_dataset(tiny_folders.write_data(folder / "planted", facts, templates)),
+        results_dir=folder / "results",
+        workers=1,
+    )
+    for relation in facts:
+        write_first_steps(lm, run, relation, {0: [(0, 0)]})
+    return lm, run
 
 
 def obstinate_run(results_dir: Path, neurons: dict[int, list]) -> tuple[LanguageModel, Run]:

@@ -10,6 +10,8 @@ from kn_utils.chapters.distant_prompts.table import read_sentences
 from kn_utils.chapters.does_it_help_editing.table import compare_edits
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
+from kn_utils.chapters.fact_or_word.table import swap_neurons
+from kn_utils.chapters.is_it_knowledge.table import compare_knowledge
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.modify_activation.table import modify_activations
@@ -36,6 +38,8 @@ def make_tables(model, data, relation, n_facts, results_dir, last_step=7, worker
         read_sentences(lm, run, relation, read_corpus(run.dataset))
         rank_sentences(run, relation)
         erase_relation(lm, run, relation, other_facts=1)
+        compare_knowledge(lm, run, relation, n_chosen=1)
+        swap_neurons(lm, run, relation, n_chosen=1)
         compare_scores(lm, run, relation, n_prompts=3, min_probability=0, max_probability=1)
         compare_edits(lm, run, relation, n_edits=1, common_share=0.9)
     return run

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kn_utils.chapters.knowledge_neurons.numbers import neurons_per_fact
-from kn_utils.chapters.modify_activation.numbers import own_changes, relation_means
+from kn_utils.chapters.modify_activation.numbers import own_changes
 from kn_utils.data.held_out import held_out_facts
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.report.judge import Read, made_for, read_once
 from kn_utils.stats.intervals import bootstrap_interval, mean_of_relations, with_interval
+from kn_utils.stats.means import relation_means
 from kn_utils.store.runs import FACT_KEY
 
 NEURONS, CHANGE = "neurons per fact", "{}, change of log-odds"

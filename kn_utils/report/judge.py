@@ -11,6 +11,8 @@ from kn_utils.chapters.distant_prompts import claims as distant_prompts
 from kn_utils.chapters.does_it_help_editing import claims as does_it_help_editing
 from kn_utils.chapters.edit_facts import claims as edit_facts
 from kn_utils.chapters.erase_relation import claims as erase_relation
+from kn_utils.chapters.fact_or_word import claims as fact_or_word
+from kn_utils.chapters.is_it_knowledge import claims as is_it_knowledge
 from kn_utils.chapters.knowledge_neurons import claims as knowledge_neurons
 from kn_utils.chapters.modify_activation import claims as modify_activation
 from kn_utils.chapters.trigger_examples import claims as trigger_examples
@@ -90,6 +92,8 @@ CLAIMS = (  # in the order of the paper's sections, but for the time it takes
     *edit_facts.CLAIMS,
     *erase_relation.CLAIMS,
     *attribution.CLAIMS,
+    *is_it_knowledge.CLAIMS,
+    *fact_or_word.CLAIMS,
     *which_score.CLAIMS,
     *does_it_help_editing.CLAIMS,
 )

@@ -38,7 +38,8 @@ class Condition:
 
     `n` is the number of units, and `unit` their name. `new_low` and `new_high` are the prediction interval for a new relation. `paper` is
     the contrast in the paper, if known. `hardly` is the unit of the limit if it is `NEGLIGIBLE`: `PERCENT`, or `TIMES` for a ratio.
-    The interval is NaN if the condition is not tested, and `reason` says why.
+    The interval is NaN if the condition is not tested, and `reason` says why. An interval that is outside of the range by less than
+    `undecided` is open.
     """
 
     contrast: str
@@ -51,6 +52,7 @@ class Condition:
     unit: str = "facts"
     above: float = -math.inf
     below: float = math.inf
+    undecided: float = 0
     role: str = CLAIM
     paper: Reported | None = None
     hardly: str = ""
@@ -67,10 +69,13 @@ class Condition:
         if (math.isinf(self.above) and math.isinf(self.below)) or self.role == SHOWN:
             return "–"
         if math.isinf(self.below):
-            return f"above {_limit(self.above)}"
+            return f"above {_limit(self.above)}{self._contradicted('below', self.above - self.undecided)}"
         if math.isinf(self.above):
-            return f"below {_limit(self.below)}"
+            return f"below {_limit(self.below)}{self._contradicted('above', self.below + self.undecided)}"
         return f"between {_limit(self.above)} and {_limit(self.below)}"
+
+    def _contradicted(self, side: str, limit: float) -> str:
+        return f" (contradicted {side} {_limit(limit)})" if self.undecided else ""
 
     @property
     def state(self) -> str:
@@ -79,7 +84,7 @@ class Condition:
             return UNTESTED
         if self.above < self.low and self.high < self.below:
             return SUPPORTED
-        return CONTRADICTED if self.high < self.above or self.low > self.below else OPEN
+        return CONTRADICTED if self.high < self.above - self.undecided or self.low > self.below + self.undecided else OPEN
 
     @property
     def of_paper(self) -> tuple[float, float, float] | None:

@@ -26,6 +26,7 @@ from kn_utils.chapters.edit_facts.choice import check_choice
 from kn_utils.chapters.edit_facts.plans import chosen_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
+from kn_utils.chapters.is_it_knowledge.table import compare_knowledge
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
 from kn_utils.chapters.trigger_examples.table import rank_sentences
@@ -240,6 +241,11 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         "None (one for each core) or a whole number of at least 1",
     ),
     "other_facts": (lambda at, value: erase_relation(at.known_lm, at.known, "P36", value), NO_COUNTS, COUNT),
+    "n_chosen": (
+        lambda at, value: compare_knowledge(at.known_lm, at.known, "P36", value),
+        [*NO_COUNTS, None],
+        "a whole number of at least 1",
+    ),
     "n_prompts": (
         lambda at, value: compare_scores(at.known_lm, at.known, "P36", value),
         [*NO_COUNTS, None],

@@ -100,6 +100,8 @@ def test_own_data_runs_through_all_steps_that_it_has_the_data_for(tmp_path):
         "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of capital",
         "06_edit_facts runs over all relations: this run has no P19, P27, P36, P101, P103, P106, P159, P176, P740, P937",
         "07_erase_relation runs over all relations: this run has no P19, P27, P106, P937",
+        "12_is_it_knowledge runs over all relations: this run has no P36, P103, P176",
+        "13_fact_or_word runs over all relations: this run has no P36, P103, P176",
         "14_which_score runs over all relations: this run has no P36, P103, P176",
         "16_does_it_help_editing runs over all relations: this run has no P36, P103, P176",
     ]
@@ -341,7 +343,7 @@ def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(p
     skipped = "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of P30, P36, P101"
     assert skipped in planned
     count = jobs(planned)
-    some = {"which_score", "does_it_help_editing"}  # of the relations that book/runs.yml names for them, only P36 is here
+    some = {"is_it_knowledge", "fact_or_word", "which_score", "does_it_help_editing"}  # listed for relations of which one is here
     steps = {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation", *some}
     assert count.keys() & {step.name for step in STEPS} == steps
     if "--configfile" in arguments:  # every notebook runs for each relation, and once more for its chapter

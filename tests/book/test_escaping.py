@@ -136,7 +136,7 @@ def parameters(tmp_path_factory):
     model = write_model(folder / "model" / NAME, data)
     common = {"relation": "P36,P101", "model": str(model), "dataset": str(data), "device": "cpu", "common_share": 0.9}
     common |= {"score_share": 0.1, "baseline_share": 0.1, "prompt_share": 0.5}  # so that the tiny model has knowledge neurons
-    common |= {"n_prompts": 2, "min_probability": 0.0}
+    common |= {"n_prompts": 2, "n_chosen": 1, "min_probability": 0.0}
     return common | {"results_dir": str(folder / "results"), "figures_dir": str(folder / "figures")}
 
 

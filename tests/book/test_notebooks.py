@@ -58,7 +58,7 @@ def pictures(notebook) -> int:
 @pytest.mark.slow
 def test_all_notebooks_run_on_the_bundled_model_and_some_of_its_facts(tmp_path, capsys):
     few = {"relation": "P36", "dataset": str(tiny_folders.write_starter(tmp_path / "facts")), "n_facts": 4}
-    few |= {"common_share": 0.5, "other_facts": 3, "quadrature": "gauss-legendre", "n_prompts": 1, "n_edits": 2}
+    few |= {"common_share": 0.5, "other_facts": 3, "quadrature": "gauss-legendre", "n_prompts": 1, "n_edits": 2, "n_chosen": 1}
     published = {"relation": "P36,P101", "model": "starter", "dataset": "starter", "results_dir": str(RESULTS)}
     others = [path for path in EVERY if path not in NOTEBOOKS and path.stem != "11_try_it"]  # which test_try_it.py runs
     for notebook in NOTEBOOKS + others:

@@ -22,7 +22,6 @@ from kn_utils.chapters.modify_activation.numbers import (
     log_odds_changes,
     lost_answers,
     probability_changes,
-    share_of_effect,
 )
 from kn_utils.chapters.modify_activation.table import CONTROLS, WITH_RANDOM, _cases, _chosen, _partners, modify_activations
 from kn_utils.data.facts import load_dataset
@@ -31,6 +30,7 @@ from kn_utils.model.interventions import OPERATIONS
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.neurons import neurons_by_fact, random_neurons
 from kn_utils.model.prompts import Prompt, encode
+from kn_utils.stats.means import share_of_effect
 from kn_utils.store.files import read_provenance
 from kn_utils.store.results import digest
 from kn_utils.store.runs import Run

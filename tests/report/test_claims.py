@@ -214,3 +214,13 @@ def test_the_claims_of_every_chapter_are_judged():
     rooms = [path.parent.name for path in (ROOT / "kn_utils/chapters").glob("*/claims.py")]
     found = [claim for room in rooms for claim in import_module(f"kn_utils.chapters.{room}.claims").CLAIMS]
     assert len(rooms) > 5 and sorted(map(repr, found)) == sorted(map(repr, CLAIMS))
+
+
+def test_an_interval_a_little_outside_of_the_range_may_be_undecided():
+    states = [
+        Condition("R", 30, low, high, below=25, undecided=25).state for low, high in ((5, 24), (20, 60), (30, 45), (51, 70))
+    ]
+    assert states == [SUPPORTED, OPEN, OPEN, CONTRADICTED]
+    assert Condition("R", 30, 20, 40, below=25, undecided=25).required == "below 25 (contradicted above 50)"
+    assert Condition("share", 30, 20, 24, above=50, undecided=25).state == CONTRADICTED
+    assert Condition("share", 30, 20, 26, above=50, undecided=25).state == OPEN

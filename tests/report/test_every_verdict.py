@@ -162,6 +162,27 @@ def score_sets(better, if_mean=None):
     return {"score_sets": pd.DataFrame(rows, columns=columns)}
 
 
+def knowledge(unknown, no_fact=NO, known=(2.0, 2.1, 1.9, 2.0)):
+    """Notebook 12's table: by relation, the decrease of log-odds for known facts, for those never right, and for wrong objects."""
+    groups = {"known": known, "never right": unknown, "wrong object": no_fact}
+    rows = [
+        (name, fact, group, 0.0, -value, 0.0) for group, values in groups.items() for name, fact, value in by_relation(values)
+    ]
+    columns = ["relation", "fact", "group", "log_odds_before", "log_odds_after", "log_odds_matched"]
+    return {"is_it_knowledge": pd.DataFrame(rows, columns=columns)}
+
+
+def swaps(word, same=NO, matched=NO, own=(2.0, 2.1, 1.9, 2.0)):
+    """Notebook 13's table: by relation, the decrease of log-odds by own neurons, and by those of facts with the same object."""
+    sets = {"own": own, "same object, other relation": word, "same object, same relation": same, "matched": matched}
+    sets |= {"other object, same relation": (0.2, 0.1, 0.2, 0.1)}
+    rows = [
+        (name, fact, which, "itself", 0.0, -value) for which, values in sets.items() for name, fact, value in by_relation(values)
+    ]
+    columns = ["relation", "fact", "neurons", "asked", "log_odds_before", "log_odds_after"]
+    return {"fact_or_word": pd.DataFrame(rows, columns=columns)}
+
+
 SCORE_CASES = {
     SUPPORTED: score_sets(YES),
     PARTLY: score_sets(YES, if_mean=WRONG),
@@ -290,6 +311,27 @@ CASES = {
         OPEN: edited((20, -15, 20, -5)),
         CONTRADICTED: edited((0, 1, -1, 0)),
         UNTESTED: {"does_it_help_editing": edited((20, 22, 18, 21))["does_it_help_editing"].query("method != 'matched'")},
+    },
+    "harms what the model knows": {
+        SUPPORTED: knowledge(NO),
+        PARTLY: knowledge(NO, no_fact=YES),
+        OPEN: knowledge((0.6, 0.9, 0.6, 0.9)),  # between a quarter and a half
+        CONTRADICTED: knowledge((2.0, 2.1, 1.9, 2.0)),
+        UNTESTED: knowledge(YES, known=NO),
+    },
+    "serve the answer word": {
+        SUPPORTED: swaps((1.5, 1.6, 1.4, 1.5)),
+        PARTLY: swaps((1.5, 1.6, 1.4, 1.5), matched=(1.9, 1.8, 1.9, 1.8)),
+        OPEN: swaps((0.0, 2.0, 0.1, 1.9)),
+        CONTRADICTED: swaps(NO),
+        UNTESTED: swaps(YES, own=NO),
+    },
+    "belongs to the fact alone": {
+        SUPPORTED: swaps(YES, same=NO),
+        PARTLY: swaps(YES, same=NO, matched=(1.9, 1.8, 1.9, 1.8)),
+        OPEN: swaps(YES, same=(0.0, 2.0, 0.1, 1.9)),
+        CONTRADICTED: swaps(YES, same=(1.9, 1.8, 1.9, 1.8)),
+        UNTESTED: swaps(YES, own=NO),
     },
     "more than those of integrated gradients": SCORE_CASES,
     "more than the most active ones": SCORE_CASES,

@@ -11,12 +11,11 @@ from kn_utils.chapters.modify_activation.numbers import (
     own_changes,
     own_prompts,
     probability_ratios,
-    relation_means,
-    share_of_effect,
 )
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.stats.intervals import mean_of_relations
 from kn_utils.stats.log_odds import fact_changes
+from kn_utils.stats.means import relation_means, share_of_effect
 from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, hardly, reported, unit_of, untested
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 

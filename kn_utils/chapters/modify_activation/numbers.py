@@ -9,6 +9,7 @@ from kn_utils.chapters.modify_activation.table import WITH_RANDOM
 from kn_utils.plots.changes import MEAN
 from kn_utils.stats.intervals import PERCENT, Statistic, bootstrap_interval, mean_of_relations, with_interval
 from kn_utils.stats.log_odds import fact_changes
+from kn_utils.stats.means import relation_means, share_of_effect
 from kn_utils.store.runs import FACT_KEY, PROMPT_KEY
 
 GROUP = ["operation", "target", "method"]
@@ -39,11 +40,6 @@ def probability_ratios(table: pd.DataFrame) -> tuple[Statistic, pd.Index]:
     """Return the statistic `relation_ratios` of the rows of one method and operation, and the relation of each fact."""
     sums = table.groupby(FACT_KEY, sort=False)[["probability_before", "probability_after"]].sum()
     return relation_ratios(*sums.to_numpy().T), sums.index.get_level_values("relation")
-
-
-def relation_means(values: np.ndarray) -> Statistic:
-    """Return a statistic: the mean of `values` over the facts of each relation."""
-    return lambda rows, groups: np.bincount(groups, values[rows]) / np.bincount(groups)
 
 
 def relation_ratios(before: np.ndarray, after: np.ndarray) -> Statistic:
@@ -100,25 +96,6 @@ def controls(table: pd.DataFrame, seed: int) -> pd.DataFrame:
                 share = with_interval(*share_of_effect(pair[ours], pair[control], seed))
                 rows.append((operation, control, ours, *means, share, len(pair)))
     return pd.DataFrame(rows, columns=["operation", "control", "compared with", "change", "of the control", "share", "facts"])
-
-
-def share_of_effect(ours: pd.Series, control: pd.Series, seed: int) -> tuple[float, float, float]:
-    """Return the mean over relations of `control` in % of that of `ours`: (estimate, low, high). Rows are facts, and may be others."""
-    values = pd.concat([ours, control], keys=["ours", "control"])
-    is_control = values.index.get_level_values(0) == "control"
-    numbers, relations = values.to_numpy(float), values.index.get_level_values("relation")
-
-    def share(rows: np.ndarray, groups: np.ndarray) -> float:
-        means = [_mean_of_group_means(numbers[rows[wanted]], groups[wanted]) for wanted in (~is_control[rows], is_control[rows])]
-        return 100 * means[1] / means[0] if means[0] else np.nan
-
-    return tuple(map(float, bootstrap_interval(share, relations, seed)))
-
-
-def _mean_of_group_means(values: np.ndarray, groups: np.ndarray) -> float:
-    counts = np.bincount(groups)
-    sums = np.bincount(groups, values)[counts > 0]
-    return float((sums / counts[counts > 0]).mean()) if len(values) else np.nan
 
 
 def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -1,0 +1,52 @@
+"""Claims of notebook 13, which are ours and not the paper's."""
+
+import pandas as pd
+
+from kn_utils.chapters.fact_or_word.numbers import HALF, MIRROR, NAMES, changes, fact_part, share
+from kn_utils.chapters.fact_or_word.table import MATCHED, OTHER_SAME, SAME_OTHER, SAME_SAME, THIS_OBJECT
+from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
+from kn_utils.store.runs import NothingToShowError
+
+
+def serve_a_word(tables: Tables, seed: int) -> list[Condition]:
+    """Neurons of another relation's fact with the same object have over half of the effect, and more than those of another object."""
+    wide = changes(tables["fact_or_word"])
+    if not {SAME_OTHER, OTHER_SAME} <= set(wide):
+        raise NothingToShowError(
+            "no fact here has both a fact of another relation with its object and one of its relation with another"
+        )
+    limit = max(HALF, share(wide, OTHER_SAME, seed)[2])
+    found = [_share(wide, SAME_OTHER, seed, above=limit), _share(wide, OTHER_SAME, seed, role=SHOWN)]
+    shown = MIRROR[THIS_OBJECT]
+    return [*found, *([_share(wide, shown, seed, role=SHOWN)] if shown in wide else []), _matched(wide, seed)]
+
+
+def belong_to_a_fact(tables: Tables, seed: int) -> list[Condition]:
+    """Over half of the effect is that of the fact's own neurons alone, not of another fact's with the same object and relation."""
+    wide = changes(tables["fact_or_word"])
+    if SAME_SAME not in wide:
+        raise NothingToShowError("no fact here has another one with the same object")
+    contrast = f"effect of the own neurons less that of another fact's ({NAMES[SAME_SAME]}), in % of the own"
+    facts = wide[SAME_SAME].dropna()
+    unit = unit_of("facts", facts.index.get_level_values("relation"))
+    return [Condition(contrast, *fact_part(wide, seed), n=len(facts), unit=unit, above=HALF), _matched(wide, seed)]
+
+
+def _share(wide: pd.DataFrame, kind: str, seed: int, **more) -> Condition:
+    facts = wide[kind].dropna()
+    unit = unit_of("facts", facts.index.get_level_values("relation"))
+    contrast = f"effect of neurons, {NAMES[kind]}, in % of that of the fact's own"
+    return Condition(contrast, *share(wide, kind, seed), n=len(facts), unit=unit, **more)
+
+
+def _matched(wide: pd.DataFrame, seed: int) -> Condition:
+    if MATCHED not in wide:
+        return untested(f"effect of neurons, {NAMES[MATCHED]}", "no layer has enough neurons that attribution does not name")
+    return _share(wide, MATCHED, seed, below=HALF, role=CONTROL)
+
+
+_TABLES = ("fact_or_word",)
+CLAIMS = (
+    Claim("13, beyond the paper", "neurons serve the answer word, in whatever relation", _TABLES, serve_a_word),
+    Claim("13, beyond the paper", "most of the effect belongs to the fact alone", _TABLES, belong_to_a_fact),
+)

@@ -1,0 +1,117 @@
+"""Statistics of the table of notebook 12."""
+
+import math
+
+import pandas as pd
+
+from kn_utils.chapters.is_it_knowledge.table import GRAMMAR, GROUPS, INVENTED, KNOWN, LEFT_OUT, NEVER_RIGHT, WRONG_OBJECT
+from kn_utils.stats.intervals import NOT_NEGATIVE, PERCENT, mean_of_relations, side_by_side, with_interval
+from kn_utils.stats.means import relation_means, share_of_effect
+from kn_utils.store.runs import NothingToShowError
+
+HALF, QUARTER = 50, 25  # %, the limits of the rule
+NAMES = {
+    KNOWN: "known facts",
+    NEVER_RIGHT: "facts never answered right",
+    LEFT_OUT: "facts left out of training",
+    INVENTED: "invented subjects",
+    WRONG_OBJECT: "wrong objects",
+    GRAMMAR: "grammar",
+}
+CHANGE, MATCHED, COUNT, AGREEMENT = "own neurons", "matched neurons", "neurons", "agreement (%)"
+MEASURES = {
+    CHANGE: lambda table: table["log_odds_after"] - table["log_odds_before"],
+    MATCHED: lambda table: table["log_odds_matched"] - table["log_odds_before"],
+    COUNT: lambda table: table["neurons"],
+    AGREEMENT: lambda table: 100 * table["agreement"],
+}
+LIMITS = {COUNT: NOT_NEGATIVE, AGREEMENT: PERCENT}
+INTERVAL = ["value", "low", "high", "new_low", "new_high"]
+
+
+def measured(table: pd.DataFrame, measure: str, group: str) -> pd.Series:
+    """Return one of `MEASURES` for the items of a group; the index has the relation."""
+    return MEASURES[measure](table[table["group"] == group].set_index("relation")).astype(float).dropna()
+
+
+def group_means(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the mean of each measure over the relations, for each group that has items: columns group, measure, `INTERVAL`, items.
+
+    Raises NothingToShowError if there is no item.
+    """
+    if table.empty:
+        raise NothingToShowError("no fact of these relations has prompts in two templates, which notebook 12 needs")
+    rows = []
+    for group in GROUPS:
+        for measure in MEASURES:
+            if len(values := measured(table, measure, group)):
+                limits = LIMITS.get(measure, (-math.inf, math.inf))
+                found = mean_of_relations(relation_means(values.to_numpy()), values.index, seed, limits)
+                rows.append((group, measure, *map(float, found), len(values)))
+    return pd.DataFrame(rows, columns=["group", "measure", *INTERVAL, "items"])
+
+
+def known_and(table: pd.DataFrame, group: str, less_matched: bool = False) -> tuple[pd.Series, pd.Series]:
+    """Return the changes of log-odds of the known facts and of a group, in the relations that have both; empty if there are none.
+
+    With `less_matched` the change by the matched neurons is subtracted from both.
+    Raises NothingToShowError if suppression does not lower the log-odds of the known facts, so that a share of it says nothing.
+    """
+    if less_matched:
+        table = table.assign(log_odds_before=table["log_odds_matched"])
+    known, other = (measured(table, CHANGE, name) for name in (KNOWN, group))
+    both = known.index.intersection(other.index)
+    known, other = (values[values.index.isin(both)] for values in (known, other))
+    if len(known) and known.groupby(level="relation").mean().mean() >= 0:
+        raise NothingToShowError("suppression does not lower the log-odds of the known facts of these relations")
+    return known, other
+
+
+def ratios(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return R, the change of each other group in % of that of the known facts: columns group, value, low, high, items."""
+    rows = []
+    for group in GROUPS[1:]:
+        known, other = known_and(table, group)
+        if len(other):
+            rows.append((group, *share_of_effect(known, other, seed), len(other)))
+    if not rows:
+        raise NothingToShowError("no relation here has both facts that are known and others to compare them with")
+    return pd.DataFrame(rows, columns=["group", "value", "low", "high", "items"])
+
+
+def by_the_rule(low: float, high: float) -> str:
+    """Return what an interval of R (%) means by the rule."""
+    return "not knowledge" if low > HALF else "knowledge" if high < QUARTER else "open"
+
+
+def named_means(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `group_means` for display: a row per group."""
+    wide = side_by_side(means, ["group"], ["measure"]).loc[list(dict.fromkeys(means["group"]))]
+    items = means[means["measure"] == CHANGE].set_index("group")["items"]
+    return wide[list(MEASURES)].assign(items=items).rename(index=NAMES).rename_axis(index="group", columns=None)
+
+
+def new_relations(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the change by the own neurons with its interval, and the interval for a new relation, for display."""
+    rows = means[means["measure"] == CHANGE]
+    text = [with_interval(*row) for row in rows[INTERVAL].itertuples(index=False)]
+    return pd.DataFrame({"group": rows["group"].map(NAMES), "change of log-odds": text})
+
+
+def named_ratios(ratios: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `ratios` for display, with what each means by the rule."""
+    text = [with_interval(row.value, row.low, row.high) for row in ratios.itertuples()]
+    means = [by_the_rule(row.low, row.high) for row in ratios.itertuples()]
+    columns = {"group": ratios["group"].map(NAMES), "R (%)": text, "by the rule": means, "items": ratios["items"]}
+    return pd.DataFrame(columns)
+
+
+def finding(means: pd.DataFrame, ratios: pd.DataFrame) -> str:
+    """Return two sentences, from the tables of `group_means` and `ratios`."""
+    known = means[(means["group"] == KNOWN) & (means["measure"] == CHANGE)].iloc[0]
+    shares = [f"{NAMES[row.group]} {with_interval(row.value, row.low, row.high)} %" for row in ratios.itertuples()]
+    return (
+        f"Suppressing four neurons of a known fact changes the log-odds of its object by "
+        f"{with_interval(known['value'], known['low'], known['high'])}. In per cent of this, four neurons chosen in the same way "
+        f"change the log-odds of what is not known by: {', '.join(shares)}."
+    )

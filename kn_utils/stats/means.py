@@ -1,0 +1,30 @@
+"""Means over relations with equal weights, and what one mean is of another."""
+
+import numpy as np
+import pandas as pd
+
+from kn_utils.stats.intervals import Statistic, bootstrap_interval
+
+
+def relation_means(values: np.ndarray) -> Statistic:
+    """Return a statistic: the mean of `values` over the facts of each relation."""
+    return lambda rows, groups: np.bincount(groups, values[rows]) / np.bincount(groups)
+
+
+def share_of_effect(ours: pd.Series, control: pd.Series, seed: int) -> tuple[float, float, float]:
+    """Return the mean over relations of `control` in % of that of `ours`: (estimate, low, high). Rows are facts, and may be others."""
+    values = pd.concat([ours, control], keys=["ours", "control"])
+    is_control = values.index.get_level_values(0) == "control"
+    numbers, relations = values.to_numpy(float), values.index.get_level_values("relation")
+
+    def share(rows: np.ndarray, groups: np.ndarray) -> float:
+        means = [_mean_of_group_means(numbers[rows[wanted]], groups[wanted]) for wanted in (~is_control[rows], is_control[rows])]
+        return 100 * means[1] / means[0] if means[0] else np.nan
+
+    return tuple(map(float, bootstrap_interval(share, relations, seed)))
+
+
+def _mean_of_group_means(values: np.ndarray, groups: np.ndarray) -> float:
+    counts = np.bincount(groups)
+    sums = np.bincount(groups, values)[counts > 0]
+    return float((sums / counts[counts > 0]).mean()) if len(values) else np.nan
