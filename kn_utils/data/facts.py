@@ -6,11 +6,12 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from kn_utils.data.downloads import upstream_file
+from kn_utils.parameters import ONE_TOKEN, check
 from kn_utils.paths import DATA, result_name
 
 FLAT = {
@@ -63,7 +64,7 @@ class Dataset:
     """A named set of relations; build it with `load_dataset`.
 
     `facts`, `templates` and `labels` map the id of a relation, such as "P101", to its facts, its templates with [X] (subject) and [Y]
-    (object), and its name.
+    (object), and its name. `objects` says whether an object must be one token ("one-token") or is asked for by its first ("first-token").
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dataset:
     templates: dict[str, list[str]]
     labels: dict[str, str]
     locate: Callable[[str], Path] = field(repr=False)
+    objects: str = ONE_TOKEN
 
     @property
     def relations(self) -> list[str]:
@@ -132,11 +134,18 @@ def split_relations(relation: str | list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def load_dataset(name: str | Path) -> Dataset:
+def load_dataset(name: str | Path, objects: str = ONE_TOKEN) -> Dataset:
     """Load "starter" (bundled), "pararel" (the paper's; downloaded at first use) or a folder in the layout of either.
 
+    With `objects="first-token"` the data set's name ends so, too: its results lie in a folder of their own.
     Raises FileNotFoundError if the data set or one of its files is missing, and ValueError if a file is malformed.
     """
+    check(objects=objects)
+    dataset = _load(name)
+    return dataset if objects == ONE_TOKEN else replace(dataset, name=f"{dataset.name}-{objects}", objects=objects)
+
+
+def _load(name: str | Path) -> Dataset:
     if name == "pararel":
         return _read(name, lambda kind, relation="": upstream_file(UPSTREAM[kind].format(relation)), labelled=True)
     folder = DATA / "starter" if name == "starter" else Path(os.path.expanduser(str(name)))
