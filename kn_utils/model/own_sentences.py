@@ -8,7 +8,7 @@ from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.forward import probabilities
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import prompt_suffix
-from kn_utils.model.prompts import Prompt, encode, ends_with_object, prompt_text, stack
+from kn_utils.model.prompts import SAME_PROMPT, Prompt, encode, ends_with_object, prompt_text, stack
 from kn_utils.model.scripts import FULL_STOPS, OTHER_ENDS, without_blanks
 from kn_utils.parameters import check, did_you_mean
 
@@ -64,6 +64,8 @@ def answer_prompts(lm: LanguageModel, sentences: str | Sequence[str], answer: st
     dataset = Dataset(RELATION, {RELATION: [fact]}, {RELATION: templates}, {RELATION: RELATION}, _no_file)
     encoded = encode(lm, dataset, [fact])
     for prompt, item in zip(without_answer, encoded, strict=True):
+        if isinstance(item, LeftOut) and item.reason == SAME_PROMPT:
+            raise ValueError(f"{prompt.text!r} has the same tokens as a sentence before it: leave it out")
         if isinstance(item, LeftOut):
             raise ValueError(_not_one_token(lm, prompt, fact.object, name))
     return encoded

@@ -20,6 +20,7 @@ NOT_OBJECT_FINAL = "no template of the relation ends with the object, which left
 AMBIGUOUS_MASK = "the filled prompt holds more than one mask"
 MERGED = "the object is not read as tokens of its own: it merges with the text beside it"
 NO_TOKEN = "the object's first token is a blank"
+SAME_PROMPT = "another template of the fact gives the same tokens"
 TOO_LONG = "the prompt is longer than the model can read"
 
 
@@ -78,11 +79,23 @@ def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[P
     read = [lm.tokenizer(list(column))["input_ids"] for column in zip(*texts, strict=True)]
     ends = _ends(lm)
     make = partial(_prompt, lm, first_token=dataset.objects == FIRST_TOKEN)
-    return [
+    encoded = [
         LeftOut(fact, NOT_OBJECT_FINAL, index)
         if template is None
         else make(fact, index, template, before[: len(before) - ends], answered[: len(answered) - ends], whole)
         for (fact, index, template), before, answered, whole in zip(filled, *read, strict=True)
+    ]
+    return _distinct(encoded)
+
+
+def _distinct(encoded: list[Prompt | LeftOut]) -> list[Prompt | LeftOut]:
+    """Leave out prompts whose tokens are those of an earlier prompt of the fact, such as of templates that differ in blanks."""
+    first: dict[tuple, int] = {}
+    return [
+        LeftOut(item.fact, SAME_PROMPT, item.index)
+        if isinstance(item, Prompt) and first.setdefault((item.fact, item.ids, item.position), item.index) != item.index
+        else item
+        for item in encoded
     ]
 
 
@@ -123,8 +136,9 @@ def _texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, st
     """Return a filled template up to the object, with the object, and as a whole; left-to-right models read nothing behind the object."""
     if template is None:
         return "", "", ""
-    cut, up_to = _cut(template), template.partition("[Y]")[0] + "[Y]"
-    whole = template if lm.masked else up_to
+    cut, before = _cut(template), template.partition("[Y]")[0]
+    up_to = f"{cut}[Y]" if cut == before else f"{cut} [Y]"
+    whole = up_to + template.partition("[Y]")[2] if lm.masked else up_to
     return fill(cut, fact.subject, ""), *(fill(text, fact.subject, fact.object) for text in (up_to, whole))
 
 

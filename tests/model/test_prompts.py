@@ -12,6 +12,7 @@ from kn_utils.model.prompts import (
     NO_TOKEN,
     NOT_OBJECT_FINAL,
     NOT_ONE_TOKEN,
+    SAME_PROMPT,
     TOO_LONG,
     LeftOut,
     Prompt,
@@ -100,6 +101,21 @@ def test_the_first_word_of_a_sentence_has_a_token_without_a_space_in_roberta(loa
 def test_an_object_that_is_not_one_token_is_left_out(model_type, asked, answer, loaded, tiny_dataset):
     found = ask(loaded(model_type), tiny_dataset, "San Marino", answer)
     assert reasons(found) == [NOT_ONE_TOKEN] * asked
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+def test_templates_that_give_the_same_tokens_are_one_prompt(model_type, loaded, tiny_dataset):
+    templates = [
+        "The capital of [X] is [Y].",
+        "The capital of [X] is  [Y] .",
+        "[X] has the capital [Y]",
+        "The capital of [X] is [Y] .",
+    ]
+    dataset = dataclasses.replace(tiny_dataset, templates={"P36": templates})
+    facts = [Fact("P36", index, "Norway", "Oslo") for index in range(2)]  # a fact that is given twice is two facts
+    found = encode(loaded(model_type), dataset, facts)
+    assert reasons(found) == [None, SAME_PROMPT, None, SAME_PROMPT] * 2
+    assert [item.index for item in found] == [0, 1, 2, 3] * 2
 
 
 @pytest.mark.parametrize("model_type", DECODERS)
