@@ -60,6 +60,45 @@ TOKENIZERS = {
 }
 
 
+RECORD = '{"sub_label": "Norway", "obj_label": "Oslo"}'
+
+
+def facts(name: str, content: str | bytes, ask: str = ""):
+    """Load a data set whose file `name` is given; `ask` is what is loaded, "" for the folder."""
+
+    def load(at):
+        folder = tiny_folders.write_data(at.folder / "own", {"P36": [["Norway", "Oslo"]]}, {"P36": ["[X] has [Y]."]})
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return load_dataset(folder / ask)
+
+    return load
+
+
+def without_patterns(at):
+    folder = tiny_folders.write_data(at.folder / "own", {"P36": [["Norway", "Oslo"]]}, {"P36": ["[X] has [Y]."]})
+    (folder / "patterns/P36.jsonl").unlink()
+    return load_dataset(folder)
+
+
+FACTS = {
+    "nothing there": lambda at: load_dataset(at.folder / "nowhere"),
+    "another encoding": facts("query_pairs.json", '{"P36": [["Spain", "Málaga"]]}'.encode("latin-1")),
+    "no JSON": facts("query_pairs.json", '{"P36": [["Norway", "Oslo"]}'),
+    "a relation given twice": facts("query_pairs.json", '{"P36": [["Norway", "Oslo"]], "P36": [["Peru", "Lima"]]}'),
+    "an empty object": facts("query_pairs.json", '{"P36": [["Norway", " "]]}'),
+    "a relation's name with a slash": facts("query_pairs.json", '{"../P36": [["Norway", "Oslo"]]}'),
+    "a template without a place for the object": facts("patterns/P36.jsonl", '{"pattern": "[X] is a country."}'),
+    "no templates of a relation": without_patterns,
+    "a table without column names": facts("P36.csv", "Norway,Oslo\n", "P36.csv"),
+    "a table with semicolons": facts("P36.csv", "subject;object\nNorway;Oslo\n", "P36.csv"),
+    "a table without templates beside it": facts("P36.csv", "subject,object\nNorway,Oslo\n", "P36.csv"),
+    "a CounterFact record that lacks a part": facts("cf.json", '[{"requested_rewrite": {"subject": "Peru"}}]', "cf.json"),
+    "tuple files without templates": facts("tuples/de/P36.jsonl", RECORD, "tuples/de"),
+}
+
+
 class Place:
     """What a case needs: an empty folder, tiny models and data."""
 
@@ -74,6 +113,7 @@ def at(tmp_path, folder_of, loaded, tiny_data):
 
 def test_the_page_has_these_cases_and_no_other():
     assert list(rows("Tokenizers")) == list(TOKENIZERS)
+    assert list(rows("Facts")) == list(FACTS)
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
@@ -83,6 +123,13 @@ def test_a_tokenizer_gets_the_message_of_the_page(kind, at):
     with pytest.raises((ValueError, OSError)) as error:
         TOKENIZERS[kind](at)
     assert_is_the_pages(error.value, rows("Tokenizers")[kind])
+
+
+@pytest.mark.parametrize("kind", FACTS)
+def test_facts_get_the_message_of_the_page(kind, at):
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        FACTS[kind](at)
+    assert_is_the_pages(error.value, rows("Facts")[kind])
 
 
 def test_the_page_has_the_reasons_why_prompts_are_left_out():
