@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from kn_utils.data.facts import Dataset, load_dataset, split_relations
-from kn_utils.parameters import PARAMETERS, check
+from kn_utils.parameters import FIRST_TOKEN, ONE_TOKEN, PARAMETERS, check
 from kn_utils.paths import ROOT, result_name
 from kn_utils.steps import STEPS, Step, upstream
 
@@ -40,7 +40,7 @@ class RunList:
         self.config = config
         self.n_facts = None if config["n_facts"] == "all" else config["n_facts"]
         check(n_facts=self.n_facts, seed=config["seed"], results_dir=config["results_dir"])
-        self.dataset: Dataset = load_dataset(config["dataset"])
+        self.dataset: Dataset = load_dataset(config["dataset"], config.get("objects", ONE_TOKEN))
         self.results = f"{expanduser(config['results_dir'])}/{result_name(config['model'])}/{self.dataset.name}"
         self.notes: list[str] = []
         self.skipped = self._skipped()
@@ -88,11 +88,15 @@ class RunList:
 
     def run(self, notebook: str, relation: str = "") -> NotebookRun:
         """Return a notebook's run for one relation, or for all of them together; one that runs alone gets its own parameters only."""
-        common = {name: self.config[name] for name in ("model", "dataset", "results_dir", "seed")} | {"n_facts": self.n_facts}
+        common = {name: self.config[name] for name in ("model", "dataset", "results_dir", "seed")}
+        common |= {"n_facts": self.n_facts}
+        own = self.settings(notebook).get("parameters", {})
+        if "objects" in self.config and "dataset" not in own:
+            common["objects"] = self.config["objects"]
         relations = relation or ",".join(self.relations(notebook))
         place = f"{notebook}/{relation}" if relation else notebook
         alone = self.config["notebooks"][notebook]["jobs"] == "alone"
-        parameters = ({} if alone else {"relation": relations} | common) | self.settings(notebook).get("parameters", {})
+        parameters = ({} if alone else {"relation": relations} | common) | own
         return NotebookRun(
             notebook, relation, parameters, f"{self.results}/notebooks/{place}.ipynb", f"book/notebooks/{notebook}.ipynb"
         )
@@ -112,7 +116,7 @@ def _check_structure(config: Mapping) -> None:
 
 
 def _has_sentences(dataset: Dataset, relation: str) -> bool:
-    if dataset.name == "pararel":  # has all of them, and looking would download them
+    if dataset.name in ("pararel", f"pararel-{FIRST_TOKEN}"):  # has all of them, and looking would download them
         return True
     try:
         return bool(dataset.locate("sentences", relation))

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 QUADRATURES = ("released", "gauss-legendre")
+ONE_TOKEN, FIRST_TOKEN = "one-token", "first-token"  # which objects are asked for: whole ones, or all by their first token
+OBJECTS = (ONE_TOKEN, FIRST_TOKEN)
 KEPT_SHARE = 0.1  # step 1 stores scores of at least this share of the prompt's largest, as the released code does
 
 
@@ -63,6 +65,7 @@ PARAMETERS = {
     "results_dir": _folder(),
     "figures_dir": _folder(),
     "quadrature": Parameter(f"one of {', '.join(QUADRATURES)}", lambda value: value in QUADRATURES),
+    "objects": Parameter(f"one of {', '.join(OBJECTS)}", lambda value: value in OBJECTS),
     "tolerance": _number("a positive number", lambda value: value > 0),
     "max_memory_gb": _number("a positive number", lambda value: value > 0),
     "score_share": _share(KEPT_SHARE, "; step 1 keeps no smaller scores"),

@@ -23,13 +23,13 @@ def user_path(path: str | Path) -> Path:
 def result_name(name: str | Path) -> str:
     """Return the folder name for the results of a model or a data set.
 
-    A bundled name stays as it is, and a hub id gets `--` in place of its slash. A local folder gets its name and a digest of its full path.
-    So two folders with the same name never share results, and no folder is mistaken for a bundled model.
+    A bundled name stays as it is, and a hub id gets `--` in place of its slash. A local folder or file gets its name and a digest of its
+    full path. So two of the same name never share results, and no folder is mistaken for a bundled model.
     """
-    folder = Path(os.path.expanduser(str(name)))
-    if name in OURS or not folder.is_dir():
+    found = Path(os.path.expanduser(str(name)))
+    if name in OURS or not found.exists():
         return str(name).replace("/", "--")
-    path = folder.resolve()
+    path = found.resolve()
     return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 

@@ -6,11 +6,15 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from unicodedata import normalize
 
 from kn_utils.data.downloads import upstream_file
+from kn_utils.data.forms import Content, read_form
+from kn_utils.data.reading import check_relation, is_text, parse, read_lines, read_text
+from kn_utils.parameters import ONE_TOKEN, check
 from kn_utils.paths import DATA, result_name
 
 FLAT = {
@@ -63,7 +67,7 @@ class Dataset:
     """A named set of relations; build it with `load_dataset`.
 
     `facts`, `templates` and `labels` map the id of a relation, such as "P101", to its facts, its templates with [X] (subject) and [Y]
-    (object), and its name.
+    (object), and its name. `objects` says whether an object must be one token ("one-token") or is asked for by its first ("first-token").
     """
 
     name: str
@@ -71,6 +75,7 @@ class Dataset:
     templates: dict[str, list[str]]
     labels: dict[str, str]
     locate: Callable[[str], Path] = field(repr=False)
+    objects: str = ONE_TOKEN
 
     @property
     def relations(self) -> list[str]:
@@ -119,7 +124,7 @@ class Dataset:
         Raises FileNotFoundError if the data set has none and ValueError if the file is malformed.
         """
         path = self.locate("sentences", relation)
-        bags = _parse(_read_text(path), str(path))
+        bags = parse(read_text(path), str(path))
         count = len(self.facts[relation])
         if not isinstance(bags, list) or len(bags) != count or not all(map(_is_bag, bags)):
             raise ValueError(f'{path} must be a list of {count} entries {{"th_bags": [sentences], "h_bags": [sentences]}}')
@@ -132,19 +137,30 @@ def split_relations(relation: str | list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def load_dataset(name: str | Path) -> Dataset:
-    """Load "starter" (bundled), "pararel" (the paper's; downloaded at first use) or a folder in the layout of either.
+def load_dataset(name: str | Path, objects: str = ONE_TOKEN) -> Dataset:
+    """Load "starter" (bundled), "pararel" (the paper's; downloaded at first use), a folder in the layout of either, or another form.
 
+    The other forms are those of `kn_utils.data.forms`.
+    With `objects="first-token"` the data set's name ends so, too: its results lie in a folder of their own.
     Raises FileNotFoundError if the data set or one of its files is missing, and ValueError if a file is malformed.
     """
+    check(objects=objects)
+    dataset = _load(name)
+    return dataset if objects == ONE_TOKEN else replace(dataset, name=f"{dataset.name}-{objects}", objects=objects)
+
+
+def _load(name: str | Path) -> Dataset:
     if name == "pararel":
         return _read(name, lambda kind, relation="": upstream_file(UPSTREAM[kind].format(relation)), labelled=True)
     folder = DATA / "starter" if name == "starter" else Path(os.path.expanduser(str(name)))
+    if name != "starter" and (content := read_form(folder)):
+        return _of_form(result_name(name), folder, content)
     layout = UPSTREAM if (folder / UPSTREAM["pairs"]).is_file() else FLAT
     if not (folder / layout["pairs"]).is_file():
         raise FileNotFoundError(
             f"unknown data set {str(name)!r}: use 'starter', 'pararel', or a folder that holds {FLAT['pairs']} "
-            f"and {FLAT['patterns'].format('<relation>')} (or {UPSTREAM['pairs']} ...)"
+            f"and {FLAT['patterns'].format('<relation>')} (or {UPSTREAM['pairs']} ...), or facts in another of the forms in "
+            "book/own_model_and_facts.md"
         )
 
     def locate(kind: str, relation: str = "") -> Path:
@@ -157,37 +173,54 @@ def load_dataset(name: str | Path) -> Dataset:
 
 
 def _read(name: str, locate: Callable[..., Path], labelled: bool = False) -> Dataset:
-    facts = _read_facts(locate("pairs"))
-    templates = {relation: _read_templates(locate("patterns", relation)) for relation in facts}
+    path = locate("pairs")
+    pairs = parse(read_text(path), str(path))
+    if not isinstance(pairs, dict) or not pairs:
+        raise ValueError(f'{path} must be {{"relation": [["subject", "object"], ...]}}')
+    facts = {relation: list(_facts(path, relation, rows)) for relation, rows in pairs.items()}
+    templates = {relation: _patterns(locate("patterns", relation)) for relation in facts}
     try:
-        labels = {line["relation"]: line["label"] for line in _read_lines(locate("relations"), ("relation", "label"))}
+        labels = {line["relation"]: line["label"] for line in read_lines(locate("relations"), ("relation", "label"))}
     except FileNotFoundError:
         if labelled:
             raise
         labels = {}
+    return _labelled(name, facts, templates, labels, locate)
+
+
+def _of_form(name: str, path: Path, content: Content) -> Dataset:
+    """Return the data set of facts in another form than ParaRel's; it has no web sentences."""
+
+    def no_sentences(kind: str, relation: str = "") -> Path:
+        raise FileNotFoundError(f"data set {path} has no web sentences: its form has no place for them")
+
+    if not content.rows:
+        raise ValueError(f"{path} has no facts")
+    facts = {relation: list(_facts(path, relation, rows)) for relation, rows in content.rows.items()}
+    templates = {relation: _templates(path, content.templates[relation]) for relation in facts}
+    return _labelled(name, facts, templates, content.labels, no_sentences)
+
+
+def _labelled(name: str, facts: dict, templates: dict, labels: dict, locate: Callable[..., Path]) -> Dataset:
     return Dataset(name, facts, templates, {relation: labels.get(relation, relation) for relation in facts}, locate)
 
 
-def _read_facts(path: Path) -> dict[str, list[Fact]]:
-    pairs = _parse(_read_text(path), str(path))
-    if not isinstance(pairs, dict) or not pairs:
-        raise ValueError(f'{path} must be {{"relation": [["subject", "object"], ...]}}')
-    return {relation: list(_facts(path, relation, rows)) for relation, rows in pairs.items()}
+def _patterns(path: Path) -> list[str]:
+    return _templates(path, [line["pattern"] for line in read_lines(path, ("pattern",))])
 
 
 def _facts(path: Path, relation: str, rows: object) -> Iterator[Fact]:
-    if not re.fullmatch(r"[\w-]{1,40}", relation):
-        raise ValueError(f"{path}: relation {relation!r} must be 1 to 40 letters, digits, '_' and '-' alone (it names files)")
+    check_relation(relation, path)
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{path}: relation {relation} has no list of facts")
     for index, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) != 2 or not all(_is_text(text) and text.strip() for text in row):
+        if not isinstance(row, list) or len(row) != 2 or not all(is_text(text) and text.strip() for text in row):
             raise ValueError(f'{path}: fact {index} of {relation} is {row!r}; it must be ["subject", "object"]')
-        yield Fact(relation, index, *row)
+        yield Fact(relation, index, *map(_clean, row))
 
 
-def _read_templates(path: Path) -> list[str]:
-    templates = [line["pattern"].strip() for line in _read_lines(path, ("pattern",))]
+def _templates(path: Path, given: list[str]) -> list[str]:
+    templates = [_clean(template) for template in given]
     for template in templates:
         if template.count("[X]") != 1 or template.count("[Y]") != 1:
             raise ValueError(f"{path}: template {template!r} must hold [X] and [Y] once each")
@@ -196,39 +229,12 @@ def _read_templates(path: Path) -> list[str]:
     return templates
 
 
-def _read_lines(path: Path, keys: tuple[str, ...]) -> list[dict]:
-    rows = []
-    for number, line in enumerate(
-        _read_text(path).split("\n"), start=1
-    ):  # not splitlines: U+2028 is allowed inside a JSON string
-        if line.strip():
-            row = _parse(line, f"{path}, line {number}")
-            if not isinstance(row, dict) or not all(_is_text(row.get(key)) for key in keys):
-                raise ValueError(f"{path}, line {number}: must be a JSON object with the texts {', '.join(keys)}")
-            rows.append(row)
-    return rows
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
-    except UnicodeDecodeError as reason:
-        raise ValueError(f"{path} is not UTF-8 text: {reason}") from None
-
-
-def _parse(text: str, where: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as reason:
-        raise ValueError(f"{where} is not JSON: {reason}") from None
-
-
-def _is_text(value: object) -> bool:
-    """Whether a JSON value is a string that UTF-8 can encode; a lone surrogate, such as \\ud800, cannot be encoded."""
-    return isinstance(value, str) and re.search("[\ud800-\udfff]", value) is None
+def _clean(text: str) -> str:
+    """Return a text without blanks around it, and with composed letters: é as one character, as tokenizers know it."""
+    return normalize("NFC", text.strip())
 
 
 def _is_bag(bag: object) -> bool:
     return isinstance(bag, dict) and all(
-        isinstance(bag.get(kind), list) and all(map(_is_text, bag[kind])) for kind in ("th_bags", "h_bags")
+        isinstance(bag.get(kind), list) and all(map(is_text, bag[kind])) for kind in ("th_bags", "h_bags")
     )

@@ -14,11 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.pytorch_utils import Conv1D
 
 from kn_utils.data.downloads import cache_dir, smollm2_gguf
 from kn_utils.model.architectures import Layout
 from kn_utils.model.layouts import find_blocks, layout_of, submodule, value_vectors
+from kn_utils.model.tokenizers import check_tokenizer, missing_library
 from kn_utils.paths import DATA, result_name
 
 _NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # entries of a configuration that do not change values
@@ -144,8 +146,9 @@ def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, report = _load_weights(folder, masked)
     _check_weights(str(name), masked, report)
-    _check_tokenizer(str(name), masked, tokenizer, config.vocab_size)
-    return LanguageModel(result_name(name), model.to(target), tokenizer, str(name))
+    lm = LanguageModel(result_name(name), model.to(target), tokenizer, str(name))
+    check_tokenizer(str(name), masked, tokenizer, model, get_tokenizer_config(folder))
+    return lm
 
 
 @cache
@@ -171,7 +174,9 @@ def explained(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as reason:
-        raise OSError(f"cannot load the model {name!r}: {str(reason).strip()}. {_ALLOWED}") from reason
+        raise OSError(
+            f"cannot load the model {name!r}: {str(reason).strip().rstrip('.')}. {missing_library(str(reason))}{_ALLOWED}"
+        ) from reason
 
 
 def _load_weights(folder: str, masked: bool) -> tuple[PreTrainedModel, dict]:
@@ -192,17 +197,6 @@ def _check_weights(name: str, masked: bool, report: dict) -> None:
         raise ValueError(f"{name!r} is not a complete {kind}: its files lack the weights {', '.join(missing)}")
     for weight, found, wanted in sorted(report["mismatched_keys"])[:1]:
         raise ValueError(f"{name!r}: {weight} has the shape {tuple(found)} where config.json asks for {tuple(wanted)}")
-
-
-def _check_tokenizer(name: str, masked: bool, tokenizer, vocab_size: int) -> None:
-    if len(tokenizer) < vocab_size / 2:
-        raise ValueError(f"the tokenizer of {name!r} knows {len(tokenizer)} of {vocab_size} tokens: are its files missing?")
-    if tokenizer.vocab_size > vocab_size:  # without added tokens: Gemma 3 has one without an embedding
-        raise ValueError(
-            f"the tokenizer of {name!r} knows {tokenizer.vocab_size} tokens, the model {vocab_size}: it is another model's"
-        )
-    if masked and tokenizer.mask_token_id not in range(vocab_size):
-        raise ValueError(f"the tokenizer of {name!r} has no mask token that the model knows, which a masked language model needs")
 
 
 def locate(name: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from kn_utils.model.models import BUNDLED, LanguageModel, load_model
+from kn_utils.model.tokenizers import check_tokenizer
 from kn_utils.parameters import did_you_mean
 
 
@@ -24,7 +25,9 @@ def load(model: str | Path | PreTrainedModel, tokenizer: object = None, device: 
         return load_model(model, device)
     if tokenizer is None:
         raise ValueError("a model that is loaded already needs its tokenizer: load(model, tokenizer)")
-    return LanguageModel(model.config.model_type, model, tokenizer)
+    lm = LanguageModel(model.config.model_type, model, tokenizer)
+    check_tokenizer(lm.name, lm.masked, tokenizer, model, {})
+    return lm
 
 
 def check_name(model: str | Path) -> None:

@@ -8,7 +8,8 @@ from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.forward import probabilities
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import prompt_suffix
-from kn_utils.model.prompts import Prompt, encode, ends_with_object, prompt_texts, stack
+from kn_utils.model.prompts import SAME_PROMPT, Prompt, encode, ends_with_object, prompt_text, stack
+from kn_utils.model.scripts import FULL_STOPS, OTHER_ENDS, without_blanks
 from kn_utils.parameters import check, did_you_mean
 
 RELATION = "own sentences"  # stands for the relation of a reader's fact
@@ -40,7 +41,7 @@ def sentence_prompts(lm: LanguageModel, sentences: str | Sequence[str]) -> list[
     fact = Fact(RELATION, 0, SUBJECT, "")
     found = []
     for index, template in enumerate(_templates(lm, sentences)):
-        text, _ = prompt_texts(lm, fact, template)
+        text = prompt_text(lm, fact, template)
         ids = tuple(lm.tokenizer(text)["input_ids"])
         if len(ids) > lm.max_length:
             raise ValueError(f"{text!r} has {len(ids)} tokens, and {lm.name} reads at most {lm.max_length}: shorten it")
@@ -63,6 +64,8 @@ def answer_prompts(lm: LanguageModel, sentences: str | Sequence[str], answer: st
     dataset = Dataset(RELATION, {RELATION: [fact]}, {RELATION: templates}, {RELATION: RELATION}, _no_file)
     encoded = encode(lm, dataset, [fact])
     for prompt, item in zip(without_answer, encoded, strict=True):
+        if isinstance(item, LeftOut) and item.reason == SAME_PROMPT:
+            raise ValueError(f"{prompt.text!r} has the same tokens as a sentence before it: leave it out")
         if isinstance(item, LeftOut):
             raise ValueError(_not_one_token(lm, prompt, fact.object, name))
     return encoded
@@ -99,9 +102,9 @@ def _template(lm: LanguageModel, text: str) -> str:
             raise ValueError(f"{text!r} has no mask, which {lm.name} needs: write {MASK} in place of the answer")
         return template
     if not found:
-        if text[-1] in ".!?":
+        if text[-1] in FULL_STOPS + OTHER_ENDS:
             raise ValueError(f"{text!r} is complete, and {lm.name} reads from left to right: end the sentence before the answer")
-        return f"{text} [Y]"
+        return f"{text}[Y]" if without_blanks(text) else f"{text} [Y]"
     if not ends_with_object(template):
         raise ValueError(f"{text!r} goes on behind {MASK}, and {lm.name} reads from left to right: end it before the answer")
     if not template.partition("[Y]")[0].strip():

@@ -4,16 +4,23 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 
 import torch
 from torch import Tensor
 
 from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.models import LanguageModel
+from kn_utils.model.scripts import DIRECTION_MARKS, FULL_STOPS
+from kn_utils.parameters import FIRST_TOKEN
 
 NOT_ONE_TOKEN = "the object is not one token of the model's vocabulary"
 NOT_OBJECT_FINAL = "no template of the relation ends with the object, which left-to-right models need"
 AMBIGUOUS_MASK = "the filled prompt holds more than one mask"
+MERGED = "the object is not read as tokens of its own: it merges with the text beside it"
+NO_TOKEN = "the object's first token is a blank"
+SAME_PROMPT = "another template of the fact gives the same tokens"
 TOO_LONG = "the prompt is longer than the model can read"
 
 
@@ -42,8 +49,8 @@ class Batch:
 
 
 def ends_with_object(template: str) -> bool:
-    """Return whether at most a full stop follows [Y], so that a left-to-right model can predict the object."""
-    return re.search(r"\[Y\][ .]*$", template) is not None
+    """Return whether at most a full stop, of any script, follows [Y], so that a left-to-right model can predict the object."""
+    return re.search(rf"\[Y\][\s{FULL_STOPS}{DIRECTION_MARKS}]*$", template) is not None
 
 
 def fill(template: str, subject: str, answer: str) -> str:
@@ -56,19 +63,39 @@ def encode(lm: LanguageModel, dataset: Dataset, facts: Iterable[Fact]) -> list[P
     """Return all prompts of the facts, in the order of facts and templates; a prompt that cannot be used is `LeftOut` with a reason.
 
     A masked model gets the template with the mask as object. A left-to-right model gets only templates that end with the object, cut before
-    it. The target is the object's token in this context. If the object is several tokens or unknown, the prompt is left out.
+    it. The target is the object's token in this context. If the object is several tokens or unknown, the prompt is left out; if the data
+    set's `objects` are "first-token", the target is the first of several tokens. Raises ValueError if a masked model is asked for these.
     """
+    if lm.masked and dataset.objects == FIRST_TOKEN:
+        raise ValueError(
+            f"objects is {FIRST_TOKEN!r}, and {lm.name} is a masked model: it predicts one token in place of its one mask"
+        )
     filled = []
     for fact in facts:
         templates = list(enumerate(dataset.templates[fact.relation]))
         usable = [(fact, *template) for template in templates if lm.masked or ends_with_object(template[1])]
         filled += usable or [(fact, 0, None)]
-    texts = [prompt_texts(lm, fact, template) for fact, _, template in filled]
-    ids = [lm.tokenizer(list(column))["input_ids"] for column in zip(*texts, strict=True)]
-    make = _masked_prompt if lm.masked else _cut_prompt
+    texts = [_texts(lm, fact, template) for fact, _, template in filled]
+    read = [lm.tokenizer(list(column))["input_ids"] for column in zip(*texts, strict=True)]
+    ends = _ends(lm)
+    make = partial(_prompt, lm, first_token=dataset.objects == FIRST_TOKEN)
+    encoded = [
+        LeftOut(fact, NOT_OBJECT_FINAL, index)
+        if template is None
+        else make(fact, index, template, before[: len(before) - ends], answered[: len(answered) - ends], whole)
+        for (fact, index, template), before, answered, whole in zip(filled, *read, strict=True)
+    ]
+    return _distinct(encoded)
+
+
+def _distinct(encoded: list[Prompt | LeftOut]) -> list[Prompt | LeftOut]:
+    """Leave out prompts whose tokens are those of an earlier prompt of the fact, such as of templates that differ in blanks."""
+    first: dict[tuple, int] = {}
     return [
-        LeftOut(fact, NOT_OBJECT_FINAL, index) if template is None else _checked(lm, make(lm, fact, index, text, blank, answered))
-        for (fact, index, template), (text, _), blank, answered in zip(filled, texts, *ids, strict=True)
+        LeftOut(item.fact, SAME_PROMPT, item.index)
+        if isinstance(item, Prompt) and first.setdefault((item.fact, item.ids, item.position), item.index) != item.index
+        else item
+        for item in encoded
     ]
 
 
@@ -96,38 +123,59 @@ def _with_prompts(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact]) ->
     return list(dict.fromkeys(item.fact for item in encode(lm, dataset, facts) if isinstance(item, Prompt)))
 
 
-def prompt_texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str]:
-    """Return the text of a prompt without and with the object; two empty texts if there is no template."""
+def prompt_text(lm: LanguageModel, fact: Fact, template: str) -> str:
+    """Return the text of a prompt: with the mask in place of the object, or cut before the object."""
+    return fill(template, fact.subject, lm.tokenizer.mask_token) if lm.masked else fill(_cut(template), fact.subject, "")
+
+
+def _cut(template: str) -> str:
+    return template.partition("[Y]")[0].rstrip()
+
+
+def _texts(lm: LanguageModel, fact: Fact, template: str | None) -> tuple[str, str, str]:
+    """Return a filled template up to the object, with the object, and as a whole; left-to-right models read nothing behind the object."""
     if template is None:
-        return "", ""
-    if lm.masked:
-        return fill(template, fact.subject, lm.tokenizer.mask_token), fill(template, fact.subject, fact.object)
-    cut = template[: template.index("[Y]")].rstrip()
-    return fill(cut, fact.subject, ""), fill(f"{cut} [Y]", fact.subject, fact.object)
+        return "", "", ""
+    cut, before = _cut(template), template.partition("[Y]")[0]
+    up_to = f"{cut}[Y]" if cut == before else f"{cut} [Y]"
+    whole = up_to + template.partition("[Y]")[2] if lm.masked else up_to
+    return fill(cut, fact.subject, ""), *(fill(text, fact.subject, fact.object) for text in (up_to, whole))
 
 
-def _masked_prompt(lm: LanguageModel, fact: Fact, index: int, text: str, ids: list[int], answered: list[int]) -> Prompt | LeftOut:
-    mask = lm.tokenizer.mask_token_id
-    if ids.count(mask) != 1:
+def _ends(lm: LanguageModel) -> int:
+    """Return how many special tokens the tokenizer adds behind a text."""
+    alone, text = lm.tokenizer(["", "a"])["input_ids"]
+    return len(alone) - sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(alone, text, strict=False)))
+
+
+def _prompt(
+    lm: LanguageModel,
+    fact: Fact,
+    index: int,
+    template: str,
+    before: list[int],
+    answered: list[int],
+    whole: list[int],
+    first_token: bool,
+) -> Prompt | LeftOut:
+    """Return a prompt from the tokens before the object, those up to its end, and those of the whole text.
+
+    A masked model reads the tokens of the whole text with the mask in place of the object's. So the tokens around the mask are those of
+    plain text, also where a tokenizer would read a written mask differently.
+    """
+    at, of_object = len(before), answered[len(before) :]
+    if lm.masked and lm.tokenizer.mask_token_id in whole:
         return LeftOut(fact, AMBIGUOUS_MASK, index)
-    at = ids.index(mask)
-    one_token = len(ids) == len(answered) and ids[:at] + ids[at + 1 :] == answered[:at] + answered[at + 1 :]
-    return Prompt(fact, index, text, tuple(ids), at, answered[at]) if one_token else LeftOut(fact, NOT_ONE_TOKEN, index)
-
-
-def _cut_prompt(lm: LanguageModel, fact: Fact, index: int, text: str, ids: list[int], answered: list[int]) -> Prompt | LeftOut:
-    one_token = len(answered) == len(ids) + 1 and answered[:-1] == ids
-    return Prompt(fact, index, text, tuple(ids), len(ids) - 1, answered[-1]) if one_token else LeftOut(fact, NOT_ONE_TOKEN, index)
-
-
-def _checked(lm: LanguageModel, prompt: Prompt | LeftOut) -> Prompt | LeftOut:
-    if isinstance(prompt, LeftOut):
-        return prompt
-    if prompt.target == lm.tokenizer.unk_token_id:
-        return LeftOut(prompt.fact, NOT_ONE_TOKEN, prompt.index)
-    if len(prompt.ids) > lm.max_length:
-        return LeftOut(prompt.fact, TOO_LONG, prompt.index)
-    return prompt
+    if answered[:at] != before or whole[: len(answered)] != answered:
+        return LeftOut(fact, MERGED, index)
+    if (len(of_object) != 1 and not (of_object and first_token)) or of_object[0] == lm.tokenizer.unk_token_id:
+        return LeftOut(fact, NOT_ONE_TOKEN, index)
+    if first_token and not lm.tokenizer.decode(of_object[:1]).strip():
+        return LeftOut(fact, NO_TOKEN, index)
+    ids = [*before, lm.tokenizer.mask_token_id, *whole[at + 1 :]] if lm.masked else before
+    if len(ids) > lm.max_length:
+        return LeftOut(fact, TOO_LONG, index)
+    return Prompt(fact, index, prompt_text(lm, fact, template), tuple(ids), at if lm.masked else at - 1, of_object[0])
 
 
 def stack(prompts: list[Prompt], device: torch.device) -> Batch:

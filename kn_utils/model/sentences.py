@@ -3,13 +3,15 @@
 import hashlib
 import json
 import random
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import regex
+
 from kn_utils.data.facts import Dataset, Fact, LeftOut, WebSentences
 from kn_utils.model.models import LanguageModel
+from kn_utils.model.scripts import CHARACTER, WORD, begins_word, ends_word
 
 KINDS = ("head_and_tail", "head_only", "head_only_comparable", "random")
 FIRST_WORDS = 50  # the released code masks one of the first 50 words of a head-only sentence
@@ -127,13 +129,13 @@ def random_word(text: str, fact: Fact, masked: bool, draw: random.Random) -> Spa
 def comparable_word(text: str, fact: Fact, masked: bool, wanted: int) -> Span | str:
     """Return the span of the comparable word with the distance from the head nearest to `wanted`, or the reason why there is none.
 
-    A comparable word has letters only, is capitalised if and only if the tail is, and has at least 4 letters (or as many as a shorter
-    tail). Of two words at equal distance the later one is taken. A sentence that names the tail is not a control and has no such word.
+    Comparable words are those of `words_like`. Of two words at equal distance the later one is taken. A sentence that names the tail is not
+    a control and has no such word.
     """
     heads = whole_words(fact.subject, text)
     if outside(whole_words(fact.object, text), heads):
         return NAMES_TAIL
-    alike = [span for span in outside(words(text), heads) if _looks_like(text[slice(*span)], fact.object)]
+    alike = outside(words_like(fact.object, text), heads)
 
     def nearest(spans: list[Span]) -> Span:
         return min(spans, key=lambda span: (abs(distance(text, fact, masked, span) - wanted), -span[0]))
@@ -157,13 +159,36 @@ def distance(text: str, fact: Fact, masked: bool, span: Span) -> int:
 
 
 def whole_words(text: str, sentence: str) -> list[Span]:
-    """Return the spans of all whole-word occurrences of a text in a sentence, ignoring case."""
-    return [match.span() for match in re.finditer(rf"(?<!\w){re.escape(text)}(?!\w)", sentence, re.IGNORECASE)]
+    """Return the spans of all whole-word occurrences of a text in a sentence, ignoring case.
+
+    In a script without blanks between words nothing marks the ends of a word, so every occurrence counts.
+    """
+    spans: list[Span] = []
+    for match in regex.finditer(regex.escape(text), sentence, regex.IGNORECASE, overlapped=True):
+        start, end = match.span()
+        if (not spans or start >= spans[-1][1]) and begins_word(sentence, start) and ends_word(sentence, end):
+            spans.append((start, end))
+    return spans
 
 
 def words(sentence: str) -> list[Span]:
-    """Return the spans of the words of a sentence, without punctuation."""
-    return [match.span() for match in re.finditer(r"\w+(?:['’-]\w+)*", sentence)]
+    """Return the spans of the words of a sentence, without punctuation.
+
+    A letter's marks (accents, vowel signs) belong to it. In a script without blanks between words every character counts as a word.
+    """
+    return [match.span() for match in regex.finditer(WORD, sentence)]
+
+
+def words_like(answer: str, sentence: str) -> list[Span]:
+    """Return the spans of the words that look like the answer.
+
+    Such a word has letters only, is capitalised if and only if the answer is, and has at least 4 letters (or as many as a shorter answer).
+    For an answer in a script without blanks between words, these are all runs of as many characters.
+    """
+    if regex.fullmatch(rf"{CHARACTER}+", answer):
+        run = rf"{CHARACTER}{{{len(regex.findall(CHARACTER, answer))}}}"
+        return [match.span() for match in regex.finditer(run, sentence, overlapped=True)]
+    return [span for span in words(sentence) if _looks_like(sentence[slice(*span)], answer)]
 
 
 def outside(spans: Iterable[Span], heads: Sequence[Span]) -> list[Span]:
@@ -251,4 +276,8 @@ def _choose(
 
 
 def _looks_like(word: str, answer: str) -> bool:
-    return word.isalpha() and word[0].isupper() == answer[0].isupper() and len(word) >= min(MIN_LETTERS, len(answer))
+    return (
+        regex.fullmatch(r"[\p{L}\p{M}]+", word) is not None
+        and word[0].isupper() == answer[0].isupper()
+        and len(word) >= min(MIN_LETTERS, len(answer))
+    )

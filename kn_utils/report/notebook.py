@@ -11,6 +11,7 @@ from pandas.io.formats.style import Styler
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.own_model import check_name
+from kn_utils.parameters import ONE_TOKEN
 from kn_utils.paths import result_name
 from kn_utils.plots.alternative import alternative_text
 from kn_utils.plots.files import svg_text
@@ -28,6 +29,7 @@ def open_run(
     n_facts: int | None,
     seed: int,
     workers: int | None = None,
+    objects: str = ONE_TOKEN,
 ) -> tuple[Run, list[str]]:
     """Return the run of a notebook's parameters and its relations, and set the style of figures and tables.
 
@@ -37,7 +39,7 @@ def open_run(
     check_passed_parameters()
     check_name(model)
     use_style()
-    data = load_dataset(dataset)
+    data = load_dataset(dataset, objects)
     return Run(result_name(model), data, n_facts, seed, results_dir, workers), data.select(relation)
 
 

@@ -35,7 +35,7 @@ from kn_utils.data.facts import UPSTREAM, load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import load_model
 from kn_utils.model.own_sentences import answer_prompts, sentence_list
-from kn_utils.model.prompts import NOT_OBJECT_FINAL
+from kn_utils.model.prompts import NOT_OBJECT_FINAL, encode
 from kn_utils.model.sentences import read_corpus
 from kn_utils.paths import ROOT, result_name
 from kn_utils.plots.files import save_figure
@@ -196,6 +196,11 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         ["", " ", None, 5, True, [], "nul\0byte"],
         "the path of a folder",
     ),
+    "objects": (
+        lambda at, value: load_dataset(at.data, value),
+        ["two-token", "", None, 1, ["one-token"]],
+        "one of one-token, first-token",
+    ),
     "quadrature": (
         lambda at, value: Quadrature(quadrature=value),
         ["simpson", "", None, 20, ["released"]],
@@ -273,7 +278,7 @@ A_COPY = "it must hold a copy of Hunter-DDM/knowledge-neurons in its own layout;
 A_DEVICE = "use 'auto', 'cpu', or a device torch has"
 RELATIONS = " has no relation {}; it has: P30, P36, P101, or 'all'"
 FIRST = "run notebooks/{}.ipynb with the same parameters first"
-SETTINGS = "'model', 'dataset', 'relations', 'n_facts', 'seed', 'results_dir', 'notebooks', 'contents']"
+SETTINGS = "'model', 'dataset', 'objects', 'relations', 'n_facts', 'seed', 'results_dir', 'notebooks', 'contents']"
 OWN_SETTINGS = "'jobs', 'relations', 'parameters', 'if_drawn']"
 
 # (what is done, the exception, parts of its message)
@@ -405,6 +410,11 @@ ROWS |= {
         lambda at: at.attribute_with(at.with_weight(INF)),
         FloatingPointError,
         [": a score is not a finite number: its weights may be damaged"],
+    ),
+    "longer objects of a masked model": (
+        lambda at: encode(at.loaded("bert"), load_dataset(at.data, "first-token"), []),
+        ValueError,
+        ["objects is 'first-token', and tiny-bert-", "is a masked model: it predicts one token in place of its one mask"],
     ),
     # data sets
     "a data set that is a file": (lambda at: load_dataset(at.file), FileNotFoundError, ["unknown data set ", A_DATA_SET]),

@@ -83,6 +83,14 @@ def test_relations_are_listed_as_in_the_notebooks(names):
     assert runs.relations("01_attribution") == ["P36", "P19"]
 
 
+def test_longer_objects_are_asked_for_in_every_notebook_of_the_run_but_those_of_a_data_set_of_their_own():
+    runs = of(model="smollm2-135m", objects="first-token")
+    given = {run.notebook: run.parameters.get("objects") for run in runs.all_runs()}
+    assert {name for name, objects in given.items() if objects != "first-token"} == {"10_decoder", "11_try_it"}
+    assert runs.results == "book/results/smollm2-135m/starter-first-token"
+    assert all("objects" not in run.parameters for run in of().all_runs())
+
+
 # ---- what a data set lacks
 
 

@@ -47,6 +47,40 @@ def test_the_page_shows_a_data_set_that_all_steps_can_use(folder):
     assert len(data.facts["capital"]) >= 20 and len(data.templates["capital"]) >= 4
 
 
+def sample(caption: str) -> list[str]:
+    """The lines of a block of the page."""
+    return (
+        re.search(rf"```\{{code-block\}} \w+\n:caption: {re.escape(caption)}\n\n(.*?)```", PAGE, re.DOTALL).group(1).splitlines()
+    )
+
+
+def write_lines(folder: Path, name: str, *lines: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("\n".join(lines), encoding="utf-8")
+
+
+def test_facts_in_other_forms_are_read_as_the_page_shows_them(tmp_path):
+    write_lines(tmp_path, "capital.csv", *sample("capital.csv"))
+    write_lines(tmp_path, "capital.txt", "The capital of [X] is [Y].")
+    write_lines(tmp_path, "counterfact.json", *sample("counterfact.json"))
+    fact, relation = sample("LAMA/TREx/P36.jsonl and LAMA/relations.jsonl")
+    write_lines(tmp_path, "LAMA/TREx/P36.jsonl", fact)
+    write_lines(tmp_path, "LAMA/relations.jsonl", relation)
+    fact, template = sample("mpararel/tuples/de/P36.jsonl and mpararel/patterns/de/P36.jsonl")
+    write_lines(tmp_path, "mpararel/tuples/de/P36.jsonl", fact)
+    write_lines(tmp_path, "mpararel/patterns/de/P36.jsonl", template)
+    found = [load_dataset(tmp_path / name) for name in ("capital.csv", "counterfact.json", "LAMA/TREx", "mpararel/tuples/de")]
+    facts = [[(fact.subject, fact.object) for name in dataset.facts for fact in dataset.facts[name]] for dataset in found]
+    assert facts == [
+        [("Norway", "Oslo"), ("Korea, South", "Seoul")],
+        [("Norway", "Oslo")],
+        [("Norway", "Oslo")],
+        [("Norwegen", "Oslo")],
+    ]
+    assert found[1].templates == {"P36": ["The capital of [X] is [Y]."]}
+    assert found[3].templates == {"P36": ["[X] hat die Hauptstadt [Y]."]}
+
+
 def run_command(folder, command, **parameters):
     """Run a command of the page as it is printed, with some parameters more."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

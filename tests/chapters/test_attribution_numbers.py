@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from kn_utils.chapters.attribution import numbers as summary
+from kn_utils.model.prompts import NOT_OBJECT_FINAL, NOT_ONE_TOKEN
+from kn_utils.store.runs import Run
 
 KEY = ["relation", "fact", "prompt"]
 
@@ -117,12 +119,31 @@ def test_top_neurons_have_the_largest_sums():
 
 
 def test_facts_are_counted_with_the_reasons():
-    facts = pd.DataFrame({"relation": ["P2", "P2", "P1"], "prompts": [3, 0, 2], "left_out_because": ["", "too long", ""]})
-    counts = summary.count_facts(facts)
+    names = {"subject": ["Oslo", "Oslo", "Oslo"], "object": ["a", "a", "a"], "fact": [0, 1, 0]}
+    table = {"relation": ["P2", "P2", "P1"], "prompts": [3, 0, 2], "left_out_because": ["", "too long", ""]}
+    counts = summary.count_facts(pd.DataFrame(table | names))
     assert counts.to_dict("index") == {
-        "P2": {"facts": 2, "prompted": 1, "too long": 1},
-        "P1": {"facts": 1, "prompted": 1, "too long": 0},
+        "P2": {"facts": 2, "given_again": 1, "prompted": 1, "too long": 1},
+        "P1": {"facts": 1, "given_again": 0, "prompted": 1, "too long": 0},
     }
+
+
+def test_lost_prompts_are_counted_by_template_and_reason(loaded, tiny_dataset, tmp_path):
+    lm = loaded("gpt2")
+    run = Run(lm.name, tiny_dataset, results_dir=tmp_path)
+    templates = tiny_dataset.templates["P36"]
+    assert summary.count_lost_prompts(lm, run, ["P36", "P101", "P30"]).to_numpy().tolist() == [
+        ["P36", templates[0], NOT_ONE_TOKEN, 2, 6],  # San Marino and Ouagadougou
+        ["P36", templates[1], NOT_ONE_TOKEN, 2, 6],
+        ["P30", "all", NOT_OBJECT_FINAL, 2, 2],
+    ]
+
+
+def test_objects_with_one_target_are_named():
+    facts = pd.DataFrame({"relation": "P1", "fact": [0, 1, 2, 3], "object": ["New York", "New Delhi", "Oslo", "Oslo"]})
+    rows = [(0, "New"), (0, "New"), (1, "New"), (2, "Oslo"), (3, "Oslo")]
+    prompts = pd.DataFrame(rows, columns=["fact", "target"]).assign(relation="P1")
+    assert summary.shared_targets(prompts, facts).to_numpy().tolist() == [["P1", "New", "New York, New Delhi"]]
 
 
 def test_gaps_are_shares_of_the_probability():

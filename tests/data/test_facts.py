@@ -76,6 +76,20 @@ def test_a_line_is_what_json_lines_says_it_is(folder):
     assert load_dataset(folder).templates["P36"] == ["[X] \u2028 [Y]", "[Y]\u0085of [X]"]
 
 
+def test_blanks_around_texts_are_removed_and_letters_are_composed(folder):
+    write(folder, "query_pairs.json", json.dumps(PAIRS | {"P36": [["Norway ", "\tOslo\u00a0"], ["Spain", "Ma\u0301laga"]]}))
+    assert load_dataset(folder).facts["P36"] == [Fact("P36", 0, "Norway", "Oslo"), Fact("P36", 1, "Spain", "Málaga")]
+
+
+def test_a_byte_order_mark_is_no_error(folder):
+    expected = load_dataset(folder)
+    for name in ("query_pairs.json", "patterns/P36.jsonl", "relations.jsonl", "distant/P36.json"):
+        write(folder, name, b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    dataset = load_dataset(folder)
+    assert (dataset.facts, dataset.templates, dataset.labels) == (expected.facts, expected.templates, expected.labels)
+    assert dataset.web_sentences("P36") == expected.web_sentences("P36")
+
+
 def test_the_starter_set_has_every_relation_and_sentences_for_each_fact():
     starter = load_dataset("starter")
     assert starter.name == "starter" and len(starter.relations) == 34
@@ -151,6 +165,11 @@ MALFORMED = [
     ("query_pairs.json", '{"P36": ' + "1" * 5000 + "}", "query_pairs.json is not JSON: Exceeds the limit"),
     ("query_pairs.json", json.dumps(PAIRS).encode("utf-16"), "query_pairs.json is not UTF-8 text"),
     ("query_pairs.json", '{"P36": [["Málaga", "Spain"]]}'.encode("latin-1"), "query_pairs.json is not UTF-8 text"),
+    (
+        "query_pairs.json",
+        '{"P36": [["a", "b"]], "P36": [["c", "d"]]}',
+        "query_pairs.json gives the key 'P36' twice: join the two",
+    ),
     ("query_pairs.json", "[]", NOT_PAIRS),
     ("query_pairs.json", "{}", NOT_PAIRS),
     ("query_pairs.json", "null", NOT_PAIRS),
@@ -174,6 +193,7 @@ MALFORMED = [
     ("patterns/P36.jsonl", b'{"pattern": "[X] \xff [Y]."}', "P36.jsonl is not UTF-8 text"),
     ("patterns/P36.jsonl", '["[X] has [Y]."]', NOT_A_PATTERN),
     ("patterns/P36.jsonl", '{"template": "[X] has [Y]."}', NOT_A_PATTERN),
+    ("patterns/P36.jsonl", '{"pattern": "[X] [Y]", "pattern": "[Y] [X]"}', "P36.jsonl, line 1 gives the key 'pattern' twice"),
     ("patterns/P36.jsonl", '{"pattern": 5}', NOT_A_PATTERN),
     ("patterns/P36.jsonl", '{"pattern": "[X] has it."}', NOT_ONCE),
     ("patterns/P36.jsonl", '{"pattern": "It has [Y]."}', NOT_ONCE),

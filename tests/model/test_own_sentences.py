@@ -37,6 +37,13 @@ def test_a_decoders_sentence_ends_before_the_answer_or_with_the_mask(loaded, sen
     assert loaded("gpt2").tokenizer.decode([prompt.target]) == " Oslo"
 
 
+def test_a_sentence_that_differs_in_blanks_alone_is_an_error(loaded):
+    with pytest.raises(
+        ValueError, match="'The capital of Norway  is .MASK..' has the same tokens as a sentence before it: leave it out"
+    ):
+        answer_prompts(loaded("bert"), [CAPITAL, CAPITAL.replace(" is", "  is")], "Oslo")
+
+
 def test_the_models_own_mask_is_a_mask_too(loaded):
     lm = loaded("roberta")
     assert answer_prompts(lm, CAPITAL.replace(MASK, "<mask>"), "Oslo") == answer_prompts(lm, CAPITAL, "Oslo")

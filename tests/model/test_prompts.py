@@ -8,8 +8,11 @@ import torch
 from kn_utils.data.facts import Fact
 from kn_utils.model.prompts import (
     AMBIGUOUS_MASK,
+    MERGED,
+    NO_TOKEN,
     NOT_OBJECT_FINAL,
     NOT_ONE_TOKEN,
+    SAME_PROMPT,
     TOO_LONG,
     LeftOut,
     Prompt,
@@ -98,6 +101,42 @@ def test_the_first_word_of_a_sentence_has_a_token_without_a_space_in_roberta(loa
 def test_an_object_that_is_not_one_token_is_left_out(model_type, asked, answer, loaded, tiny_dataset):
     found = ask(loaded(model_type), tiny_dataset, "San Marino", answer)
     assert reasons(found) == [NOT_ONE_TOKEN] * asked
+
+
+@pytest.mark.parametrize("model_type", ["bert", "gpt2"])
+def test_templates_that_give_the_same_tokens_are_one_prompt(model_type, loaded, tiny_dataset):
+    templates = [
+        "The capital of [X] is [Y].",
+        "The capital of [X] is  [Y] .",
+        "[X] has the capital [Y]",
+        "The capital of [X] is [Y] .",
+    ]
+    dataset = dataclasses.replace(tiny_dataset, templates={"P36": templates})
+    facts = [Fact("P36", index, "Norway", "Oslo") for index in range(2)]  # a fact that is given twice is two facts
+    found = encode(loaded(model_type), dataset, facts)
+    assert reasons(found) == [None, SAME_PROMPT, None, SAME_PROMPT] * 2
+    assert [item.index for item in found] == [0, 1, 2, 3] * 2
+
+
+@pytest.mark.parametrize("model_type", DECODERS)
+def test_longer_objects_are_asked_for_by_their_first_token(model_type, loaded, tiny_dataset):
+    lm, dataset = loaded(model_type), dataclasses.replace(tiny_dataset, objects="first-token")
+    found = ask(lm, dataset, "San Marino", "San Marino")
+    assert [token(lm, prompt) for prompt in found] == ["ĠSan", "ĠSan"]
+    assert [prompt.text for prompt in found] == ["The capital of San Marino is", "San Marino has the capital"]
+    assert ask(lm, dataset, "Peru", "Lima") == ask(lm, tiny_dataset, "Peru", "Lima")
+    assert reasons(ask(lm, dataset, "Peru", "Ωmega")) == [NO_TOKEN] * 2  # a blank, then the bytes of Ω
+
+
+def test_a_masked_model_is_not_asked_for_a_first_token(loaded, tiny_dataset):
+    with pytest.raises(ValueError, match="objects is 'first-token', and tiny-bert-.* is a masked model"):
+        ask(loaded("bert"), dataclasses.replace(tiny_dataset, objects="first-token"), "Peru", "Lima")
+
+
+@pytest.mark.parametrize("model_type", ["roberta", "gpt2"])
+def test_an_object_that_merges_with_the_text_beside_it_is_left_out(model_type, loaded, tiny_dataset):
+    dataset = dataclasses.replace(tiny_dataset, templates={"P36": ["[X] is for No[Y]"]})
+    assert reasons(ask(loaded(model_type), dataset, "Peru", "rway")) == [MERGED]  # ĠNorway is one token
 
 
 def test_relations_without_object_final_templates_are_left_out_of_decoders_once_per_fact(loaded, tiny_dataset):

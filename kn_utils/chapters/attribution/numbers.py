@@ -1,6 +1,7 @@
 """Statistics of step 1's tables, for notebook 01."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -8,20 +9,46 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from kn_utils.data.facts import LeftOut
+from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import METHODS, neuron_list, neuron_name
+from kn_utils.model.prompts import NOT_OBJECT_FINAL, encode
 from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
 from kn_utils.store.files import read_provenance
-from kn_utils.store.runs import FACT_KEY, PROMPT_KEY
+from kn_utils.store.runs import FACT_KEY, PROMPT_KEY, Run
 
 SAME_FACT, SAME_TEMPLATE = "same fact,\ntwo templates", "same template,\ntwo facts"
 
 
 def count_facts(facts: pd.DataFrame) -> pd.DataFrame:
-    """Count the facts of each relation: all, with prompts, and left out by reason; `facts` is step 1's table."""
-    prompted = facts["prompts"] > 0
-    counts = facts.assign(prompted=prompted).groupby("relation", sort=False)["prompted"].agg(facts="size", prompted="sum")
+    """Count the facts of each relation: all, given again, with prompts, and left out by reason; `facts` is step 1's table."""
+    prompted, again = facts["prompts"] > 0, facts.duplicated(["relation", "subject", "object"])
+    counted = facts.assign(prompted=prompted, again=again).groupby("relation", sort=False)
+    counts = counted.agg(facts=("fact", "size"), given_again=("again", "sum"), prompted=("prompted", "sum"))
     reasons = pd.crosstab(facts.loc[~prompted, "relation"], facts.loc[~prompted, "left_out_because"])
     return counts.join(reasons).fillna(0).astype(int)
+
+
+def count_lost_prompts(lm: LanguageModel, run: Run, relations: Sequence[str]) -> pd.DataFrame:
+    """Count the prompts that are left out: columns relation, template, reason, prompts (left out), facts (of the relation in the run)."""
+    rows = []
+    for relation in relations:
+        facts, templates = run.facts(relation, lm), run.dataset.templates[relation]
+        lost = Counter((item.index, item.reason) for item in encode(lm, run.dataset, facts) if isinstance(item, LeftOut))
+        for (index, reason), prompts in sorted(lost.items()):
+            rows.append((relation, "all" if reason == NOT_OBJECT_FINAL else templates[index], reason, prompts, len(facts)))
+    return pd.DataFrame(rows, columns=["relation", "template", "reason", "prompts", "facts"])
+
+
+def shared_targets(prompts: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    """Return the target tokens that several objects of a relation share: columns relation, target, objects.
+
+    `prompts` and `facts` are step 1's tables. If objects are asked for by their first token, the model cannot tell such objects apart.
+    """
+    pairs = prompts.merge(facts[[*FACT_KEY, "object"]], on=FACT_KEY)[["relation", "target", "object"]].drop_duplicates()
+    objects = pairs.groupby(["relation", "target"], sort=False)["object"].agg(list)
+    shared = objects[objects.map(len) > 1].map(", ".join).rename("objects")
+    return shared.reset_index()
 
 
 def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> pd.DataFrame:
