@@ -18,8 +18,8 @@ SECTIONS = "1"  # with which the sections of its claims begin, 12 to 17; those o
 class Experiment:
     """An experiment that tests the thesis: its notebook, its question, and what follows if it speaks `FOR` or `AGAINST` the thesis.
 
-    `mind` is a result that would change one's mind; `others` is what published work found. Its claims are worded so that a supported one
-    speaks for the thesis, but for those in `opposed`. The thesis stands and falls with it if `decides`.
+    `mind` is a result that would speak for the thesis, where its answer does not; `others` is what published work found. Its claims are
+    worded so that a supported one speaks for the thesis, but for those in `opposed`. The thesis stands and falls with it if `decides`.
     """
 
     notebook: str
@@ -63,6 +63,7 @@ EXPERIMENTS = (
         "much of the effect belongs to the answer word, and facts with the same word share it",
         "another fact with the same answer word, whose neurons have little effect",
         "Chen et al. (ICLR 2025) find that for many facts the neurons depend on how one asks",
+        opposed=("neurons serve the answer word, in whatever relation",),
     ),
     Experiment(
         "14_which_score",
@@ -153,7 +154,7 @@ def consequences(runs: dict[str, Sequence[Judged]]) -> str:
         follows |= {UNCLEAR: "these data do not tell", NOT_RUN: "not run", DIFFERS: "the runs above do not agree"}
         number = experiment.notebook[:2]
         title = number if stance == NOT_RUN else f"[{number}]({experiment.notebook}.ipynb)"
-        lines.append(
-            f"* **{title}**: {follows[stance]}. *What would change this:* {experiment.mind}. *Others:* {experiment.others}."
-        )
+        mind = f"another model in which {experiment.if_against}" if stance in (FOR, FAILS) else experiment.mind
+        text = f"{follows[stance]}. *What would change one's mind:* {mind}. *Others:* {experiment.others}."
+        lines.append(f"* **{title}**: {text}")
     return "\n".join(lines)

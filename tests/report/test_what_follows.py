@@ -11,7 +11,9 @@ from kn_utils.report.what_follows import AGAINST, EXPERIMENTS, FAILS, FOR, NOT_R
 from kn_utils.stats.rule import CONTRADICTED, CONTROL, OPEN, PARTLY, SUPPORTED, UNTESTED, Claim, Condition
 
 CHECKED = {  # claims of part two of which someone has looked up whether a supported one speaks for the thesis; see `Experiment.opposed`
-    "suppressing neurons harms what the model knows, and not what it does not know",
+    "setting neurons to zero harms what the model knows, and not what it does not know",
+    "neurons serve the answer word, in whatever relation",
+    "most of the effect belongs to the fact alone",
     "gradient x activation names neurons that matter more than those of integrated gradients",
     "integrated gradients name neurons that matter more than the most active ones",
     "most of what distinguishes two facts of a relation passes through their knowledge neurons",
@@ -99,6 +101,14 @@ def test_what_was_not_run_is_said_and_has_no_link():
     assert all(
         experiment.mind in lines[number] and experiment.others in lines[number] for number, experiment in by_number.items()
     )
+
+
+def test_what_would_change_the_mind_depends_on_the_answer():
+    [line, *_] = consequences({"this run": verdicts(e12=SUPPORTED)}).splitlines()
+    first = EXPERIMENTS[0]
+    assert f"{first.if_for}. *What would change one's mind:* another model in which {first.if_against}." in line
+    [line, *_] = consequences({"this run": verdicts(e12=CONTRADICTED)}).splitlines()
+    assert f"{first.if_against}. *What would change one's mind:* {first.mind}." in line
 
 
 def test_without_any_verdict_nothing_is_decided():
