@@ -16,7 +16,8 @@ def serve_a_word(tables: Tables, seed: int) -> list[Condition]:
             "no fact here has both a fact of another relation with its object and one of its relation with another"
         )
     limit = max(HALF, share(wide, OTHER_SAME, seed)[2])
-    found = [_share(wide, SAME_OTHER, seed, above=limit), _share(wide, OTHER_SAME, seed, role=SHOWN)]
+    above = {"above": limit, "undecided": limit - HALF}  # a wide interval of the other share contradicts nothing
+    found = [_share(wide, SAME_OTHER, seed, **above), _share(wide, OTHER_SAME, seed, role=SHOWN)]
     shown = MIRROR[THIS_OBJECT]
     return [*found, *([_share(wide, shown, seed, role=SHOWN)] if shown in wide else []), _matched(wide, seed)]
 
