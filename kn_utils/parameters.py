@@ -83,6 +83,7 @@ PARAMETERS = {
     "other_facts": _whole(1, none="all facts"),
     "n_chosen": _whole(1),
     "n_prompts": _whole(1),
+    "n_pairs": _whole(1),
     "min_probability": _share(0),
     "max_probability": _share(0),
     "n_edits": _whole(1),

@@ -49,7 +49,9 @@ STEPS = (
     Step("12_is_it_knowledge", ("is_it_knowledge",), needs=("prompts", "facts")),
     Step("13_fact_or_word", ("fact_or_word",), needs=("knowledge_neurons", "prompts", "facts")),
     Step("14_which_score", ("which_score", "score_sets"), needs=("prompts", "facts")),
+    Step("15_how_much_passes", ("how_much_passes",), needs=("knowledge_neurons", "prompts", "facts")),
     Step("16_does_it_help_editing", ("does_it_help_editing",), needs=("knowledge_neurons", "prompts", "facts")),
+    Step("17_how_few", ("how_few",), needs=("prompts", "facts")),
 )
 STEP_OF = {table: step for step in STEPS for table in step.tables}
 PUBLISHED = tuple(table for step in STEPS for table in step.tables if table not in step.unpublished)

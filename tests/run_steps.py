@@ -11,6 +11,8 @@ from kn_utils.chapters.does_it_help_editing.table import compare_edits
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.fact_or_word.table import swap_neurons
+from kn_utils.chapters.how_few.table import shrink_sets
+from kn_utils.chapters.how_much_passes.table import exchange_states
 from kn_utils.chapters.is_it_knowledge.table import compare_knowledge
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
@@ -41,7 +43,9 @@ def make_tables(model, data, relation, n_facts, results_dir, last_step=7, worker
         compare_knowledge(lm, run, relation, n_chosen=1)
         swap_neurons(lm, run, relation, n_chosen=1)
         compare_scores(lm, run, relation, n_prompts=3, min_probability=0, max_probability=1)
+        exchange_states(lm, run, relation, n_pairs=2)
         compare_edits(lm, run, relation, n_edits=1, common_share=0.9)
+        shrink_sets(lm, run, relation, n_chosen=2)
     return run
 
 

@@ -12,6 +12,8 @@ from kn_utils.chapters.does_it_help_editing import claims as does_it_help_editin
 from kn_utils.chapters.edit_facts import claims as edit_facts
 from kn_utils.chapters.erase_relation import claims as erase_relation
 from kn_utils.chapters.fact_or_word import claims as fact_or_word
+from kn_utils.chapters.how_few import claims as how_few
+from kn_utils.chapters.how_much_passes import claims as how_much_passes
 from kn_utils.chapters.is_it_knowledge import claims as is_it_knowledge
 from kn_utils.chapters.knowledge_neurons import claims as knowledge_neurons
 from kn_utils.chapters.modify_activation import claims as modify_activation
@@ -95,7 +97,9 @@ CLAIMS = (  # in the order of the paper's sections, but for the time it takes
     *is_it_knowledge.CLAIMS,
     *fact_or_word.CLAIMS,
     *which_score.CLAIMS,
+    *how_much_passes.CLAIMS,
     *does_it_help_editing.CLAIMS,
+    *how_few.CLAIMS,
 )
 
 

@@ -101,6 +101,7 @@ EXPERIMENTS = (
         "many neurons are needed, or other ones do as well",
         "five neurons or fewer that change most right answers, on templates that did not choose them, and no second such set",
         "Chen et al. (AAAI 2024) find several sets of neurons for the same fact",
+        opposed=("a second set, without any of these neurons, does the same",),
     ),
 )
 

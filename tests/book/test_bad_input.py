@@ -26,6 +26,7 @@ from kn_utils.chapters.edit_facts.choice import check_choice
 from kn_utils.chapters.edit_facts.plans import chosen_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
+from kn_utils.chapters.how_much_passes.table import exchange_states
 from kn_utils.chapters.is_it_knowledge.table import compare_knowledge
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
@@ -253,6 +254,11 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
     ),
     "n_prompts": (
         lambda at, value: compare_scores(at.known_lm, at.known, "P36", value),
+        [*NO_COUNTS, None],
+        "a whole number of at least 1",
+    ),
+    "n_pairs": (
+        lambda at, value: exchange_states(at.known_lm, at.known, "P36", value),
         [*NO_COUNTS, None],
         "a whole number of at least 1",
     ),

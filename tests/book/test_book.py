@@ -111,7 +111,9 @@ def test_own_data_runs_through_all_steps_that_it_has_the_data_for(tmp_path):
         "12_is_it_knowledge runs over all relations: this run has no P36, P103, P176",
         "13_fact_or_word runs over all relations: this run has no P36, P103, P176",
         "14_which_score runs over all relations: this run has no P36, P103, P176",
+        "15_how_much_passes runs over all relations: this run has no P36, P37, P127, P140, P178, P407",
         "16_does_it_help_editing runs over all relations: this run has no P36, P103, P176",
+        "17_how_few runs over all relations: this run has no P36, P37, P127",
     ]
     tiny_folders.write_sentences(own, {"capital": tiny_folders.FACTS["P36"]})
     assert of(dataset=str(own)).notebooks == list(CONFIG["notebooks"])
@@ -351,7 +353,8 @@ def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(p
     skipped = "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of P30, P36, P101"
     assert skipped in planned
     count = jobs(planned)
-    some = {"is_it_knowledge", "fact_or_word", "which_score", "does_it_help_editing"}  # listed for relations of which one is here
+    some = {"is_it_knowledge", "fact_or_word", "which_score", "how_much_passes"}  # listed for relations of which one is here
+    some |= {"does_it_help_editing", "how_few"}
     steps = {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation", *some}
     assert count.keys() & {step.name for step in STEPS} == steps
     if "--configfile" in arguments:  # every notebook runs for each relation, and once more for its chapter

@@ -183,6 +183,36 @@ def swaps(word, same=NO, matched=NO, own=(2.0, 2.1, 1.9, 2.0)):
     return {"fact_or_word": pd.DataFrame(rows, columns=columns)}
 
 
+def passing(own, matched=NO):
+    """Notebook 15's table: by relation, the share (%) that passes through knowledge neurons and through matched ones."""
+    states = {"knowledge neurons": own, "matched neurons": matched, "other facts' neurons": NO}
+    states |= {"all neurons": (90, 91, 89, 90), "all neurons at the subject": NO}
+    rows = [
+        (name, 0, 0, 1, 0, kind, 0, 4, 0.0, value / 100, 1.0, "fact")
+        for kind, values in states.items()
+        for name, value in zip(RELATIONS, values, strict=True)
+    ]
+    columns = ["relation", "fact", "prompt", "source", "pair", "states", "layer", "neurons"]
+    columns += ["log_odds_before", "log_odds_after", "log_odds_source", "answer"]
+    return {"how_much_passes": pd.DataFrame(rows, columns=columns)}
+
+
+def lost(first, second=None, by_chance=512):
+    """Notebook 17's table: by relation, at which size the first and the second set change the answer of each fact."""
+    sizes = {"first": first, "second": second or first, "random": (by_chance,) * 4, "wrong object": (by_chance,) * 4}
+    rows = [
+        (name, fact, 0, 1, template, kind, size, size < at[number])
+        for kind, at in sizes.items()
+        for template in (("other", "own") if kind == "first" else ("other",))
+        for number, name in enumerate(RELATIONS)
+        for fact in FACTS
+        for size in (1, 2, 3, 4, 5, 6, 8, 10, 100, 512)
+    ]
+    return {
+        "how_few": pd.DataFrame(rows, columns=["relation", "fact", "chosen_on", "prompt", "template", "set", "size", "correct"])
+    }
+
+
 SCORE_CASES = {
     SUPPORTED: score_sets(YES),
     PARTLY: score_sets(YES, if_mean=WRONG),
@@ -335,6 +365,26 @@ CASES = {
     },
     "more than those of integrated gradients": SCORE_CASES,
     "more than the most active ones": SCORE_CASES,
+    "five neurons or fewer": {
+        SUPPORTED: lost((4, 3, 4, 4)),
+        PARTLY: lost((4, 3, 4, 4), by_chance=3),
+        OPEN: lost((3, 100, 3, 100)),
+        CONTRADICTED: lost((100, 512, 100, 100)),
+        UNTESTED: {},
+    },
+    "a second set": {
+        SUPPORTED: lost((4, 3, 4, 4), second=(5, 4, 4, 6)),
+        OPEN: lost((4, 4, 4, 4), second=(5, 100, 5, 100)),
+        CONTRADICTED: lost((4, 4, 4, 4), second=(100, 512, 100, 100)),
+        UNTESTED: lost((1000, 1000, 1000, 1000)),
+    },
+    "passes through their knowledge neurons": {
+        SUPPORTED: passing((80, 82, 79, 80)),
+        PARTLY: passing((80, 82, 79, 80), matched=(80, 81, 80, 81)),
+        OPEN: passing((30, 31, 29, 30)),
+        CONTRADICTED: passing((3, 4, 3, 4)),
+        UNTESTED: {"how_much_passes": passing(NO)["how_much_passes"].query("relation == 'P2'")},
+    },
 }
 
 

@@ -23,6 +23,8 @@ from kn_utils.chapters.does_it_help_editing.table import compare_edits
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.fact_or_word.table import swap_neurons
+from kn_utils.chapters.how_few.table import shrink_sets
+from kn_utils.chapters.how_much_passes.table import exchange_states
 from kn_utils.chapters.is_it_knowledge.table import compare_knowledge
 from kn_utils.chapters.knowledge_neurons.table import find_neurons
 from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds
@@ -151,7 +153,9 @@ def all_steps(folder, data, results_dir, workers):
     compare_knowledge(lm, run, "P36", n_chosen=2)
     swap_neurons(lm, run, "P36", n_chosen=4)
     compare_scores(lm, run, "P36", n_prompts=3, min_probability=0, max_probability=1)
+    exchange_states(lm, run, "P36", n_pairs=3)
     compare_edits(lm, run, "P36", n_edits=2, common_share=0.9)
+    shrink_sets(lm, run, "P36", n_chosen=3)
     return {table: run.read(table, ["P36"]) for step in STEPS for table in step.tables if run.path(table, "P36").is_file()}
 
 

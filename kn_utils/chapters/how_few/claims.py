@@ -1,0 +1,50 @@
+"""Claims of notebook 17, which are ours and not the paper's.
+
+Each function takes tables by name and a seed, and returns the conditions of a claim.
+"""
+
+from kn_utils.chapters.how_few.numbers import FEW, LONGER, NAMES, medians, ratio, second_share, smallest_sets
+from kn_utils.chapters.how_few.table import FIRST, RANDOM, WRONG
+from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
+
+
+def few_suffice(tables: Tables, seed: int) -> list[Condition]:
+    """At most five neurons change the answer, fewer than of random candidates or if chosen for a wrong object."""
+    table = tables["how_few"]
+    found = medians(table, seed).set_index(["template", "set"])
+    facts = smallest_sets(table, "other")
+    size = {"n": len(facts), "unit": unit_of("facts", facts.index.get_level_values("relation"))}
+
+    def median(template: str, **more) -> Condition:
+        values = map(float, found.loc[(template, FIRST), ["value", "low", "high"]])
+        return Condition(f"median size of the smallest set, on the {template} template", *values, **size, **more)
+
+    conditions = [median("other", below=FEW + 1)]
+    for name in (RANDOM, WRONG):
+        contrast = f"median of that size, divided by the size if {NAMES[name]}"
+        if name in facts:
+            conditions.append(Condition(contrast, *ratio(table, name, seed), **size, below=1, role=CONTROL))
+        else:
+            conditions.append(untested(contrast, "no relation has two objects"))
+    return [*conditions, median("own", role=SHOWN)]
+
+
+def others_do_the_same(tables: Tables, seed: int) -> list[Condition]:
+    """For more than half of the facts, a set without any of these neurons is at most 1.5 times as large."""
+    table = tables["how_few"]
+    *interval, count = second_share(table, seed)
+    unit = unit_of("facts", table["relation"])
+    contrast = f"share (%) of lost answers whose second set is at most {LONGER:g} times as large as the first"
+    return [Condition(contrast, *interval, n=count, unit=unit, above=50)]
+
+
+_TABLES = ("how_few",)
+CLAIMS = (
+    Claim("17, beyond the paper", "five neurons or fewer suffice to lose a right answer", _TABLES, few_suffice),
+    Claim(
+        "17, beyond the paper",
+        "a second set, without any of these neurons, does the same",
+        _TABLES,
+        others_do_the_same,
+    ),
+)

@@ -1,0 +1,102 @@
+"""Statistics of the table of notebook 17."""
+
+import numpy as np
+import pandas as pd
+
+from kn_utils.chapters.how_few.table import FIRST, KEPT, RANDOM, SECOND, SIZES, WRONG
+from kn_utils.stats.intervals import PERCENT, bootstrap_interval, with_interval
+from kn_utils.store.runs import FACT_KEY, NothingToShowError
+
+NEVER = 2 * SIZES[-1]  # stands for the size if no set changes the answer
+LONGER = 1.5  # times the first set's size; the second set may be so large
+FEW = 5
+NAMES = {
+    FIRST: "first set",
+    SECOND: "second set, without the first's neurons",
+    RANDOM: "chosen among a random tenth of all neurons",
+    WRONG: "chosen for a wrong object",
+    KEPT: "all but the first set",
+}
+
+
+def smallest_sets(table: pd.DataFrame, template: str) -> pd.DataFrame:
+    """Return the smallest size that changes the right answer, a row per fact and a column per set; `NEVER` if none does.
+
+    NaN where a fact has no such set. Raises NothingToShowError if there is no fact.
+    """
+    if table.empty:
+        raise NothingToShowError("no fact of these relations is answered right by templates of both halves")
+    rows = table[(table["template"] == template) & (table["set"] != KEPT)]
+    size = rows["size"].where(~rows["correct"], NEVER).astype(float)
+    return size.groupby([rows[name] for name in (*FACT_KEY, "set")]).min().unstack("set")
+
+
+def medians(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the median size over facts: columns template, set, value, low, high, never (% of facts whose answer stays), facts."""
+    found = []
+    for template in ("other", "own"):
+        wide = smallest_sets(table, template)
+        for name in (name for name in NAMES if name in wide):
+            sizes = wide[name].dropna()
+            never = 100 * (sizes == NEVER).mean()
+            found.append((template, name, *_median(sizes, seed, (0, np.log2(NEVER))), never, len(sizes)))
+    return pd.DataFrame(found, columns=["template", "set", "value", "low", "high", "never", "facts"])
+
+
+def _interval(statistic, values: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> tuple[float, float, float]:
+    """Return (estimate, low, high) of a statistic of the rows' values; rows are facts."""
+    numbers, relations = values.to_numpy(float), values.index.get_level_values("relation")
+    found = bootstrap_interval(lambda rows, _: statistic(numbers[rows]), relations, seed, pooled=True, limits=limits)
+    return tuple(map(float, found))
+
+
+def _median(sizes: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> tuple[float, float, float]:
+    """Return the median with its interval, which is made on the logarithm: sizes are spread over factors, not over differences."""
+    return tuple(float(2**end) for end in _interval(np.median, np.log2(sizes), seed, limits))
+
+
+def ratio(table: pd.DataFrame, name: str, seed: int) -> tuple[float, float, float]:
+    """Return the median over facts of the first set's size divided by another set's, on the other template: (estimate, low, high)."""
+    wide = smallest_sets(table, "other")
+    return _median((wide[FIRST] / wide[name]).dropna(), seed)
+
+
+def second_share(table: pd.DataFrame, seed: int) -> tuple[float, float, float, int]:
+    """Return the share (%) of facts whose second set is at most 1.5 times as large as the first: (estimate, low, high), and the facts.
+
+    Only facts whose answer the first set changes are counted.
+    """
+    wide = smallest_sets(table, "other")
+    if SECOND not in wide or (wide[FIRST] == NEVER).all():
+        raise NothingToShowError("no right answer of these relations is lost")
+    both = wide.loc[wide[FIRST] < NEVER, [FIRST, SECOND]]
+    within = (both[SECOND] <= LONGER * both[FIRST]).astype(float)
+    return *_interval(np.mean, 100 * within, seed, PERCENT), len(both)
+
+
+def right_answers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the share (%) of facts still answered right on the other template: rows sizes, columns sets."""
+    rows = table[table["template"] == "other"]
+    return 100 * rows.groupby(["size", "set"])["correct"].mean().unstack("set")
+
+
+def named_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `medians` for display."""
+    text = [with_interval(row.value, row.low, row.high) for row in found.itertuples()]
+    shown = found.assign(**{"median size": text, "set": found["set"].map(NAMES)})
+    return shown[["template", "set", "median size", "never", "facts"]].rename(columns={"never": "never lost (%)"})
+
+
+def finding(table: pd.DataFrame, seed: int) -> str:
+    """Return two sentences: how many neurons are needed, and whether others do the same."""
+    found = medians(table, seed)
+    first = found[(found["template"] == "other") & (found["set"] == FIRST)].iloc[0]
+    size = with_interval(first["value"], first["low"], first["high"])
+    text = (
+        f"A median of {size} neurons must be set to zero before a right answer is lost on a template that did not choose them; "
+        f"{first['never']:.0f} % of the answers are never lost."
+    )
+    if first["never"] == 100:
+        return text
+    *interval, count = second_share(table, seed)
+    return f"{text} For {with_interval(*interval)} % of the {count} lost answers, other neurons, at most 1.5 times as many, do the same."
