@@ -201,6 +201,11 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         ["two-token", "", None, 1, ["one-token"]],
         "one of one-token, first-token",
     ),
+    "dtype": (
+        lambda at, value: load_model("starter", "cpu", value),
+        ["float64", "half", "", None, 16, ["float16"]],
+        "one of float32, bfloat16, float16",
+    ),
     "quadrature": (
         lambda at, value: Quadrature(quadrature=value),
         ["simpson", "", None, 20, ["released"]],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import shutil
 
 import pytest
@@ -14,9 +15,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM,
 from kn_utils.data.downloads import cache_dir, smollm2_gguf
 from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.architectures import auto_class
+from kn_utils.model.attribution import integrated_gradients
 from kn_utils.model.layouts import FORMULA, value_vectors
 from kn_utils.model.models import load_model
-from kn_utils.model.prompts import encode
+from kn_utils.model.prompts import Batch, encode
 from kn_utils.paths import result_name
 
 WEIGHTS = "model.safetensors"
@@ -55,6 +57,22 @@ def test_half_precision_weights_are_read_as_float32(bert):
     save_file({name: weight.half() for name, weight in load_file(bert / WEIGHTS).items()}, bert / WEIGHTS, {"format": "pt"})
     rewrite(bert / "config.json", lambda config: config.update(dtype="float16"))
     assert {weight.dtype for weight in load_model(bert, "cpu").model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("model_type", ["bert", "llama"])
+def test_half_precision_weights_give_float32_scores_near_those_of_float32_weights(model_type, dtype, folder_of, loaded):
+    exact, lm = loaded(model_type), load_model(folder_of(model_type), "cpu", dtype)
+    assert (lm.dtype, lm.identity()["dtype"], lm.way) == (dtype, dtype, exact.way)
+    assert {weight.dtype for weight in lm.model.parameters()} == {getattr(torch, dtype)}
+    batch = Batch(torch.tensor([[2, 5, 6, 7, 4, 8]]), torch.tensor([5]), torch.tensor([9]))
+    found, expected = (integrated_gradients(model, batch) for model in (lm, exact))
+    for name in ("score", "activation", "probability"):
+        one, other = (getattr(result, name) for result in (found, expected))
+        assert one.dtype == other.dtype
+        assert 0 < (one - other).abs().max() < 0.15 * other.abs().max()
+    again = pickle.loads(pickle.dumps(lm))
+    assert again.dtype == dtype and again.digest == lm.digest != exact.digest
 
 
 def test_the_old_layout_of_bert_base_cased(bert, loaded):
