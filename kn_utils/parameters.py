@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+DTYPES = ("float32", "bfloat16", "float16")
 QUADRATURES = ("released", "gauss-legendre")
 ONE_TOKEN, FIRST_TOKEN = "one-token", "first-token"  # which objects are asked for: whole ones, or all by their first token
 OBJECTS = (ONE_TOKEN, FIRST_TOKEN)
@@ -64,6 +65,7 @@ PARAMETERS = {
     "workers": _whole(1, none="one for each core"),
     "results_dir": _folder(),
     "figures_dir": _folder(),
+    "dtype": Parameter(f"one of {', '.join(DTYPES)}", lambda value: value in DTYPES),
     "quadrature": Parameter(f"one of {', '.join(QUADRATURES)}", lambda value: value in QUADRATURES),
     "objects": Parameter(f"one of {', '.join(OBJECTS)}", lambda value: value in OBJECTS),
     "tolerance": _number("a positive number", lambda value: value > 0),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
-from kn_utils.model.architectures import LAYOUTS
+from kn_utils.model.architectures import auto_class
 from kn_utils.model.prompts import fill
 from kn_utils.paths import DATA
 
@@ -102,7 +102,7 @@ def write_model(folder: Path, model_type: str, seed: int = 0, **changes) -> Path
     torch.manual_seed(seed)
     special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = AutoConfig.for_model(model_type, **(SIZES[model_type] | special | {"vocab_size": len(tokenizer)} | changes))
-    model = (AutoModelForMaskedLM if LAYOUTS[model_type].masked else AutoModelForCausalLM).from_config(config)
+    model = auto_class(config).from_config(config)
     for weight in model.parameters():
         if weight.dim() > 1:
             torch.nn.init.normal_(weight, std=0.2)

@@ -1,12 +1,12 @@
-"""Tiny random-weight models, one for every supported architecture."""
+"""Tiny random-weight models of some architectures; `benchmarks/supported_models.py` has one of every type."""
 
 import hashlib
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers import AutoConfig
 
-from kn_utils.model.architectures import LAYOUTS
+from kn_utils.model.architectures import auto_class
 from kn_utils.model.forward import probabilities
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import PromptSuffix
@@ -66,13 +66,17 @@ CONFIGURATIONS = {
     "gemma3_text": _GROUPED | {"sliding_window": 4, "layer_types": _WINDOWS},
 }
 
+OTHER_WAYS = {  # no formula gives the output of their blocks, or their batch cannot grow
+    "granite": _GROUPED | {"residual_multiplier": 0.22},
+    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 3, "n_head": 4},
+}
+
 
 def tiny_model(model_type: str, dtype: torch.dtype = torch.float64, **changes) -> LanguageModel:
     """Return a random-weight model whose weights are large enough for every neuron to matter."""
     torch.manual_seed(0)
-    config = AutoConfig.for_model(model_type, **(CONFIGURATIONS[model_type] | changes))
-    auto = AutoModelForMaskedLM if LAYOUTS[model_type].masked else AutoModelForCausalLM
-    model = auto.from_config(config)
+    config = AutoConfig.for_model(model_type, **((CONFIGURATIONS | OTHER_WAYS)[model_type] | changes))
+    model = auto_class(config).from_config(config)
     for name, weight in model.named_parameters():
         if weight.dim() > 1:
             torch.nn.init.normal_(weight, std=0.2)
@@ -83,6 +87,9 @@ def tiny_model(model_type: str, dtype: torch.dtype = torch.float64, **changes) -
 
 MODELS = [(model_type, {}) for model_type in CONFIGURATIONS]
 MODELS += [
+    ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),  # as opt-350m
+    ("granite", {}),
+    ("bloom", {}),
     ("albert", {"num_hidden_groups": 1}),  # all layers share one block
     ("albert", {"num_hidden_layers": 2, "num_hidden_groups": 1, "inner_group_num": 2}),  # two blocks take turns
 ]
@@ -110,7 +117,7 @@ def some_prompts(lm: LanguageModel, positions=(1, 8, 4)) -> tuple[Tensor, Tensor
 
 def probabilities_at(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
     """The probability of every token at `position` of whole prompts, [prompts, vocabulary]."""
-    return probabilities(lm, PromptSuffix(ids, position, position, lm.masked))
+    return probabilities(lm, PromptSuffix(ids, position, position))
 
 
 def assert_no_hooks(lm: LanguageModel) -> None:

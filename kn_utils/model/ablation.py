@@ -1,9 +1,8 @@
 """Exact effects of ablations at the prediction position: of every neuron alone, and of sets of neurons together.
 
 A neuron is ablated by setting its activation to a value: zero, or its mean over other prompts. If one neuron of layer l changes by d, the
-output of the layer's down-projection changes by d times its value vector, and nothing below layer l changes. So the prompt is run once.
-After each block, one copy for each ablated neuron of this block is added to the batch, and goes through the blocks above with the others,
-as in `kn_utils.model.gradients`.
+output of the layer's down-projection changes by d times its value vector. So each ablated neuron is one copy of the prompt in
+`kn_utils.model.copies`.
 """
 
 from collections.abc import Callable
@@ -11,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from kn_utils.model.copies import logits_of_copies
 from kn_utils.model.forward import each_layer, log_odds, logits_at, prompts_at_once
-from kn_utils.model.gradients import Copies
-from kn_utils.model.layouts import submodule, value_vectors
+from kn_utils.model.layouts import at_least_float32, value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import PromptSuffix
 
@@ -72,34 +71,10 @@ def changed_logits(lm: LanguageModel, suffix: PromptSuffix, change: Change, skip
     `change` returns n changes for each layer; the logits are [layers x n, vocabulary], in at least float32. With `skip_blocks` the final
     norm and the vocabulary projection read the changed layer directly, without the blocks above it (the logit lens).
     """
-    copies = _ChangedOutputs(lm, suffix, change, skip_blocks)
-    with copies.attached():
-        logits = lm.model(suffix.ids, **suffix.arguments).logits.flatten(0, 1)[1:]  # the first row is the unchanged prompt
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
+    def changed(layer: int, down: nn.Module, activation: Tensor) -> tuple[Tensor, Tensor]:
+        added = change(layer, down, activation[0])[:, None]
+        return down.forward(activation) + added, added
 
-class _ChangedOutputs(Copies):
-    """Hooks that add copies of one prompt to the batch after every block, with other outputs of the block's down-projection."""
-
-    def __init__(self, lm: LanguageModel, suffix: PromptSuffix, change: Change, skip_blocks: bool):
-        super().__init__(lm, suffix.position, [])
-        self.change, self.skip_blocks = change, skip_blocks
-        self.skipping: list[Tensor] = []  # per finished layer, [n, 1, hidden]
-
-    def _scaled_output(self, block: nn.Module, hidden: Tensor) -> Tensor:
-        self.leaf = self._changed_output(block, hidden)
-        if self.skip_blocks:
-            self.skipping.append(self.leaf)
-            self.leaf = torch.cat(self.skipping) if self._is_last() else self.leaf[:0]
-        return self.leaf
-
-    def _changed_output(self, block: nn.Module, hidden: Tensor) -> Tensor:
-        """Return the block's exact output at the prediction position for every change, [n, 1, hidden]."""
-        down, activation = submodule(block, self.lm.layout.down), self.activations[-1]
-        change = self.change(len(self.leaves), down, activation[0])[:, None]
-        if self.lm.layout.branch_norm:
-            norm, before = submodule(block, self.lm.layout.branch_norm), down.forward(activation)
-            change = norm.forward(before + change) - norm.forward(before)
-        if self.lm.layout.after_norm:
-            return submodule(block, self.lm.layout.after_norm).forward(self.residual + change)
-        return self._at_position(hidden) + change
+    logits, _ = logits_of_copies(lm, suffix, changed, skip_blocks)
+    return at_least_float32(logits[1:])  # the first row is the unchanged prompt

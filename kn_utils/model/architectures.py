@@ -1,14 +1,26 @@
-"""The supported architectures, and the place of the neurons in each.
+"""Which models can be asked at all, and what is known by name: everything else about a model is found by computation.
 
-A neuron is one coordinate of the input of the feed-forward block's down-projection. Its value vector is the matching column of that
-projection. At one position, the output of a transformer block is `after_norm(residual + branch_norm(down(neurons)))`. Either norm may be
-absent: BERT has `after_norm`, Gemma 3 has `branch_norm`, GPT-2 and Llama have neither. In a parallel block (GPT-J, GPT-NeoX) the output of
-attention is part of the residual.
-
-A table depends on the entry of its own model alone, which is among the model's settings in provenance. So a new entry makes no table stale.
+A new architecture needs no entry here. `LAST_BLOCKS` makes some encoders faster.
 """
 
+import re
 from dataclasses import dataclass
+
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMaskedLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+EXPERTS = re.compile(r"(moe|experts?|router|moeblock|moelayer)$", re.IGNORECASE)  # at the end of a class's name
 
 
 @dataclass(frozen=True)
@@ -24,24 +36,8 @@ class Attention:
     activation: str
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Dotted module names: `blocks` inside the base model, the others inside a block. `masked` is False for left-to-right models."""
-
-    masked: bool
-    blocks: tuple[str, ...]
-    down: str
-    branch_norm: str = ""
-    after_norm: str = ""
-    attention: Attention | None = None
-
-
-_BERT = Layout(
-    masked=True,
-    blocks=("encoder", "layer", "*"),
-    down="output.dense",
-    after_norm="output.LayerNorm",
-    attention=Attention(
+LAST_BLOCKS = (
+    Attention(  # BERT, RoBERTa, ELECTRA and their relatives
         query="attention.self.query",
         key="attention.self.key",
         value="attention.self.value",
@@ -50,56 +46,61 @@ _BERT = Layout(
         up="intermediate.dense",
         activation="intermediate.intermediate_act_fn",
     ),
+    Attention(  # DistilBERT
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        output="attention.out_lin",
+        norm="sa_layer_norm",
+        up="ffn.lin1",
+        activation="ffn.activation",
+    ),
+    Attention(  # ALBERT
+        query="attention.query",
+        key="attention.key",
+        value="attention.value",
+        output="attention.dense",
+        norm="attention.LayerNorm",
+        up="ffn",
+        activation="activation",
+    ),
 )
-_GATED = Layout(masked=False, blocks=("layers", "*"), down="mlp.down_proj")
-_GEMMA = Layout(masked=False, blocks=("layers", "*"), down="mlp.down_proj", branch_norm="post_feedforward_layernorm")
 
-LAYOUTS = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "electra": _BERT,
-    "distilbert": Layout(
-        masked=True,
-        blocks=("transformer", "layer", "*"),
-        down="ffn.lin2",
-        after_norm="output_layer_norm",
-        attention=Attention(
-            query="attention.q_lin",
-            key="attention.k_lin",
-            value="attention.v_lin",
-            output="attention.out_lin",
-            norm="sa_layer_norm",
-            up="ffn.lin1",
-            activation="ffn.activation",
-        ),
-    ),
-    "albert": Layout(
-        masked=True,
-        blocks=("encoder", "albert_layer_groups", "*", "albert_layers", "*"),
-        down="ffn_output",
-        after_norm="full_layer_layer_norm",
-        attention=Attention(
-            query="attention.query",
-            key="attention.key",
-            value="attention.value",
-            output="attention.dense",
-            norm="attention.LayerNorm",
-            up="ffn",
-            activation="activation",
-        ),
-    ),
-    "modernbert": Layout(masked=True, blocks=("layers", "*"), down="mlp.Wo"),
-    "gpt2": Layout(masked=False, blocks=("h", "*"), down="mlp.c_proj"),
-    "gpt_neo": Layout(masked=False, blocks=("h", "*"), down="mlp.c_proj"),
-    "gpt_neox": Layout(masked=False, blocks=("layers", "*"), down="mlp.dense_4h_to_h"),
-    "gptj": Layout(masked=False, blocks=("h", "*"), down="mlp.fc_out"),
-    "opt": Layout(masked=False, blocks=("decoder", "layers", "*"), down="fc2"),
-    "llama": _GATED,
-    "mistral": _GATED,
-    "qwen2": _GATED,
-    "qwen3": _GATED,
-    "gemma": _GATED,
-    "gemma2": _GEMMA,
-    "gemma3_text": _GEMMA,
-}
+
+def is_masked(config: PreTrainedConfig) -> bool:
+    """Return True for a masked and False for a left-to-right language model.
+
+    Raises ValueError for an encoder-decoder, and for an encoder that is set up as a decoder.
+    """
+    name = config.model_type
+    masked = name in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(f"a {name!r} is an encoder-decoder; only encoders and decoders are supported")
+    if masked and getattr(config, "is_decoder", False):
+        raise ValueError(f"a {name!r} that is set up as a decoder (is_decoder) is not supported, only as a masked language model")
+    return masked
+
+
+def auto_class(config: PreTrainedConfig) -> type:
+    """Return the class of transformers that loads the language model of a configuration; of a multimodal one, the text model is used.
+
+    Raises ValueError as `is_masked`, and for a type that has no language model.
+    """
+    name = config.model_type
+    if is_masked(config):
+        return AutoModelForMaskedLM
+    if name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return AutoModelForCausalLM
+    if name in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return AutoModelForImageTextToText
+    raise ValueError(f"transformers has no language model of the type {name!r}")
+
+
+def check_no_experts(model: PreTrainedModel) -> None:
+    """Raise ValueError for a model with mixture-of-experts layers."""
+    if experts := sorted({name for name in map(_class_name, model.modules()) if EXPERTS.search(name)}):
+        raise ValueError(f"it has mixture-of-experts layers ({', '.join(experts)}); only dense feed-forward layers are supported")
+
+
+def _class_name(module: nn.Module) -> str:
+    return type(module).__name__

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kn_utils.model.gradients import Pass, scaled_gradients
+from kn_utils.model.layouts import BLOCK_AGAIN, LAYER_BY_LAYER, value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import PromptSuffix, prompt_suffix
 from kn_utils.model.prompts import Batch
@@ -26,7 +27,7 @@ class Quadrature:
     `released` is the authors' left Riemann sum with 20 nodes. `gauss-legendre` adds nodes for each prompt and layer: first nested
     rules of 1 to 127 nodes, then rules of 256 and 512. It stops when the estimated errors of all scores and the completeness gap are within
     `tolerance` times the prompt's largest score. With 512 nodes it stops in any case; the stored error shows what was reached.
-    `max_memory_gb` is the limit for one pass.
+    `max_memory_gb` is the limit for one pass, besides the weights.
     """
 
     quadrature: str = "released"
@@ -58,16 +59,20 @@ class Quadrature:
 
 
 def _bytes_per_node(lm: LanguageModel, length: int) -> int:
-    """Return an upper estimate of the memory that autograd keeps for one node of one prompt.
+    """Return an upper estimate of the memory that autograd keeps for one node of one prompt, besides the weights.
 
-    It counts hidden states and attention weights in all blocks above, the logits and, for left-to-right models, a copy of the KV cache.
+    It counts hidden states and attention weights in all blocks above, the logits and, for a token behind a KV cache, a copy of the cache.
     """
-    config, layers = lm.model.config, lm.n_layers
-    tokens = length if lm.masked else 1
-    states = tokens * (14 * config.hidden_size + 4 * lm.n_neurons)
-    attention = 4 * config.num_attention_heads * tokens * length
-    prefix = 0 if lm.masked else 3 * config.hidden_size * length
-    return 4 * ((states + attention + prefix) * layers * (layers - 1) // 2 + 4 * config.vocab_size * layers)
+    layers, hidden = lm.n_layers, value_vectors(lm.downs[0]).shape[1]
+    heads = getattr(lm.model.config.get_text_config(), "num_attention_heads", 1)
+    whole = lm.masked or lm.way == LAYER_BY_LAYER  # the whole prompt is run for every node
+    tokens = length if whole else 1
+    states = tokens * (14 * hidden + 4 * lm.n_neurons)
+    attention = 4 * heads * tokens * length
+    prefix = 0 if whole else 3 * hidden * length
+    above = layers * (layers + (1 if lm.way in (BLOCK_AGAIN, LAYER_BY_LAYER) else -1)) // 2
+    logits = 4 * len(lm.embeddings) * layers * (length if lm.way == LAYER_BY_LAYER else 1)
+    return 4 * ((states + attention + prefix) * above + logits)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor, nn
 
+from kn_utils.model.layouts import LAYER_BY_LAYER, at_least_float32
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import PromptSuffix, prompt_suffix
 from kn_utils.model.prompts import group_by_length, stack
@@ -77,13 +78,20 @@ def probabilities(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
 
 @torch.inference_mode()
 def logits_at(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
-    """Return the logits of every token at the prediction position of B prompts, [B, vocabulary], in at least float32.
+    """Return the logits of every token at the prediction position of B prompts, [B, vocabulary], in at least float32."""
+    return model_logits(lm, suffix)
 
-    The vocabulary projection is computed at this position only.
+
+def model_logits(lm: LanguageModel, suffix: PromptSuffix, way: str = "") -> Tensor:
+    """Return the logits at the prediction position, [B, vocabulary], in at least float32; gradients can flow through them.
+
+    The vocabulary projection is computed at this position only, but in models that are run layer by layer. `way` is as in
+    `kn_utils.model.copies.logits_of_copies`.
     """
+    if (way or lm.way) == LAYER_BY_LAYER:
+        return at_least_float32(lm.model(suffix.ids).logits[torch.arange(len(suffix.ids)), suffix.position])
     with head_at(lm, suffix.position):
-        logits = lm.model(suffix.ids, **suffix.arguments).logits[:, 0]
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return at_least_float32(lm.model(suffix.ids, **suffix.arguments).logits[:, 0])
 
 
 @contextmanager
@@ -99,15 +107,18 @@ def head_at(lm: LanguageModel, position: Tensor) -> Iterator[None]:
 
 @torch.inference_mode()
 def activations(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor:
-    """Return the activations of all neurons at `position` [B] of the prompts `ids` [B, tokens]: [B, layers, neurons]."""
+    """Return the activations of all neurons at `position` [B] of the prompts `ids` [B, tokens]: [B, layers, neurons].
+
+    They are in at least float32.
+    """
     found = []
 
     def keep(layer: int, inner: Tensor) -> None:
         found.append(inner[torch.arange(len(ids)), position])
 
     with each_layer(lm, len(ids), keep):
-        lm.model.base_model(ids, **({} if lm.masked else {"use_cache": False}))
-    return torch.stack(found, dim=1)
+        lm.model.base_model(ids)
+    return at_least_float32(torch.stack(found, dim=1))
 
 
 def activations_of(lm: LanguageModel, prompts: Sequence) -> Iterator[tuple[int, Tensor]]:

@@ -7,23 +7,34 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
-from transformers.pytorch_utils import Conv1D
 
 from kn_utils.data.downloads import cache_dir, smollm2_gguf
-from kn_utils.model.architectures import Layout
-from kn_utils.model.layouts import find_blocks, layout_of, submodule, value_vectors
+from kn_utils.model.architectures import auto_class
+from kn_utils.model.layouts import Layout, find_layout, submodule, value_vectors
 from kn_utils.model.tokenizers import check_tokenizer, missing_library
+from kn_utils.parameters import check
 from kn_utils.paths import DATA, result_name
 
 _NOT_SETTINGS = ("_name_or_path", "transformers_version", "dtype")  # entries of a configuration that do not change values
+_NEUTRAL = {  # settings that change what a model returns or how it computes, but not its numbers
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "use_cache": False,
+    "chunk_size_feed_forward": 0,
+}
+_OTHER_WEIGHTS = re.compile(  # of heads for other tasks, of parts for images and sound, and tables that are computed anew
+    r"pooler\.|seq_relationship|sop_classifier|discriminator|classifier\.|^score\.|qa_outputs|vision|visual|audio"
+    r"|position_ids$|inv_freq$|attn\.(masked_)?bias$"
+)
 BUNDLED = ("starter", "smollm2-135m")
 
 
@@ -38,22 +49,25 @@ class LanguageModel:
     model: PreTrainedModel
     tokenizer: object = None
     source: str = ""  # the name given to `load_model`
+    layout: Layout = field(init=False)  # where the neurons are, as found in the model
+    way: str = field(init=False)  # the fastest of `kn_utils.model.layouts.WAYS` that gives this model's numbers
 
     def __reduce__(self) -> tuple:
         """Pickle a loaded model as the name of its files: worker processes load them again and share their memory pages."""
         if self.source:
-            return _loaded_once, (self.source, str(self.device), self.digest)
+            return _loaded_once, (self.source, str(self.device), self.dtype, self.digest)
         return LanguageModel, (self.name, self.model, self.tokenizer)
 
     def __post_init__(self):
-        self.model.eval().requires_grad_(False)
-        if not all(isinstance(down, nn.Linear | Conv1D) for down in self.downs):
-            raise ValueError(f"{self.name}: a down-projection is neither Linear nor Conv1D; quantised weights are not supported")
+        from kn_utils.model.ways import fastest_way  # it runs the model in every way, by modules that import this one
 
-    @cached_property
-    def layout(self) -> Layout:
-        """The entry of the architecture in `kn_utils.model.architectures`."""
-        return layout_of(self.model.config)
+        self.model.eval().requires_grad_(False)
+        _set_neutral(self.model.config)
+        try:
+            object.__setattr__(self, "layout", find_layout(self.model))
+        except ValueError as reason:
+            raise ValueError(f"{self.name}: {reason}") from None
+        object.__setattr__(self, "way", fastest_way(self))
 
     @property
     def masked(self) -> bool:
@@ -65,10 +79,15 @@ class LanguageModel:
         """The device of the weights."""
         return self.model.device
 
+    @property
+    def dtype(self) -> str:
+        """The type of the weights, such as "float32"."""
+        return str(self.model.dtype).removeprefix("torch.")
+
     @cached_property
     def blocks(self) -> list[nn.Module]:
         """The transformer blocks; fewer than `n_layers` if layers share a block (ALBERT)."""
-        return find_blocks(self.model.base_model, self.layout)
+        return [self.model.get_submodule(name) for name in self.layout.blocks]
 
     @cached_property
     def downs(self) -> list[nn.Module]:
@@ -78,8 +97,7 @@ class LanguageModel:
     @property
     def n_layers(self) -> int:
         """The number of layers: how many blocks run in one forward pass."""
-        shared = getattr(self.model.config, "inner_group_num", 1)
-        return self.model.config.num_hidden_layers * shared
+        return self.layout.layers
 
     @property
     def n_neurons(self) -> int:
@@ -88,10 +106,15 @@ class LanguageModel:
 
     @property
     def max_length(self) -> int:
-        """The maximum number of tokens. In RoBERTa positions up to the padding token's id are not used."""
-        config = self.model.config
-        unused = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
-        return min(self.tokenizer.model_max_length, config.max_position_embeddings - unused)
+        """The maximum number of tokens. In RoBERTa and its relatives positions up to the padding token's id are not used."""
+        config = self.model.config.get_text_config()
+        limit = getattr(config, "max_position_embeddings", None) or self.tokenizer.model_max_length
+        unused = [
+            module.padding_idx + 1
+            for name, module in self.model.named_modules()
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        ]
+        return min(self.tokenizer.model_max_length, limit - max(unused, default=0))
 
     def words(self, tokens: Iterable[int]) -> list[str]:
         """Return each token as text, without surrounding spaces."""
@@ -107,7 +130,7 @@ class LanguageModel:
         return {
             "weights": self.digest,
             "settings": self._settings_digest,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "dtype": self.dtype,
             "device": str(self.device),
         }
 
@@ -119,7 +142,7 @@ class LanguageModel:
         else:  # a tokenizer in Python, or none
             vocabulary = self.tokenizer.get_vocab() if self.tokenizer else {}
         return hashlib.sha256(
-            json.dumps([config, vocabulary, repr(self.layout)], sort_keys=True, default=str).encode()
+            json.dumps([config, vocabulary, repr(self.layout), self.way], sort_keys=True, default=str).encode()
         ).hexdigest()
 
     @cached_property
@@ -132,29 +155,41 @@ class LanguageModel:
         return total.hexdigest()
 
 
-def load_model(name: str | Path, device: str = "auto") -> LanguageModel:
-    """Load a model in float32: "starter", "smollm2-135m", a local folder in the hub's layout, or a hub id.
+def load_model(name: str | Path, device: str = "auto", dtype: str = "float32") -> LanguageModel:
+    """Load a model: "starter", "smollm2-135m", a local folder in the hub's layout, or a hub id.
+
+    `dtype` is the type of the weights: float32, bfloat16 or float16. Probabilities, scores and sums are float32 in any case.
 
     Only safetensors weights are read, and no code from the hub is run. Raises OSError if the model cannot be found or read, and ValueError
-    if its architecture is unknown, a weight is missing, the tokenizer does not fit, or the device is not available.
+    if its architecture is not supported, a weight is missing, the tokenizer does not fit, or the device is not available.
     """
+    check(dtype=dtype)
     target, folder = _device(device), locate(str(name))
     with explained(str(name)):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    masked = layout_of(config).masked
+    auto = auto_class(config)
+    _set_neutral(config)
     with explained(str(name)):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model, report = _load_weights(folder, masked)
-    _check_weights(str(name), masked, report)
+        model, report = _load_weights(folder, config, auto, dtype)
+    _check_weights(str(name), auto is AutoModelForMaskedLM, report)
     lm = LanguageModel(result_name(name), model.to(target), tokenizer, str(name))
-    check_tokenizer(str(name), masked, tokenizer, model, get_tokenizer_config(folder))
+    check_tokenizer(str(name), lm.masked, tokenizer, model, get_tokenizer_config(folder))
     return lm
 
 
+def _set_neutral(config: PreTrainedConfig) -> None:
+    """Give a configuration, and that of its text model, the values of `_NEUTRAL`."""
+    for part in (config, config.get_text_config()):
+        for name, value in _NEUTRAL.items():
+            if hasattr(part, name):
+                setattr(part, name, value)
+
+
 @cache
-def _loaded_once(name: str, device: str, digest: str) -> LanguageModel:
+def _loaded_once(name: str, device: str, dtype: str, digest: str) -> LanguageModel:
     """Load a model in a worker process. Raises ValueError if the weights in its files do not have this digest."""
-    lm = load_model(name, device)
+    lm = load_model(name, device, dtype)
     if lm.digest != digest:
         raise ValueError(
             f"the weights of {name!r} are not those in its files; build a LanguageModel(name, model, tokenizer) of a model that was changed"
@@ -179,11 +214,11 @@ def explained(name: str) -> Iterator[None]:
         ) from reason
 
 
-def _load_weights(folder: str, masked: bool) -> tuple[PreTrainedModel, dict]:
-    auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+def _load_weights(folder: str, config: PreTrainedConfig, auto: type, dtype: str) -> tuple[PreTrainedModel, dict]:
     return auto.from_pretrained(
         folder,
-        dtype=torch.float32,
+        config=config,
+        dtype=getattr(torch, dtype),
         use_safetensors=True,
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # `_check_weights` reports them
@@ -197,6 +232,12 @@ def _check_weights(name: str, masked: bool, report: dict) -> None:
         raise ValueError(f"{name!r} is not a complete {kind}: its files lack the weights {', '.join(missing)}")
     for weight, found, wanted in sorted(report["mismatched_keys"])[:1]:
         raise ValueError(f"{name!r}: {weight} has the shape {tuple(found)} where config.json asks for {tuple(wanted)}")
+    if unused := sorted(weight for weight in report["unexpected_keys"] if not _OTHER_WEIGHTS.search(weight)):
+        more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+        raise ValueError(
+            f"{name!r}: the model that config.json describes does not use the weights {', '.join(unused[:3])}{more} of its files, so it "
+            "would not be the model that was trained"
+        )
 
 
 def locate(name: str) -> str:

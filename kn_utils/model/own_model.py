@@ -10,11 +10,13 @@ from kn_utils.model.tokenizers import check_tokenizer
 from kn_utils.parameters import did_you_mean
 
 
-def load(model: str | Path | PreTrainedModel, tokenizer: object = None, device: str = "auto") -> LanguageModel:
+def load(
+    model: str | Path | PreTrainedModel, tokenizer: object = None, device: str = "auto", dtype: str = "float32"
+) -> LanguageModel:
     """Return a model for the functions of this package; its `model` and `tokenizer` are those of transformers.
 
-    `model` is "starter", "smollm2-135m", a local folder, a hub id, or a model of transformers. The last one needs its tokenizer, stays on
-    its device, and its weights are frozen in place. Raises as `load_model`, and ValueError without a tokenizer.
+    `model` is "starter", "smollm2-135m", a local folder, a hub id, or a model of transformers. The last one needs its tokenizer, keeps
+    its device and dtype, and its weights are frozen in place. Raises as `load_model`, and ValueError without a tokenizer.
 
     >>> from kn_utils import load
     >>> load("starter").model.config.num_hidden_layers
@@ -22,7 +24,7 @@ def load(model: str | Path | PreTrainedModel, tokenizer: object = None, device: 
     """
     if not isinstance(model, PreTrainedModel):
         check_name(model)
-        return load_model(model, device)
+        return load_model(model, device, dtype)
     if tokenizer is None:
         raise ValueError("a model that is loaded already needs its tokenizer: load(model, tokenizer)")
     lm = LanguageModel(model.config.model_type, model, tokenizer)

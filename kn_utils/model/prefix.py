@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from kn_utils.model.layouts import LAYER_BY_LAYER
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Batch
 
@@ -21,19 +22,18 @@ from kn_utils.model.prompts import Batch
 class PromptSuffix:
     """The tokens of B prompts that are run: `ids` [B, tokens], prediction `position` [B] among them, and `target` token [B].
 
-    `cache` has the keys and values of the prefix. It is None for a masked model and for prompts of one token.
+    `cache` has the keys and values of the prefix. It is None if the whole prompts are run.
     """
 
     ids: Tensor
     position: Tensor
     target: Tensor
-    masked: bool
     cache: DynamicCache | None = None
 
     @property
     def arguments(self) -> dict:
         """Keyword arguments for the model's forward pass, besides the tokens."""
-        return {} if self.masked else {"past_key_values": self.cache, "use_cache": self.cache is not None}
+        return {} if self.cache is None else {"past_key_values": self.cache, "use_cache": True}
 
     def select(self, rows: Tensor) -> "PromptSuffix":
         """Return the suffixes of the prompts at `rows`."""
@@ -41,12 +41,14 @@ class PromptSuffix:
         return replace(self, ids=self.ids[rows], position=self.position[rows], target=self.target[rows], cache=cache)
 
 
-def prompt_suffix(lm: LanguageModel, batch: Batch) -> PromptSuffix:
-    """Return the whole prompts for a masked model; for other models the last tokens, with the KV cache of the prefixes."""
-    if lm.masked:
-        return PromptSuffix(batch.ids, batch.position, batch.target, masked=True)
-    cache = _cached(lm, batch.ids[:, :-1]) if batch.ids.shape[1] > 1 else None
-    return PromptSuffix(batch.ids[:, -1:], torch.zeros_like(batch.position), batch.target, masked=False, cache=cache)
+def prompt_suffix(lm: LanguageModel, batch: Batch, way: str = "") -> PromptSuffix:
+    """Return the last tokens of the prompts with the KV cache of the prefixes, for a left-to-right model; otherwise the whole prompts.
+
+    `way` is as in `kn_utils.model.copies.logits_of_copies`. If the model is run layer by layer, the whole prompts are run.
+    """
+    if lm.masked or (way or lm.way) == LAYER_BY_LAYER or batch.ids.shape[1] == 1:
+        return PromptSuffix(batch.ids, batch.position, batch.target)
+    return PromptSuffix(batch.ids[:, -1:], torch.zeros_like(batch.position), batch.target, _cached(lm, batch.ids[:, :-1]))
 
 
 class _PrefixLayer(DynamicLayer):

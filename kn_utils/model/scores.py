@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from kn_utils.model.ablation import changed_logits, chunks_of_neurons
 from kn_utils.model.attribution import Quadrature, integrated_gradients
-from kn_utils.model.forward import activations, each_layer, head_at, log_odds
+from kn_utils.model.forward import activations, each_layer, log_odds, model_logits
 from kn_utils.model.gradients import scaled_gradients
-from kn_utils.model.layouts import value_vectors
+from kn_utils.model.layouts import at_least_float32, value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Batch
@@ -65,20 +65,17 @@ def frozen_norms(lm: LanguageModel, batch: Batch) -> Tensor:
 
 
 def _gradients(lm: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the activations and the gradient of the target's log-odds with respect to them, [layers, neurons] each.
-
-    The vocabulary projection is computed at the prediction position only.
-    """
+    """Return the activations and the gradient of the target's log-odds with respect to them, [layers, neurons] each."""
     suffix = prompt_suffix(lm, batch)
     here, found, leaves = (torch.zeros_like(suffix.position), suffix.position), [], []
 
     def add_leaf(layer: int, inner: Tensor) -> Tensor:
-        found.append(inner[here][0].detach())
+        found.append(at_least_float32(inner[here][0].detach()))
         leaves.append(torch.zeros_like(found[-1]).requires_grad_())
-        return inner.index_put(here, leaves[-1][None], accumulate=True)
+        return inner.index_put(here, leaves[-1][None].to(inner), accumulate=True)
 
-    with head_at(lm, suffix.position), each_layer(lm, 1, add_leaf), torch.enable_grad():
-        logits = lm.model(suffix.ids, **suffix.arguments).logits[:, 0]
+    with each_layer(lm, 1, add_leaf), torch.enable_grad():
+        logits = model_logits(lm, suffix)
         gradient = torch.autograd.grad(log_odds(logits, suffix.target[:, None]).sum(), leaves)
     return torch.stack(found).cpu(), torch.stack(gradient).cpu()
 
@@ -131,8 +128,8 @@ def static_logit(lm: LanguageModel, batch: Batch) -> Tensor:
 
     It is the direct contribution to the target's logit, without norms and the blocks above.
     """
-    row = lm.model.get_output_embeddings().weight[int(batch.target)]
-    return activation(lm, batch) * _by_layer(lm, batch, lambda vectors: vectors @ row)
+    row = at_least_float32(lm.model.get_output_embeddings().weight[int(batch.target)])
+    return activation(lm, batch) * _by_layer(lm, batch, lambda vectors: at_least_float32(vectors) @ row)
 
 
 def activation(lm: LanguageModel, batch: Batch) -> Tensor:
@@ -142,7 +139,7 @@ def activation(lm: LanguageModel, batch: Batch) -> Tensor:
 
 def magnitude(lm: LanguageModel, batch: Batch) -> Tensor:
     """Return the absolute activation times the length of the value vector: how much the neuron writes."""
-    return activation(lm, batch).abs() * _by_layer(lm, batch, lambda vectors: vectors.norm(dim=1))
+    return activation(lm, batch).abs() * _by_layer(lm, batch, lambda vectors: at_least_float32(vectors).norm(dim=1))
 
 
 def _by_layer(lm: LanguageModel, batch: Batch, of_vectors: Callable[[Tensor], Tensor]) -> Tensor:

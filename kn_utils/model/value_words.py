@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kn_utils.model.interventions import check_layers_are_separate
-from kn_utils.model.layouts import value_vectors
+from kn_utils.model.layouts import at_least_float32, value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
 
@@ -39,4 +39,4 @@ def head_logits(lm: LanguageModel, vectors: Tensor) -> Tensor:
 
     ids = torch.ones(len(vectors), 1, dtype=torch.long, device=lm.device)  # any token: its own output is replaced
     with lm.blocks[-1].register_forward_hook(replace):
-        return lm.model(ids, attention_mask=torch.ones_like(ids)).logits[:, 0]
+        return at_least_float32(lm.model(ids, attention_mask=torch.ones_like(ids)).logits[:, 0])

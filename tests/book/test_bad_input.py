@@ -202,6 +202,11 @@ PARAMETERS = {  # of the notebooks: what takes them, values that are none, and w
         ["two-token", "", None, 1, ["one-token"]],
         "one of one-token, first-token",
     ),
+    "dtype": (
+        lambda at, value: load_model("starter", "cpu", value),
+        ["float64", "half", "", None, 16, ["float16"]],
+        "one of float32, bfloat16, float16",
+    ),
     "quadrature": (
         lambda at, value: Quadrature(quadrature=value),
         ["simpson", "", None, 20, ["released"]],
@@ -346,13 +351,15 @@ ROWS |= {
     "pickled weights": (lambda at: load_model(at.with_pickled_weights()), OSError, ["mine': ", "model.safetensors", A_MODEL]),
     "no type of model": (lambda at: load_model(at.model(model_type=None)), OSError, ["mine': ", "model_type", A_MODEL]),
     "a type that there is not": (lambda at: load_model(at.model(model_type="mine")), OSError, ["mine': ", "`mine`", A_MODEL]),
-    "a type without a layout": (
+    "an encoder-decoder": (
         lambda at: load_model(at.model(model_type="t5")),
         ValueError,
-        [
-            "model type 't5' has an unknown feed-forward layout; known ones: bert, roberta, ",
-            "Add one to kn_utils/model/architectures.py",
-        ],
+        ["a 't5' is an encoder-decoder; only encoders and decoders are supported"],
+    ),
+    "a type without a language model": (
+        lambda at: load_model(at.model(model_type="vit")),
+        ValueError,
+        ["transformers has no language model of the type 'vit'"],
     ),
     "an encoder set up as a decoder": (
         lambda at: load_model(at.model(is_decoder=True)),

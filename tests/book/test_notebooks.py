@@ -15,7 +15,7 @@ EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NOTEBOOKS = [ROOT / f"notebooks/{step.notebook}.ipynb" for step in STEPS]  # those that make tables
 WITHOUT_PICTURES = ("05_trigger_examples", "18_what_follows")
 EVERY_NOTEBOOK = {"relation", "model", "dataset", "results_dir", "n_facts", "seed", "device"}
-OWN_FACT = {"sentences", "answer", "instead", "model", "device"}  # of notebook 11, which needs no data set
+OWN_FACT = {"sentences", "answer", "instead", "model", "device", "dtype"}  # of notebook 11, which needs no data set
 
 
 @pytest.fixture(params=EVERY, ids=lambda path: path.stem)

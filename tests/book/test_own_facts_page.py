@@ -8,19 +8,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import tiny_models
-import torch
-from brute_force import gradient_at
 from notebook_shell import run_here
 
 from kn_utils.chapters.edit_facts.plans import chosen_edit
 from kn_utils.chapters.edit_facts.table import show_edit
 from kn_utils.data.facts import load_dataset
-from kn_utils.model import layouts
-from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.models import load_model
-from kn_utils.model.prefix import prompt_suffix
-from kn_utils.model.prompts import Batch
 from kn_utils.paths import ROOT
 from kn_utils.store.runs import Run
 
@@ -28,7 +21,6 @@ PAGE = (ROOT / "book/own_model_and_facts.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```\{code-block\} json\n:caption: (\S+)\n\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```\{code-block\} bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 PYTHON = re.search(r"```\{code-block\} python\n(.*?)```", PAGE, re.DOTALL).group(1)
-NEW_LAYOUT = re.search(r'^"(\w+)": (Layout\(.*\)),$', PAGE, re.MULTILINE).groups()
 
 
 @pytest.fixture
@@ -129,15 +121,7 @@ def markdown_of(notebook: Path) -> str:
     return "\n".join(output.get("data", {}).get("text/markdown", "") for cell in cells for output in cell.get("outputs", []))
 
 
-def test_the_line_for_a_new_architecture_gives_the_gradients_of_the_plain_loop(monkeypatch):
-    name, line = NEW_LAYOUT
-    assert name not in layouts.LAYOUTS
-    monkeypatch.setitem(layouts.LAYOUTS, name, eval(line, vars(layouts)))
-    monkeypatch.setitem(tiny_models.CONFIGURATIONS, name, tiny_models.CONFIGURATIONS["llama"])
-    lm = tiny_models.tiny_model(name)
-    batch = Batch(torch.tensor([[5, 7, 11, 13, 17]]), torch.tensor([4]), torch.tensor([19]))
-    nodes = [torch.tensor([0.35], dtype=torch.float64)] * lm.n_layers
-    for layer, found in enumerate(scaled_gradients(lm, prompt_suffix(lm, batch), nodes).layers):
-        gradient, _, _ = gradient_at(lm, batch.ids[0], 4, 19, layer, 0.35)
-        torch.testing.assert_close(found.gradient[0, 0], gradient, rtol=1e-7, atol=1e-12)
-        assert gradient.abs().max() > 1e-6
+def test_the_example_of_another_architecture_prints_what_the_page_says(capsys):
+    code, printed = re.search(r"```python\n(.*?)```\n\nIt prints `(.*)`", PAGE, re.DOTALL).groups()
+    exec(code, {})
+    assert capsys.readouterr().out == f"{printed}\n"

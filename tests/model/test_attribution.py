@@ -171,7 +171,9 @@ def test_the_budget_shrinks_a_pass_in_proportion():
 
 
 @pytest.mark.parametrize("length", [5, 60])
-@pytest.mark.parametrize("model_type", ["bert", "distilbert", "modernbert", "gpt2", "gptj", "gpt_neox", "llama", "gemma2"])
+@pytest.mark.parametrize(
+    "model_type", ["bert", "distilbert", "modernbert", "gpt2", "gptj", "llama", "gemma2", "granite", "bloom"]
+)
 def test_what_autograd_keeps_stays_below_the_estimate(model_type, length, nodes=4):
     """Long prompts too: attention grows with the square of their length, and every copy of a decoder's token holds its prefix."""
     lm = (

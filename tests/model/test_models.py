@@ -2,19 +2,23 @@
 
 import dataclasses
 import json
+import pickle
 import shutil
 
 import pytest
+import tiny_folders
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGURATIONS, tiny_model
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BertModel
 
 from kn_utils.data.downloads import cache_dir, smollm2_gguf
 from kn_utils.data.facts import Dataset, Fact
-from kn_utils.model.layouts import value_vectors
+from kn_utils.model.architectures import auto_class
+from kn_utils.model.attribution import integrated_gradients
+from kn_utils.model.layouts import FORMULA, value_vectors
 from kn_utils.model.models import load_model
-from kn_utils.model.prompts import encode
+from kn_utils.model.prompts import Batch, encode
 from kn_utils.paths import result_name
 
 WEIGHTS = "model.safetensors"
@@ -53,6 +57,22 @@ def test_half_precision_weights_are_read_as_float32(bert):
     save_file({name: weight.half() for name, weight in load_file(bert / WEIGHTS).items()}, bert / WEIGHTS, {"format": "pt"})
     rewrite(bert / "config.json", lambda config: config.update(dtype="float16"))
     assert {weight.dtype for weight in load_model(bert, "cpu").model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("model_type", ["bert", "llama"])
+def test_half_precision_weights_give_float32_scores_near_those_of_float32_weights(model_type, dtype, folder_of, loaded):
+    exact, lm = loaded(model_type), load_model(folder_of(model_type), "cpu", dtype)
+    assert (lm.dtype, lm.identity()["dtype"], lm.way) == (dtype, dtype, exact.way)
+    assert {weight.dtype for weight in lm.model.parameters()} == {getattr(torch, dtype)}
+    batch = Batch(torch.tensor([[2, 5, 6, 7, 4, 8]]), torch.tensor([5]), torch.tensor([9]))
+    found, expected = (integrated_gradients(model, batch) for model in (lm, exact))
+    for name in ("score", "activation", "probability"):
+        one, other = (getattr(result, name) for result in (found, expected))
+        assert one.dtype == other.dtype
+        assert 0 < (one - other).abs().max() < 0.15 * other.abs().max()
+    again = pickle.loads(pickle.dumps(lm))
+    assert again.dtype == dtype and again.digest == lm.digest != exact.digest
 
 
 def test_the_old_layout_of_bert_base_cased(bert, loaded):
@@ -135,6 +155,57 @@ def test_a_damaged_configuration(bert):
     assert error(bert, OSError).startswith(f"cannot load the model '{bert}'")
 
 
+UNUSED = "the model that config.json describes does not use the weights"
+
+
+def test_weights_that_the_model_does_not_use(bert):
+    """As in a BERT with relative positions, which transformers 5 would load as another model."""
+    weights = load_file(bert / WEIGHTS)
+    relative = "bert.encoder.layer.0.attention.self.distance_embedding.weight"
+    save_file(weights | {relative: torch.ones(127, 8)}, bert / WEIGHTS, {"format": "pt"})
+    rewrite(bert / "config.json", lambda config: config.update(position_embedding_type="relative_key_query"))
+    assert error(bert, ValueError) == (
+        f"'{bert}': {UNUSED} {relative} of its files, so it would not be the model that was trained"
+    )
+
+
+def test_more_weights_than_the_configuration_has_layers(bert):
+    rewrite(bert / "config.json", lambda config: config.update(num_hidden_layers=2))
+    message = error(bert, ValueError)
+    assert f"{UNUSED} bert.encoder.layer.2.attention.output.LayerNorm.bias, " in message and "and 13 more of its files" in message
+
+
+@pytest.mark.parametrize(
+    "model_type, flags",
+    [
+        ("bert", {"return_dict": False}),
+        ("bert", {"output_attentions": True, "output_hidden_states": True}),
+        ("bert", {"chunk_size_feed_forward": 1}),
+        ("llama", {"return_dict": False, "use_cache": False, "output_hidden_states": True}),
+    ],
+)
+def test_flags_of_the_configuration_do_not_matter(model_type, flags, folder_of, loaded, tmp_path):
+    folder, plain = shutil.copytree(folder_of(model_type), tmp_path / "mine"), loaded(model_type)
+    rewrite(folder / "config.json", lambda config: config.update(flags))
+    lm = load_model(folder, "cpu")
+    assert lm.identity() == plain.identity() and (lm.layout, lm.way) == (plain.layout, plain.way)
+    assert torch.equal(logits(lm.model), logits(plain.model))
+
+
+@pytest.mark.parametrize("model_type", ["gemma3", "llava"])
+def test_the_text_model_of_a_multimodal_configuration(model_type, folder_of, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(folder_of("llama"))
+    sizes = tiny_folders.SMALL | {"num_key_value_heads": 2, "vocab_size": len(tokenizer), "head_dim": 8}
+    parts = {"text_config": sizes | {"model_type": {"gemma3": "gemma3_text", "llava": "llama"}[model_type]}}
+    parts["vision_config"] = {"model_type": "siglip_vision_model", **tiny_folders.SMALL, "num_hidden_layers": 1, "image_size": 28}
+    config = AutoConfig.for_model(model_type, **parts)
+    auto_class(config).from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    lm = load_model(tmp_path, "cpu")
+    assert (lm.masked, lm.n_layers, lm.n_neurons, lm.way) == (False, 3, 48, FORMULA)
+    assert lm.layout.down == "mlp.down_proj" and "language_model" in lm.layout.blocks[0]
+
+
 def test_no_code_of_a_folder_is_run(bert, tmp_path):
     ran = tmp_path / "ran"
     for name in ("configuration", "modeling", "tokenization"):
@@ -153,7 +224,7 @@ def test_weights_that_are_neither_linear_nor_conv1d(loaded):
     lm = loaded("bert")
     broken = tiny_model("bert").model
     broken.bert.encoder.layer[0].output.dense = torch.nn.Bilinear(2, 2, 2)
-    with pytest.raises(ValueError, match="^tiny-bert-[0-9a-f]{8}: a down-projection is neither Linear nor Conv1D"):
+    with pytest.raises(ValueError, match="^tiny-bert-[0-9a-f]{8}: it cannot be run"):
         dataclasses.replace(lm, model=broken)
 
 
