@@ -18,6 +18,8 @@ CHECKED = {  # claims of part two of which someone has looked up whether a suppo
     "integrated gradients name neurons that matter more than the most active ones",
     "most of what distinguishes two facts of a relation passes through their knowledge neurons",
     "localisation helps editing: edits through a fact's own neurons are better aimed than through matched neurons",
+    "five neurons or fewer suffice to lose a right answer",
+    "a second set, without any of these neurons, does the same",
 }
 INTERVALS = {
     SUPPORTED: [Condition("", 2, 1, 3, above=0)],
