@@ -72,9 +72,8 @@ def changed_logits(lm: LanguageModel, suffix: PromptSuffix, change: Change, skip
     norm and the vocabulary projection read the changed layer directly, without the blocks above it (the logit lens).
     """
 
-    def changed(layer: int, down: nn.Module, activation: Tensor) -> tuple[Tensor, Tensor]:
-        added = change(layer, down, activation[0])[:, None]
-        return down.forward(activation) + added, added
+    def of_prompt(layer: int, down: nn.Module, activation: Tensor) -> Tensor:
+        return change(layer, down, activation[0])[:, None]
 
-    logits, _ = logits_of_copies(lm, suffix, changed, skip_blocks)
+    logits, _ = logits_of_copies(lm, suffix, of_prompt, skip_blocks)
     return at_least_float32(logits[1:])  # the first row is the unchanged prompt

@@ -25,13 +25,12 @@ from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import PromptSuffix
 
 HIDDEN = "hidden_states"  # the name under which some models give a block its hidden states
-Changed = Callable[[int, nn.Module, Tensor], tuple[Tensor, Tensor]]
-"""Layer, down-projection and its activations at the prediction position [B, neurons] -> n other outputs there, [n, B, hidden], and how
-they differ from the unchanged one; both, since the difference of two rounded outputs would be less exact."""
+Change = Callable[[int, nn.Module, Tensor], Tensor]
+"""Layer, down-projection and its activations at the prediction position [B, neurons] -> n changes of its output there, [n, B, hidden]."""
 
 
 def logits_of_copies(
-    lm: LanguageModel, suffix: PromptSuffix, changed: Changed, skip_blocks: bool = False, way: str = ""
+    lm: LanguageModel, suffix: PromptSuffix, change: Change, skip_blocks: bool = False, way: str = ""
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the logits at the prediction position [rows, vocabulary], and the unchanged activations of each layer [B, neurons].
 
@@ -40,8 +39,8 @@ def logits_of_copies(
     """
     way = way or lm.way
     if way == LAYER_BY_LAYER:
-        return _layer_by_layer(lm, suffix, changed, skip_blocks)
-    copies = _GrowingBatch(lm, suffix.position, changed, skip_blocks, way)
+        return _layer_by_layer(lm, suffix, change, skip_blocks)
+    copies = _GrowingBatch(lm, suffix.position, change, skip_blocks, way)
     with copies.attached():
         logits = lm.model(suffix.ids, **suffix.arguments).logits.flatten(0, 1)
     return logits, copies.activations
@@ -50,8 +49,8 @@ def logits_of_copies(
 class _GrowingBatch:
     """Hooks that add copies to the batch after every block."""
 
-    def __init__(self, lm: LanguageModel, position: Tensor, changed: Changed, skip_blocks: bool, way: str):
-        self.lm, self.position, self.changed, self.skip_blocks, self.way = lm, position, changed, skip_blocks, way
+    def __init__(self, lm: LanguageModel, position: Tensor, change: Change, skip_blocks: bool, way: str):
+        self.lm, self.position, self.change, self.skip_blocks, self.way = lm, position, change, skip_blocks, way
         self.rows = torch.arange(len(position), device=position.device)
         self.activations: list[Tensor] = []  # per layer whose down-projection has begun, [B, neurons]
         self.residual = None  # input of the current block's `after_norm` at the prediction position, [B, hidden]
@@ -123,12 +122,12 @@ class _GrowingBatch:
         """Return the block's exact output at the prediction position for every copy, [n, B, hidden]."""
         layout, activation = self.lm.layout, self.activations[-1]
         down = submodule(block, layout.down)
-        written, change = self.changed(layer, down, activation)
+        change = self.change(layer, down, activation)
         if self.way == BLOCK_AGAIN:
-            return self._block_again(block, down, written)
+            return self._block_again(block, down, down.forward(activation) + change)
         if layout.branch_norm:
-            norm = submodule(block, layout.branch_norm)
-            change = norm.forward(written) - norm.forward(down.forward(activation))
+            norm, before = submodule(block, layout.branch_norm), down.forward(activation)
+            change = norm.forward(before + change) - norm.forward(before)
         if layout.after_norm:
             return submodule(block, layout.after_norm).forward(self.residual + change)
         return self._at_position(hidden) + change
@@ -187,7 +186,7 @@ def _forward_replaced(module: nn.Module, forward) -> Iterator[None]:
         del module.forward
 
 
-def _layer_by_layer(lm: LanguageModel, suffix: PromptSuffix, changed: Changed, skip_blocks: bool) -> tuple[Tensor, list[Tensor]]:
+def _layer_by_layer(lm: LanguageModel, suffix: PromptSuffix, change: Change, skip_blocks: bool) -> tuple[Tensor, list[Tensor]]:
     """Run the whole model on the copies of one layer after another: right for any model, and several times slower."""
     prompts = len(suffix.position)
     found: list[tuple[nn.Module, Tensor]] = []  # down-projection and activations of each layer
@@ -197,7 +196,7 @@ def _layer_by_layer(lm: LanguageModel, suffix: PromptSuffix, changed: Changed, s
 
     logits = [_logits_of_pass(lm, suffix, 1, keep)]
     for wanted, (down, activation) in enumerate(found):
-        written, _ = changed(wanted, down, activation)
+        written = down.forward(activation) + change(wanted, down, activation)
         position, rows = suffix.position.repeat(len(written)), written.flatten(0, 1)
 
         def replace(layer: int, down: nn.Module, inner: Tensor, output: Tensor, wanted=wanted, position=position, rows=rows):

@@ -49,11 +49,11 @@ def scaled_gradients(lm: LanguageModel, suffix: PromptSuffix, nodes: list[Tensor
     """
     leaves: list[Tensor] = []  # per layer, [n, B, neurons]
 
-    def scaled(layer: int, down: nn.Module, activation: Tensor) -> tuple[Tensor, Tensor]:
+    def scaled(layer: int, down: nn.Module, activation: Tensor) -> Tensor:
         exact = at_least_float32(activation)
         leaf = (nodes[layer].to(exact)[:, None, None] * exact).to(activation).requires_grad_()
         leaves.append(leaf)
-        return down.forward(leaf), down.forward(leaf - activation) - down.forward(torch.zeros_like(activation))
+        return down.forward(leaf - activation) - down.forward(torch.zeros_like(activation))
 
     with torch.enable_grad():
         logits, activations = logits_of_copies(lm, suffix, scaled, way=way)

@@ -20,28 +20,6 @@ from kn_utils.model.prefix import PromptSuffix
 from kn_utils.model.prompts import Prompt
 
 FEED_FORWARD, ATTENTION = PARTS = ("feed-forward", "attention")
-_SELF = "self_attn.o_proj"
-ATTENTION_OUTPUTS = {  # the attention's output projection inside a block
-    "bert": "attention.output.dense",
-    "roberta": "attention.output.dense",
-    "xlm-roberta": "attention.output.dense",
-    "electra": "attention.output.dense",
-    "distilbert": "attention.out_lin",
-    "albert": "attention.dense",
-    "modernbert": "attn.Wo",
-    "gpt2": "attn.c_proj",
-    "gpt_neo": "attn.attention.out_proj",
-    "gpt_neox": "attention.dense",
-    "gptj": "attn.out_proj",
-    "opt": "self_attn.out_proj",
-    "llama": _SELF,
-    "mistral": _SELF,
-    "qwen2": _SELF,
-    "qwen3": _SELF,
-    "gemma": _SELF,
-    "gemma2": _SELF,
-    "gemma3_text": _SELF,
-}
 
 
 @dataclass(frozen=True)
@@ -120,7 +98,7 @@ def _each_state(lm: LanguageModel, part: str, prompts: int, visit: Callable[[int
 
     with ExitStack() as hooks:
         for block in lm.blocks:
-            output = submodule(block, ATTENTION_OUTPUTS[lm.model.config.model_type])
+            output = submodule(block, lm.layout.attention_output)
             hooks.enter_context(output.register_forward_pre_hook(before_output))
         yield
 
@@ -129,4 +107,4 @@ def _copies(lm: LanguageModel, prompt: Prompt, count: int) -> PromptSuffix:
     """Return copies of a whole prompt, without a cache: its states are changed at other positions, too."""
     ids = torch.tensor([prompt.ids], device=lm.device).expand(count, -1)
     position, target = (torch.full((count,), value, device=lm.device) for value in (prompt.position, prompt.target))
-    return PromptSuffix(ids, position, target, lm.masked)
+    return PromptSuffix(ids, position, target)

@@ -29,6 +29,7 @@ BLOCK_AGAIN = "block again"
 LAYER_BY_LAYER = "layer by layer"
 WAYS = (ONE_QUERY, FORMULA, BLOCK_AGAIN, LAYER_BY_LAYER)  # to run copies of a prompt, the fastest first
 
+MIXES = "mixes positions"  # why an output projection of attention is no down-projection
 LENGTH = 5  # tokens of the prompt on which a model is examined
 
 
@@ -38,7 +39,8 @@ class Layout:
 
     `layers` is the number of blocks that run in one pass: more than there are `blocks` if layers share a block (ALBERT). In most models the
     output of a block at one position is `after_norm(residual + branch_norm(down(neurons)))`. Either norm may be absent: BERT has
-    `after_norm`, Gemma 3 has `branch_norm`, GPT-2 and Llama have neither.
+    `after_norm`, Gemma 3 has `branch_norm`, GPT-2 and Llama have neither. `attention_output` is the output projection of the attention, "" if
+    there is not exactly one.
     """
 
     masked: bool
@@ -47,6 +49,7 @@ class Layout:
     down: str
     branch_norm: str = ""
     after_norm: str = ""
+    attention_output: str = ""
     attention: Attention | None = None
 
 
@@ -96,7 +99,10 @@ def find_layout(model: PreTrainedModel) -> Layout:
     layers = sum(found.block in downs and found.name == down for found in maps)
     _check_order(model, masked, blocks, layers)
     first = model.get_submodule(blocks[0])
-    return Layout(masked, blocks, layers, down, *_norms(model, first, submodule(first, down)), _attention_names(first))
+    mixing = {found.name for found in maps if found.block == blocks[0] and found.reason == MIXES}
+    attention_output = mixing.pop() if len(mixing) == 1 else ""
+    norms = _norms(model, first, submodule(first, down))
+    return Layout(masked, blocks, layers, down, *norms, attention_output, _attention_names(first))
 
 
 @dataclass
@@ -178,7 +184,7 @@ def _why_no_down_projection(found: _Map, before: list[Tensor], hidden: Tensor) -
     if not any(depends.any() for depends in reached):
         return "follows no other linear map"
     if any(_elsewhere(depends) for depends in reached):
-        return "mixes positions"
+        return MIXES
     behind = _dependence(hidden, found.output)
     if not behind.any():
         return "does not reach the output directly"

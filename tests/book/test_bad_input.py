@@ -405,7 +405,7 @@ ROWS |= {
     "a tokenizer that knows less": (
         lambda at: at.attribute_with(at.with_vocabulary(95)),
         ValueError,
-        ["the tokenizer of ", " knows 47 of 95 tokens: are its files missing?"],
+        ["the tokenizer of ", " knows 47 of 95 tokens: are its files missing"],
     ),
     "no tokenizer": (lambda at: load_model(at.without("tokenizer.json")), (OSError, ValueError), ["mine'", "okenizer"]),
     "no mask token": (lambda at: load_model(at.with_mask(None)), ValueError, ["has no mask token that the model knows", "needs"]),
@@ -603,16 +603,14 @@ ROWS |= {
     "publishing what was not run": (
         lambda at: at.publish("none", at.data, "--results-dir", at.results),
         FileNotFoundError,
-        ["results/none/tiny-", "/facts/P30.parquet", FIRST.format("01_attribution")],
+        ["results/none/tiny-", "/attribution/P30.parquet", FIRST.format("01_attribution")],
     ),
 }
 BY_NOTEBOOK = {
     "00": (lambda at: at.notebook("00_report", dataset="no/folder"), ["unknown data set 'no/folder'", A_DATA_SET]),
     "01": (lambda at: at.notebook("01_attribution", relation="P9999"), [RELATIONS.format(["P9999"])]),
     "02": (lambda at: at.notebook("02_knowledge_neurons", score_share="0.2"), ["score_share is '0.2'; it " + SCORE]),
-    "02 first": (lambda at: at.notebook("02_knowledge_neurons"), [FIRST.format("01_attribution")]),
     "03": (lambda at: at.notebook("03_modify_activation", device="gpu"), ["device 'gpu' is not available here", A_DEVICE]),
-    "03 first": (lambda at: at.notebook("03_modify_activation"), [FIRST.format("02_knowledge_neurons")]),
     "04": (lambda at: at.notebook("04_distant_prompts"), ["data set ", "tiny has no distant/P30.json"]),
     "06": (
         lambda at: at.notebook("06_edit_facts", subject="Norwey"),

@@ -199,7 +199,7 @@ def test_the_plain_code_of_notebook_01_is_right_for_every_architecture(model_typ
     batch = random_batch(lm, prompts=1)
     prompt = SimpleNamespace(position=int(batch.position), target=int(batch.target))
     for layer in range(lm.n_layers):
-        names = {"lm": lm, "batch": batch, "prompt": prompt, "layer": layer, "max_memory_gb": 2.0}
+        names = {"lm": lm, "batch": batch, "prompt": prompt, "layer": layer, "max_memory_gb": 2.0, "dtype": "float32"}
         for cell in of_interest:
             exec(cell, names)
         assert (names["pairs"]["match"] == "yes").all() and names["expected"].abs().max() > 0

@@ -12,7 +12,6 @@ from kn_utils.chapters.how_much_passes import table as step
 from kn_utils.chapters.how_much_passes.figures import plot_layers, plot_shares
 from kn_utils.chapters.how_much_passes.table import draw_pairs, exchange_states
 from kn_utils.data.facts import load_dataset
-from kn_utils.model.interchange import ATTENTION_OUTPUTS
 from kn_utils.model.layouts import submodule
 from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.model.prompts import usable_prompts
@@ -98,7 +97,7 @@ def test_nothing_passes_nothing_and_all_attention_passes_everything(done):
 
 def plain_answer(lm, prompt, source, part, positions, wanted):
     """The log-odds and the answer if states are put in by hand; `wanted(layer, index)` says which."""
-    names = {"neurons": lm.layout.down, "attention": ATTENTION_OUTPUTS[lm.model.config.model_type]}
+    names = {"neurons": lm.layout.down, "attention": lm.layout.attention_output}
     modules = [submodule(block, names[part]) for block in lm.blocks]
     kept = []
     handles = [module.register_forward_pre_hook(lambda module, args: kept.append(args[0][0].clone())) for module in modules]

@@ -79,7 +79,7 @@ def test_a_set_is_ablated_together_at_the_prediction_position_alone(model_type, 
     found = joint_ablations(lm, prompt_suffix(lm, batch), sets, values)
     expected = torch.stack([plain_joint_log_odds(lm, batch, of_set, values) for of_set in neurons])
     torch.testing.assert_close(found, expected, **near(model_type))
-    assert (found[1:] - found[0]).abs().min() > 1e-6
+    assert (found[1:] - found[0]).abs().max() > 1e-6  # a single neuron may be silent
 
 
 @pytest.mark.parametrize("model_type", ["bert", "llama"])

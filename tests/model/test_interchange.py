@@ -5,10 +5,34 @@ import torch
 from tiny_models import MODELS, assert_no_hooks, near, tiny_model
 
 from kn_utils.data.facts import Fact
-from kn_utils.model.architectures import LAYOUTS
-from kn_utils.model.interchange import ATTENTION, ATTENTION_OUTPUTS, FEED_FORWARD, Patch, interchanged_logits, states
+from kn_utils.model.interchange import ATTENTION, FEED_FORWARD, Patch, interchanged_logits, states
 from kn_utils.model.layouts import submodule
 from kn_utils.model.prompts import Prompt
+
+_SELF = "self_attn.o_proj"
+ATTENTION_OUTPUTS = {  # the attention's output projection inside a block, as its code names it
+    "bert": "attention.output.dense",
+    "roberta": "attention.output.dense",
+    "xlm-roberta": "attention.output.dense",
+    "electra": "attention.output.dense",
+    "distilbert": "attention.out_lin",
+    "albert": "attention.dense",
+    "modernbert": "attn.Wo",
+    "gpt2": "attn.c_proj",
+    "gpt_neo": "attn.attention.out_proj",
+    "gpt_neox": "attention.dense",
+    "gptj": "attn.out_proj",
+    "opt": "self_attn.out_proj",
+    "llama": _SELF,
+    "mistral": _SELF,
+    "qwen2": _SELF,
+    "qwen3": _SELF,
+    "gemma": _SELF,
+    "gemma2": _SELF,
+    "gemma3_text": _SELF,
+    "granite": _SELF,
+    "bloom": "self_attention.dense",
+}
 
 FACT = Fact("P36", 0, "Norway", "Oslo")
 
@@ -86,5 +110,6 @@ def test_patches_are_the_same_in_one_pass_and_in_several(monkeypatch):
     torch.testing.assert_close(interchanged_logits(lm, prompt, states(lm, source), patches), together)
 
 
-def test_every_architecture_has_its_attention_outputs():
-    assert ATTENTION_OUTPUTS.keys() == LAYOUTS.keys()
+@pytest.mark.parametrize("model_type, changes", MODELS)
+def test_the_output_projection_of_attention_is_found(model_type, changes):
+    assert tiny_model(model_type, **changes).layout.attention_output == ATTENTION_OUTPUTS[model_type]
