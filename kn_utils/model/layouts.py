@@ -39,8 +39,8 @@ class Layout:
 
     `layers` is the number of blocks that run in one pass: more than there are `blocks` if layers share a block (ALBERT). In most models the
     output of a block at one position is `after_norm(residual + branch_norm(down(neurons)))`. Either norm may be absent: BERT has
-    `after_norm`, Gemma 3 has `branch_norm`, GPT-2 and Llama have neither. `attention_output` is the output projection of the attention, "" if
-    there is not exactly one.
+    `after_norm`, Gemma 3 has `branch_norm`, GPT-2 and Llama have neither. `attention_output` is the output projection of the attention,
+    "" if there is not exactly one.
     """
 
     masked: bool

@@ -18,6 +18,7 @@ from kn_utils.model.forward import (
     prompts_at_once,
 )
 from kn_utils.model.gradients import scaled_gradients
+from kn_utils.model.layouts import LAYER_BY_LAYER
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Prompt
 
