@@ -13,6 +13,7 @@ from kn_utils.paths import DATA, ROOT
 from kn_utils.report.judge import Judged, judge_all
 from kn_utils.report.opening import joint_verdict, row_of
 from kn_utils.report.side_by_side import with_enough_prompts
+from kn_utils.report.what_follows import thesis_verdict
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
 from kn_utils.store.published import published_results
 from kn_utils.store.runs import facts_with_prompts
@@ -21,6 +22,8 @@ README, DEVIATIONS = ROOT / "README.md", ROOT / "book" / "deviations.md"
 EARLIER = DATA / "published" / "earlier_verdicts.csv"  # of the rule of earlier versions, as the README had them
 MARKED = re.compile(r"(?<=<!-- verdicts -->\n).*?(?=<!-- end of verdicts -->)", re.DOTALL)
 CELLS = {SUPPORTED: "● yes", PARTLY: "◐ partly", OPEN: "○ open", CONTRADICTED: "✕ no", UNTESTED: "–"}
+OURS = "beyond the paper"  # how the sections of claims end that are ours
+THESIS = f"12 to 17, {OURS}: they store facts"
 SEED = 42  # of the bootstrap; the same as in the report
 
 
@@ -35,8 +38,11 @@ def judged_results() -> dict[str, list[Judged]]:
 
 
 def verdict_table(judged: dict[str, Sequence[Judged]]) -> str:
-    """Return a Markdown table with a row for each claim that can be tested, and a column for each result."""
-    columns = [_by_claim(of_result) for of_result in judged.values()]
+    """Return a Markdown table with a row for each claim of the paper that can be tested, and a column for each result.
+
+    The last row has the verdict of our own experiments on the paper's thesis.
+    """
+    columns = [_by_claim(_of_paper(of_result)) for of_result in judged.values()]
     claims = [claim for claim in columns[0] if any(set(column[claim]) - {UNTESTED} for column in columns)]
     cells = [[_cell(column[claim]) for column in columns] for claim in claims]
     whole = [_count(of_result) for of_result in zip(*cells, strict=True)]
@@ -45,6 +51,7 @@ def verdict_table(judged: dict[str, Sequence[Judged]]) -> str:
         ["---"] * (1 + len(columns)),
         *([claim, *row] for claim, row in zip(claims, cells, strict=True)),
         ["**yes**", *whole],
+        [THESIS, *(CELLS[thesis_verdict(of_result)] for of_result in judged.values())],
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
@@ -69,6 +76,10 @@ def shown_table(path: Path = README) -> str:
 def write_table(table: str, path: Path = README) -> None:
     """Put a table between the marks of a page."""
     path.write_text(MARKED.sub(lambda _: table, path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _of_paper(judged: Sequence[Judged]) -> list[Judged]:
+    return [result for result in judged if not result.claim.section.endswith(OURS)]
 
 
 def _by_claim(judged: Sequence[Judged]) -> dict[str, list[str]]:

@@ -106,15 +106,29 @@ EXPERIMENTS = (
 )
 
 
+def thesis_verdict(judged: Sequence[Judged]) -> str:
+    """Return the verdict on the thesis, by the rule of the notebook; one of `kn_utils.stats.rule.VERDICTS`."""
+    stances = _deciding_stances(judged).values()
+    if AGAINST in stances:
+        return CONTRADICTED
+    if set(stances) == {FOR}:
+        return SUPPORTED
+    return UNTESTED if set(stances) == {NOT_RUN} else OPEN
+
+
+def _deciding_stances(judged: Sequence[Judged]) -> dict[Experiment, str]:
+    return {experiment: experiment.stance(judged) for experiment in EXPERIMENTS if experiment.decides}
+
+
 def conclusion(judged: Sequence[Judged]) -> str:
     """Return a sentence on the thesis, by the rule of the notebook."""
-    stances = {experiment: experiment.stance(judged) for experiment in EXPERIMENTS if experiment.decides}
+    stances, verdict = _deciding_stances(judged), thesis_verdict(judged)
     against, missing = (
         [name.notebook[:2] for name, stance in stances.items() if stance == state] for state in (AGAINST, NOT_RUN)
     )
-    if against:
+    if verdict == CONTRADICTED:
         return f"**The thesis does not stand as it is worded**: {_experiments(against)} against it."
-    if set(stances.values()) == {FOR}:
+    if verdict == SUPPORTED:
         return "**The thesis stands**: every experiment that decides speaks for it, with its controls."
     unclear = [name.notebook[:2] for name, stance in stances.items() if stance in (UNCLEAR, FAILS)]
     reasons = {"open or with a control that fails": unclear, "not run": missing}
