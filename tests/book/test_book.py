@@ -56,7 +56,9 @@ def test_a_notebook_has_one_page_for_all_its_relations_whether_it_runs_together_
     assert [run.parameters["relation"] for run in runs if run.notebook == "07_erase_relation"] == ["P19"]
     [decoder, alone] = [run for run in runs if run.notebook in ("10_decoder", "11_try_it")]
     of_the_run = [run for run in runs if run not in (decoder, alone)]
-    assert all(run.parameters.items() >= {"model": "starter", "n_facts": 10, "seed": 42}.items() for run in of_the_run)
+    assert all(
+        run.parameters.items() >= {"model": "starter", "n_facts": CONFIG["n_facts"], "seed": 42}.items() for run in of_the_run
+    )
     assert alone.notebook == "11_try_it" and alone.parameters == {"model": "starter"}
     assert decoder.parameters.items() >= {"model": "smollm2-135m", "n_facts": None, "relation": "all"}.items()
     assert attribution.parameters["quadrature"] == "gauss-legendre"
