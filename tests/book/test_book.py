@@ -355,7 +355,13 @@ def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(p
     skipped = "04_distant_prompts and 05_trigger_examples are skipped: the data set has no web sentences of P30, P36, P101"
     assert skipped in planned
     count = jobs(planned)
-    some = {"is_it_knowledge", "which_score", "how_much_passes", "does_it_help_editing", "how_few"}  # listed for one relation here
+    some = {
+        "is_it_knowledge",
+        "which_score",
+        "how_much_passes",
+        "does_it_help_editing",
+        "how_few",
+    }  # listed for one relation here
     steps = {"attribution", "knowledge_neurons", "modify_activation", "edit_facts", "erase_relation", "fact_or_word", *some}
     assert count.keys() & {step.name for step in STEPS} == steps
     if "--configfile" in arguments:  # every notebook runs for each relation, and once more for its chapter
