@@ -36,7 +36,7 @@ MINUTES = {"01_attribution": 240}  # 60 for all others
 
 RUN = (
     'for table in {output:q}; do rm -f ".snakemake/backups/$table"; done; '
-    "LOKY_MAX_CPU_COUNT={threads} {sys.executable:q} book/run_notebook.py {input[0]:q} {output.notebook:q} {params.parameters:q} 3>&2 > {log:q} 2>&1"
+    "KN_TERMINAL=3 LOKY_MAX_CPU_COUNT={threads} {sys.executable:q} book/run_notebook.py {input[0]:q} {output.notebook:q} {params.parameters:q} 3>&2 > {log:q} 2>&1"
 )
 
 if workflow.is_main_process and RUNS.notes:

@@ -16,7 +16,7 @@ from typing import TextIO
 import papermill
 
 NOTHING_TO_SHOW = "NothingToShowError"  # of kn_utils.store.runs, which would load torch here, beside the kernel that computes
-TERMINAL = 3  # the file descriptor of the terminal, in the Snakefile; standard output is the log
+TERMINAL = "KN_TERMINAL"  # in the Snakefile: the number of the file that is the terminal; standard output is the log
 MADE = re.compile(r"\S+: (?:(\d+) facts in [\d.]+ s|reusing )")  # what kn_utils.store.results prints of a relation
 PAUSE = 10  # seconds between two messages
 
@@ -60,10 +60,7 @@ def minutes(seconds: float) -> str:
 
 def terminal() -> TextIO:
     """Return the terminal that the workflow was started in, or standard error outside the workflow."""
-    try:
-        return os.fdopen(os.dup(TERMINAL), "w")
-    except OSError:
-        return sys.stderr
+    return os.fdopen(os.dup(int(os.environ[TERMINAL])), "w") if TERMINAL in os.environ else sys.stderr
 
 
 def declared_parameters(template: Path, parameters: dict) -> dict:

