@@ -84,3 +84,11 @@ def test_every_module_of_the_package_gets_a_page(tmp_path):
 def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert (citation["version"], citation["cff-version"]) == (kn_utils.__version__, "1.2.0")
+
+
+def test_links_from_notebooks_to_written_pages_lead_there():
+    """A notebook's page lies in book/notebooks/."""
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for target in re.findall(r"\]\(([\w./-]+\.md)\)", notebook.read_text(encoding="utf-8")):
+            assert target.startswith("../"), (notebook.name, target)
+            assert (ROOT / "book/notebooks" / target).resolve().name in {path.name for path in (ROOT / "book").glob("*.md")}
