@@ -131,6 +131,14 @@ def read_once(read: Read) -> Read:
     return lambda name, relations: kept(name, tuple(relations))
 
 
+OURS = "beyond the paper"  # how the sections of claims end that are ours
+
+
+def of_paper(judged: Sequence[Judged]) -> list[Judged]:
+    """Return the results on claims of the paper, without those on claims of ours."""
+    return [result for result in judged if not result.claim.section.endswith(OURS)]
+
+
 def made_for(read: Read, tables: Sequence[str], relations: Sequence[str]) -> list[str]:
     """Return the relations that have all the tables; edits and erasures are often made for some relations only."""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from kn_utils.paths import DATA, ROOT
-from kn_utils.report.judge import Judged, judge_all
+from kn_utils.report.judge import OURS, Judged, judge_all, of_paper
 from kn_utils.report.opening import joint_verdict, row_of
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.report.what_follows import thesis_verdict
@@ -22,7 +22,6 @@ README, DEVIATIONS = ROOT / "README.md", ROOT / "book" / "deviations.md"
 EARLIER = DATA / "published" / "earlier_verdicts.csv"  # of the rule of earlier versions, as the README had them
 MARKED = re.compile(r"(?<=<!-- verdicts -->\n).*?(?=<!-- end of verdicts -->)", re.DOTALL)
 CELLS = {SUPPORTED: "● yes", PARTLY: "◐ partly", OPEN: "○ open", CONTRADICTED: "✕ no", UNTESTED: "–"}
-OURS = "beyond the paper"  # how the sections of claims end that are ours
 THESIS = f"12 to 17, {OURS}: they store facts"
 SEED = 42  # of the bootstrap; the same as in the report
 
@@ -42,7 +41,7 @@ def verdict_table(judged: dict[str, Sequence[Judged]]) -> str:
 
     The last row has the verdict of our own experiments on the paper's thesis.
     """
-    columns = [_by_claim(_of_paper(of_result)) for of_result in judged.values()]
+    columns = [_by_claim(of_paper(of_result)) for of_result in judged.values()]
     claims = [claim for claim in columns[0] if any(set(column[claim]) - {UNTESTED} for column in columns)]
     cells = [[_cell(column[claim]) for column in columns] for claim in claims]
     whole = [_count(of_result) for of_result in zip(*cells, strict=True)]
@@ -76,10 +75,6 @@ def shown_table(path: Path = README) -> str:
 def write_table(table: str, path: Path = README) -> None:
     """Put a table between the marks of a page."""
     path.write_text(MARKED.sub(lambda _: table, path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def _of_paper(judged: Sequence[Judged]) -> list[Judged]:
-    return [result for result in judged if not result.claim.section.endswith(OURS)]
 
 
 def _by_claim(judged: Sequence[Judged]) -> dict[str, list[str]]:

@@ -168,7 +168,7 @@ def consequences(runs: dict[str, Sequence[Judged]]) -> str:
         follows = {FOR: experiment.if_for, FAILS: f"{experiment.if_for}, but a control fails", AGAINST: experiment.if_against}
         follows |= {UNCLEAR: "these data do not tell", NOT_RUN: "not run", DIFFERS: "the runs above do not agree"}
         number = experiment.notebook[:2]
-        title = number if stance == NOT_RUN else f"[{number}]({experiment.notebook}.ipynb)"
+        title = number if stance == NOT_RUN else f"[{number}]({experiment.notebook}.html)"
         mind = f"another model in which {experiment.if_against}" if stance in (FOR, FAILS) else experiment.mind
         text = f"{follows[stance]}. *What would change one's mind:* {mind}. *Others:* {experiment.others}."
         lines.append(f"* **{title}**: {text}")

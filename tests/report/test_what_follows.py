@@ -97,9 +97,9 @@ def test_what_was_not_run_is_said_and_has_no_link():
     assert table.loc["16", "this run"] == f"{AGAINST}\n✕ contradicted"
     lines = dict(zip(table.index, consequences(runs).splitlines(), strict=True))
     by_number = {experiment.notebook[:2]: experiment for experiment in EXPERIMENTS}
-    assert lines["12"].startswith("* **[12](12_is_it_knowledge.ipynb)**: the runs above do not agree. ")
+    assert lines["12"].startswith("* **[12](12_is_it_knowledge.html)**: the runs above do not agree. ")
     assert lines["13"].startswith("* **13**: not run. ")
-    assert lines["16"].startswith(f"* **[16](16_does_it_help_editing.ipynb)**: {by_number['16'].if_against}. ")
+    assert lines["16"].startswith(f"* **[16](16_does_it_help_editing.html)**: {by_number['16'].if_against}. ")
     assert all(
         experiment.mind in lines[number] and experiment.others in lines[number] for number, experiment in by_number.items()
     )
