@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from kn_utils.plots.markup import NO_FORMULAS
 from kn_utils.plots.panels import panels
 from kn_utils.plots.style import LINE, SERIES, SERIES_MARKERS
-from kn_utils.report.judge import Judged, of_paper
+from kn_utils.report.judge import Judged
 from kn_utils.report.opening import by_row, joint_verdict
 from kn_utils.stats.intervals import with_interval
 from kn_utils.stats.rule import SUPPORTED, UNTESTED, VERDICTS, signed
@@ -19,10 +19,10 @@ SHOWN = (-200, 600)  # % of the paper's effect; a ratio of tiny numbers could be
 
 
 def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
-    """Return an HTML table of the paper's claims (rows) by run (columns): in each cell the verdict, the estimate and its interval."""
+    """Return an HTML table of all claims (rows) by run (columns): in each cell the verdict, the estimate and its interval."""
     heads = "".join(f"<th scope='col'>{escape(name.partition(', ')[0])}</th>" for name in judged)  # without relations
     rows = []
-    for text, row in by_row({name: of_paper(results) for name, results in judged.items()}).items():
+    for text, row in by_row(judged).items():
         rows.append(f"<tr><th scope='row'>{escape(text)}</th>{''.join(map(_cell, row))}</tr>")
     legend = " ".join(f"<span class='{_class(name)}'>{signed(name)}</span>" for name in VERDICTS)
     return (
