@@ -185,7 +185,7 @@ def test_the_best_neurons_by_exact_effect_are_those_of_a_plain_loop(done, monkey
 
 def test_a_relation_without_known_facts_has_an_empty_table(tmp_path, loaded, monkeypatch):
     lm = loaded("bert")
-    monkeypatch.setattr(plans, "KNOWN_SHARE", 2)
+    monkeypatch.setattr("kn_utils.store.known.KNOWN_SHARE", 2)
     run = Run(lm.name, known_facts.dataset(), results_dir=tmp_path, workers=1)
     known_facts.write_first_steps(lm, run, "P101", {})
     compare_edits(lm, run, "P101")

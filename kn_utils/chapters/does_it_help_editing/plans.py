@@ -8,9 +8,9 @@ from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.controls import template_halves
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, usable_prompts
+from kn_utils.store.known import known_facts
 from kn_utils.store.runs import Run
 
-KNOWN_SHARE = 0.5  # a fact is known if at least this share of its prompts is answered right
 OTHER_FACTS = 10  # of the relation, with one prompt each
 
 
@@ -53,8 +53,8 @@ def plan_edits(lm: LanguageModel, run: Run, relation: str, n_edits: int) -> list
     The two halves of the templates choose in turn. Raises as `Run.read` for step 1's tables.
     """
     facts = run.facts(relation, lm)
-    right = run.read("prompts", [relation]).groupby("fact")["correct"].mean()
-    known = [fact for fact in facts if right.get(fact.index, 0) >= KNOWN_SHARE]
+    by_answers = set(known_facts(run, relation))
+    known = [fact for fact in facts if fact in by_answers]
     about = _Relation(lm, run.dataset, facts, known, template_halves(lm, run.dataset, relation))
     edits: list[Edit] = []
     for fact in random.Random(f"{run.seed}-editing-{relation}").sample(known, len(known)):

@@ -14,6 +14,7 @@ from kn_utils.model.neurons import Neuron
 from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.model.trials import AttributedFact, attribute_facts, drawn_halves, suppressed_log_odds
 from kn_utils.parameters import check
+from kn_utils.store.known import KNOWN_SHARE, known_facts
 from kn_utils.store.runs import Run
 
 OWN, MATCHED, NOT_OWN = "own", "matched", "same object, none of its own"
@@ -21,7 +22,6 @@ SAME_SAME, SAME_OTHER = "same object, same relation", "same object, other relati
 OTHER_SAME, OTHER_OTHER = "other object, same relation", "other object, other relation"
 DONORS = (SAME_SAME, SAME_OTHER, OTHER_SAME, OTHER_OTHER)  # the facts whose neurons are taken, by what they have in common
 ITSELF, THIS_OBJECT, THEIR_OBJECT = "itself", "its object of another subject", "another fact"  # what is asked
-KNOWN_SHARE = 0.5  # of its prompts, at least, that a fact is answered right in
 CANDIDATES = 10  # random facts of other relations that are tried until the model knows one
 FACTS_PER_PART = 2
 _COLUMNS = {"relation": str, "fact": "int32", "neurons": str, "asked": str, "other_relation": str, "other_fact": "int32"}
@@ -50,7 +50,7 @@ def swap_neurons(lm: LanguageModel, run: Run, relation: str, n_chosen: int = 10)
     Raises ValueError for a parameter that is not allowed, and as `Run.made_with` for steps 1 and 2.
     """
     check(n_chosen=n_chosen)
-    known = _known_facts(run, relation)
+    known = known_facts(run, relation)
     facts = draw_facts_with_partner(known, n_chosen, f"{run.seed}-word-{relation}")
 
     def work(part: Sequence[Fact | None]) -> dict[str, pd.DataFrame]:
@@ -60,11 +60,6 @@ def swap_neurons(lm: LanguageModel, run: Run, relation: str, n_chosen: int = 10)
     inputs = {"n_chosen": n_chosen, "other_relations": run.dataset.digest_of_others(relation)}
     work_on = facts or [None]  # without a fact the table is empty
     return run.make("fact_or_word", relation, work_on, work, inputs, lm, FACTS_PER_PART)
-
-
-def _known_facts(run: Run, relation: str) -> list[Fact]:
-    share = run.read("prompts", [relation]).groupby("fact")["correct"].mean()
-    return [run.dataset.facts[relation][index] for index in share.index[share >= KNOWN_SHARE]]
 
 
 def draw_facts_with_partner(known: Sequence[Fact], count: int, seed: str) -> list[Fact]:

@@ -14,9 +14,9 @@ from kn_utils.model.greedy import greedy_order, logits_without
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.parameters import check
+from kn_utils.store.known import known_facts
 from kn_utils.store.runs import Run
 
-KNOWN_SHARE = 0.5  # a known fact is answered right in at least this share of its prompts
 RESCORED = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # sizes at which the other neurons are scored again
 SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512)
 RANDOM_SHARE = 0.1  # of all neurons, the random candidates
@@ -71,8 +71,8 @@ def draw_questions(lm: LanguageModel, run: Run, relation: str, n_chosen: int) ->
     A fact is known if it is answered right in at least half of its prompts.
     """
     made, halves = run.read("prompts", [relation]), template_halves(lm, run.dataset, relation)
-    share = made.groupby("fact")["correct"].transform("mean")
-    right = made[made["correct"] & (share >= KNOWN_SHARE)].groupby("fact")["prompt"].agg(list)
+    known = made["fact"].isin([fact.index for fact in known_facts(run, relation)])
+    right = made[made["correct"] & known].groupby("fact")["prompt"].agg(list)
     draw = random.Random(f"{run.seed}-how-few-{relation}")
     both = [fact for fact, prompts in right.items() if len({halves[prompt] for prompt in prompts}) == 2]
     questions = []

@@ -17,9 +17,9 @@ from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron, neurons_by_fact
 from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.parameters import check
+from kn_utils.store.known import known_facts
 from kn_utils.store.runs import Run
 
-KNOWN_SHARE = 0.5  # a known fact is answered right in at least this share of its prompts
 SIZES = (4, 20, 100)  # of a fact's neurons with the largest scores
 NAMED_SHARE = 0.05  # attribution names a neuron if its mean score is at least this share of a prompt's largest
 PAIRS_PER_PART = 2
@@ -89,12 +89,8 @@ def draw_pairs(lm: LanguageModel, run: Run, relation: str, n_pairs: int, with_ne
     can be copied.
     """
     made = run.read("prompts", [relation])
-    known = made.groupby("fact")["correct"].mean()
-    known = known.index[known >= KNOWN_SHARE]
     right = set(made.loc[made["correct"], ["fact", "prompt"]].itertuples(index=False, name=None))
-    facts = [
-        fact for fact in map(run.dataset.facts[relation].__getitem__, known) if fact.object.lower() not in fact.subject.lower()
-    ]
+    facts = [fact for fact in known_facts(run, relation) if fact.object.lower() not in fact.subject.lower()]
     prompts = {
         fact.index: [prompt for prompt in usable_prompts(lm, run.dataset, fact) if (fact.index, prompt.index) in right]
         for fact in facts

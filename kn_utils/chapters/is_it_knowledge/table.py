@@ -16,12 +16,12 @@ from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import MIN_PROMPTS, PROMPT_SHARE, SCORE_SHARE, Neuron
 from kn_utils.model.trials import SET_SIZE, AttributedFact, attribute_facts, drawn_halves, suppressed_log_odds
 from kn_utils.parameters import check
+from kn_utils.store.known import KNOWN_SHARE, right_shares
 from kn_utils.store.runs import Run
 
 KNOWN, NEVER_RIGHT, LEFT_OUT = "known", "never right", "left out, never right"
 INVENTED, WRONG_OBJECT, GRAMMAR = "invented subject", "wrong object", "grammar"
 GROUPS = (KNOWN, NEVER_RIGHT, LEFT_OUT, INVENTED, WRONG_OBJECT, GRAMMAR)
-KNOWN_SHARE = 0.5  # of its prompts, at least, that a known fact is answered right in
 WITH_HELD_OUT = "starter"  # the model of which we know what was left out of its training
 ITEMS_PER_PART = 8
 _COLUMNS = {"relation": str, "fact": "int32", "group": str, "subject": str, "object": str, "prompts": "int32"}
@@ -82,10 +82,9 @@ def draw_items(run: Run, grammar: Dataset, relation: str, n_chosen: int) -> list
 
 def _facts_by_group(run: Run, relation: str) -> dict[str, list[Fact]]:
     """Return step 1's facts of the groups that have real facts."""
-    share = run.read("prompts", [relation]).groupby("fact")["correct"].mean()
     left_out = {fact for _, fact in held_out_facts(run.read("facts", [relation]))} if run.model == WITH_HELD_OUT else set()
     groups: dict[str, list[Fact]] = {KNOWN: [], NEVER_RIGHT: [], LEFT_OUT: []}
-    for index, right in share.items():
+    for index, right in right_shares(run, relation).items():
         fact = run.dataset.facts[relation][index]
         if right == 0:
             groups[LEFT_OUT if index in left_out else NEVER_RIGHT].append(fact)
