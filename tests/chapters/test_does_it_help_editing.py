@@ -11,7 +11,7 @@ import tiny_folders
 import torch
 from brute_force import probability_at
 
-from kn_utils.chapters.does_it_help_editing import choice, claims, numbers, plans
+from kn_utils.chapters.does_it_help_editing import choice, claims, numbers
 from kn_utils.chapters.does_it_help_editing.choice import METHODS, N_NEURONS, choose_neurons, most_effective_neurons
 from kn_utils.chapters.does_it_help_editing.figures import plot_gains, plot_trade_off
 from kn_utils.chapters.does_it_help_editing.plans import OTHER_FACTS, plan_edits
