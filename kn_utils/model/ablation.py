@@ -39,9 +39,18 @@ def single_ablations(lm: LanguageModel, suffix: PromptSuffix, values: Tensor) ->
     return torch.cat(found, dim=1)
 
 
-@torch.inference_mode()
 def joint_ablations(lm: LanguageModel, suffix: PromptSuffix, sets: Tensor, values: Tensor) -> Tensor:
     """Return the log-odds of the target of one prompt if all neurons of a set are set to their values: [n], for n sets.
+
+    `sets` and `values` are as in `logits_of_ablations`.
+    """
+    logits = logits_of_ablations(lm, suffix, sets, values)
+    return log_odds(logits, suffix.target.expand(len(logits), 1))[:, 0].cpu()
+
+
+@torch.inference_mode()
+def logits_of_ablations(lm: LanguageModel, suffix: PromptSuffix, sets: Tensor, values: Tensor) -> Tensor:
+    """Return the logits of one prompt if all neurons of a set are set to their values, [n, vocabulary], for n sets.
 
     `sets` [n, layers, neurons] is True for the neurons of each set; `values` is [layers, neurons].
     """
@@ -54,7 +63,7 @@ def joint_ablations(lm: LanguageModel, suffix: PromptSuffix, sets: Tensor, value
             return inner.index_put(here, torch.where(part[:, layer], values[layer].to(inner), inner[here]))
 
         with each_layer(lm, len(part), ablate):
-            found.append(log_odds(logits_at(lm, copies), copies.target[:, None])[:, 0].cpu())
+            found.append(logits_at(lm, copies))
     return torch.cat(found)
 
 

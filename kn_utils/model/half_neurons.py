@@ -12,6 +12,7 @@ from kn_utils.model.attribution import Quadrature, integrated_gradients
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
 from kn_utils.model.prompts import Prompt, group_by_length, stack
+from kn_utils.model.scores import largest
 
 QUADRATURE = Quadrature("gauss-legendre")
 Half = tuple[Fact, int]  # a fact, and the half, 0 or 1, of its relation's templates
@@ -36,7 +37,7 @@ def scores_by_half(lm: LanguageModel, prompts: Sequence[Prompt], halves: Mapping
 
 def strongest_neurons(scores: Tensor, count: int) -> list[Neuron]:
     """Return the `count` neurons with the largest scores [layers, neurons], largest first; ties go by layer and index."""
-    order = scores.flatten().sort(descending=True, stable=True).indices[:count]
+    order = largest(scores, count)
     layers, indexes = order.div(scores.shape[1], rounding_mode="floor"), order % scores.shape[1]
     return list(zip(layers.tolist(), indexes.tolist(), strict=True))
 

@@ -48,13 +48,19 @@ def of_log_odds(lm: LanguageModel, batch: Batch) -> Tensor:
     return (found.activation[0] * total).cpu()
 
 
-def gradient_times_activation(lm: LanguageModel, batch: Batch) -> Tensor:
+def gradient_times_activation(lm: LanguageModel, batch: Batch, off: Tensor | None = None) -> Tensor:
     """Return activation times gradient of the target's log-odds, at the activations themselves: one forward and one backward pass.
 
-    The gradient of P is the same but for a factor that all neurons of a prompt share, so it gives the same order.
+    The neurons `off` [layers, neurons] are zero meanwhile. The gradient of P is the same but for a factor that all neurons of a prompt
+    share, so it gives the same order.
     """
-    activation, gradient = _gradients(lm, batch)
+    activation, gradient = _gradients(lm, batch, off)
     return activation * gradient
+
+
+def largest(scores: Tensor, count: int) -> Tensor:
+    """Return the places of the `count` largest scores in the flattened [layers, neurons], largest first; ties go by layer and index."""
+    return scores.flatten().sort(descending=True, stable=True).indices[:count]
 
 
 def frozen_norms(lm: LanguageModel, batch: Batch) -> Tensor:
@@ -64,12 +70,17 @@ def frozen_norms(lm: LanguageModel, batch: Batch) -> Tensor:
     return activation * gradient
 
 
-def _gradients(lm: LanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the activations and the gradient of the target's log-odds with respect to them, [layers, neurons] each."""
+def _gradients(lm: LanguageModel, batch: Batch, off: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the activations and the gradient of the target's log-odds with respect to them, [layers, neurons] each.
+
+    The neurons `off` are zero.
+    """
     suffix = prompt_suffix(lm, batch)
     here, found, leaves = (torch.zeros_like(suffix.position), suffix.position), [], []
 
     def add_leaf(layer: int, inner: Tensor) -> Tensor:
+        if off is not None:
+            inner = inner.index_put(here, inner[here].masked_fill(off[layer].to(inner.device), 0))
         found.append(at_least_float32(inner[here][0].detach()))
         leaves.append(torch.zeros_like(found[-1]).requires_grad_())
         return inner.index_put(here, leaves[-1][None].to(inner), accumulate=True)

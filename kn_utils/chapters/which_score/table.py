@@ -16,7 +16,7 @@ from kn_utils.model.forward import activations_of
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Prompt, stack, usable_prompts
-from kn_utils.model.scores import scores_of
+from kn_utils.model.scores import largest, scores_of
 from kn_utils.parameters import check
 from kn_utils.store.runs import Run
 
@@ -126,7 +126,6 @@ def agreement(score: Tensor, effect: Tensor) -> tuple[float, ...]:
 
 def strongest(score: Tensor, size: int) -> Tensor:
     """Return whether each neuron is among the `size` with the largest scores, [layers, neurons]; ties go by layer and index."""
-    order = score.flatten().sort(descending=True, stable=True).indices[:size]
     chosen = torch.zeros(score.numel(), dtype=torch.bool)
-    chosen[order] = True
+    chosen[largest(score, size)] = True
     return chosen.view(score.shape)
