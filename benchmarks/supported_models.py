@@ -9,7 +9,7 @@ import re
 
 import torch
 import transformers
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from kn_utils.model.architectures import auto_class
@@ -121,16 +121,21 @@ def _is_set(config: PreTrainedConfig, name: str) -> bool:
         return False
 
 
-def tiny_language_model(model_type: str) -> LanguageModel:
-    """Return a random model of a type, in float64 where it can be. Raises ValueError if the type is not supported."""
-    config = tiny_config(model_type)
-    torch.manual_seed(0)
-    model = auto_class(config).from_config(config)
+def with_large_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """Draw the weights of a model anew, large enough for every neuron to matter, and return it."""
     for name, weight in model.named_parameters():
         if weight.dim() > 1:
             torch.nn.init.normal_(weight, std=0.2)
         elif name.endswith("bias"):
             torch.nn.init.normal_(weight, std=0.1)
+    return model
+
+
+def tiny_language_model(model_type: str) -> LanguageModel:
+    """Return a random model of a type, in float64 where it can be. Raises ValueError if the type is not supported."""
+    config = tiny_config(model_type)
+    torch.manual_seed(0)
+    model = with_large_weights(auto_class(config).from_config(config))
     return LanguageModel(model_type, model if model_type in FLOAT32 else model.double())
 
 

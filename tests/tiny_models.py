@@ -3,6 +3,7 @@
 import hashlib
 
 import torch
+from supported_models import with_large_weights
 from torch import Tensor
 from transformers import AutoConfig
 
@@ -76,13 +77,7 @@ def tiny_model(model_type: str, dtype: torch.dtype = torch.float64, **changes) -
     """Return a random-weight model whose weights are large enough for every neuron to matter."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(model_type, **((CONFIGURATIONS | OTHER_WAYS)[model_type] | changes))
-    model = auto_class(config).from_config(config)
-    for name, weight in model.named_parameters():
-        if weight.dim() > 1:
-            torch.nn.init.normal_(weight, std=0.2)
-        elif name.endswith("bias"):
-            torch.nn.init.normal_(weight, std=0.1)
-    return LanguageModel(model_type, model.to(dtype))
+    return LanguageModel(model_type, with_large_weights(auto_class(config).from_config(config)).to(dtype))
 
 
 MODELS = [(model_type, {}) for model_type in CONFIGURATIONS]

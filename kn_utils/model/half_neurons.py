@@ -3,8 +3,9 @@
 What is chosen and judged by the same prompts looks better than it is. So experiments choose on one half, judge on the other, both ways.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from kn_utils.data.facts import Fact
@@ -21,18 +22,28 @@ Half = tuple[Fact, int]  # a fact, and the half, 0 or 1, of its relation's templ
 def scores_by_half(lm: LanguageModel, prompts: Sequence[Prompt], halves: Mapping[int, int]) -> dict[Half, Tensor]:
     """Return the mean attribution scores over the prompts of each fact and half, [layers, neurons].
 
-    A prompt's scores (integrated gradients, with controlled error) are divided by its largest. `halves` has the half of each template of
+    They are those of `relative_scores`. `halves` has the half of each template of
     the relation: see `kn_utils.model.controls.template_halves`.
     """
     sums: dict[Half, Tensor] = {}
     counts: dict[Half, int] = {}
-    for group in group_by_length(prompts, lambda length: QUADRATURE.prompts_at_once(lm, length)):
-        scores = integrated_gradients(lm, stack([prompts[index] for index in group], lm.device), QUADRATURE).score
-        for index, score in zip(group, scores, strict=True):
-            half = (prompts[index].fact, halves[prompts[index].index])
-            sums[half] = sums.get(half, 0) + score.double() / score.max()
-            counts[half] = counts.get(half, 0) + 1
+    for index, score, _ in relative_scores(lm, prompts):
+        half = (prompts[index].fact, halves[prompts[index].index])
+        sums[half] = sums.get(half, 0) + score
+        counts[half] = counts.get(half, 0) + 1
     return {half: total / counts[half] for half, total in sums.items()}
+
+
+def relative_scores(lm: LanguageModel, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield the place of each prompt, its scores divided by its largest, and its activations, [layers, neurons] in float64.
+
+    Scores are integrated gradients, with controlled error. Prompts of equal length come together.
+    """
+    for group in group_by_length(prompts, lambda length: QUADRATURE.prompts_at_once(lm, length)):
+        found = integrated_gradients(lm, stack([prompts[index] for index in group], lm.device), QUADRATURE)
+        score = found.score.double()
+        shares = score / score.amax((1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        yield from zip(group, shares, found.activation.double(), strict=True)
 
 
 def strongest_neurons(scores: Tensor, count: int) -> list[Neuron]:

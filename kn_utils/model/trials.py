@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from kn_utils.data.facts import Dataset, Fact
-from kn_utils.model.attribution import integrated_gradients
 from kn_utils.model.controls import matched_neurons, template_halves
 from kn_utils.model.forward import log_odds, logits_at, prompts_at_once
-from kn_utils.model.half_neurons import QUADRATURE, strongest_neurons
+from kn_utils.model.half_neurons import relative_scores, strongest_neurons
 from kn_utils.model.interventions import scaled_neurons
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
@@ -88,14 +87,11 @@ def _prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, halves: Mapping[in
 
 
 def attributed(lm: LanguageModel, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
-    """Return the scores of integrated gradients, divided by the prompt's largest, and the activations: [prompts, layers, neurons]."""
+    """Return the scores and activations of `relative_scores` in the order of the prompts, [prompts, layers, neurons]."""
     scores = torch.zeros(len(prompts), lm.n_layers, lm.n_neurons, dtype=torch.float64)
     activations = torch.zeros_like(scores)
-    for group in group_by_length(prompts, lambda length: QUADRATURE.prompts_at_once(lm, length)):
-        found = integrated_gradients(lm, stack([prompts[index] for index in group], lm.device), QUADRATURE)
-        score = found.score.double()
-        scores[group] = score / score.amax((1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        activations[group] = found.activation.double()
+    for index, score, activation in relative_scores(lm, prompts):
+        scores[index], activations[index] = score, activation
     return scores, activations
 
 

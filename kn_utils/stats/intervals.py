@@ -9,6 +9,7 @@ from scipy.stats import norm, t
 
 RESAMPLES = 999
 LEVEL = 0.95
+INTERVAL = ["value", "low", "high", "new_low", "new_high"]  # columns with what `mean_of_relations` returns
 PERCENT, NOT_NEGATIVE = (0, 100), (0, math.inf)  # limits of shares and of counts
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 MIN_ROWS = 3  # of a stratum; smaller ones are joined

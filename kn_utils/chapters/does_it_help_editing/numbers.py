@@ -12,7 +12,7 @@ from kn_utils.chapters.does_it_help_editing.plans import Edit, plan_edits
 from kn_utils.chapters.does_it_help_editing.table import RULES
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
-from kn_utils.stats.intervals import mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, mean_of_relations, with_interval
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
@@ -29,7 +29,6 @@ AIMED = "aimed log-odds"
 LIMITS = {SUCCESS: (0, 100), BLEED: (0, 100), NET: (-100, 100), CHANGED: (0, 100), AIMED: (-np.inf, np.inf)}
 OUTCOMES = tuple(LIMITS)
 BEST, MEAN = "each at its best strength", "mean over strengths"
-INTERVAL = ["value", "low", "high", "new_low", "new_high"]
 
 
 class Gain(NamedTuple):

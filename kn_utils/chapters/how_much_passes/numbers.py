@@ -16,10 +16,9 @@ from kn_utils.chapters.how_much_passes.table import (
 )
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, usable_prompts
-from kn_utils.stats.intervals import mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, mean_of_relations, with_interval
 from kn_utils.store.runs import NothingToShowError, Run
 
-INTERVAL = ["value", "low", "high", "new_low", "new_high"]
 ANSWERS = ("source", "fact", "other")
 SITE, PAIR = ["states", "layer"], ["relation", "pair"]
 THERE, ELSEWHERE = 50, 20  # %; limits of the rule

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from kn_utils.chapters.is_it_knowledge.table import GRAMMAR, GROUPS, INVENTED, KNOWN, LEFT_OUT, NEVER_RIGHT, WRONG_OBJECT
-from kn_utils.stats.intervals import NOT_NEGATIVE, PERCENT, mean_of_relations, side_by_side, with_interval
+from kn_utils.stats.intervals import INTERVAL, NOT_NEGATIVE, PERCENT, mean_of_relations, side_by_side, with_interval
 from kn_utils.stats.means import relation_means, share_of_effect
 from kn_utils.store.runs import NothingToShowError
 
@@ -26,7 +26,6 @@ MEASURES = {
     AGREEMENT: lambda table: 100 * table["agreement"],
 }
 LIMITS = {COUNT: NOT_NEGATIVE, AGREEMENT: PERCENT}
-INTERVAL = ["value", "low", "high", "new_low", "new_high"]
 
 
 def measured(table: pd.DataFrame, measure: str, group: str) -> pd.Series:

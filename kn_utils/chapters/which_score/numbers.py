@@ -13,7 +13,7 @@ from kn_utils.model.forward import probability_of
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, stack, usable_prompts
 from kn_utils.model.scores import scores_of
-from kn_utils.stats.intervals import mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, mean_of_relations, with_interval
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import PROMPT_KEY, NothingToShowError, Run
 from kn_utils.store.workers import one_thread
@@ -33,7 +33,6 @@ NAMES = {
 RANKS = {"rank_correlation": "rank correlation"} | {f"recall_{size}": f"recall, {size} neurons" for size in RECALL_SIZES}
 SHARES = {size: f"joint share, {size} neurons" for size in RECALL_SIZES}
 AREA = "area"
-INTERVAL = ["value", "low", "high", "new_low", "new_high"]
 
 
 class JointShares:
