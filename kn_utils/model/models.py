@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -51,23 +51,27 @@ class LanguageModel:
     source: str = ""  # the name given to `load_model`
     layout: Layout = field(init=False)  # where the neurons are, as found in the model
     way: str = field(init=False)  # the fastest of `kn_utils.model.layouts.WAYS` that gives this model's numbers
+    found: InitVar[tuple[Layout, str] | None] = None  # both, if they were found before in the same model
 
     def __reduce__(self) -> tuple:
-        """Pickle a loaded model as the name of its files: worker processes load them again and share their memory pages."""
-        if self.source:
-            return _loaded_once, (self.source, str(self.device), self.dtype, self.digest)
-        return LanguageModel, (self.name, self.model, self.tokenizer)
+        """Pickle a loaded model as the name of its files: worker processes load them again and share their memory pages.
 
-    def __post_init__(self):
+        What was found in the model goes with it, and is not sought again.
+        """
+        if self.source:
+            return _loaded_once, (self.source, str(self.device), self.dtype, self.digest, (self.layout, self.way))
+        return LanguageModel, (self.name, self.model, self.tokenizer, "", (self.layout, self.way))
+
+    def __post_init__(self, found: tuple[Layout, str] | None):
         from kn_utils.model.ways import fastest_way  # it runs the model in every way, by modules that import this one
 
         self.model.eval().requires_grad_(False)
         _set_neutral(self.model.config)
         try:
-            object.__setattr__(self, "layout", find_layout(self.model))
+            object.__setattr__(self, "layout", found[0] if found else find_layout(self.model))
         except ValueError as reason:
             raise ValueError(f"{self.name}: {reason}") from None
-        object.__setattr__(self, "way", fastest_way(self))
+        object.__setattr__(self, "way", found[1] if found else fastest_way(self))
 
     @property
     def masked(self) -> bool:
@@ -163,19 +167,25 @@ def load_model(name: str | Path, device: str = "auto", dtype: str = "float32") -
     Only safetensors weights are read, and no code from the hub is run. Raises OSError if the model cannot be found or read, and ValueError
     if its architecture is not supported, a weight is missing, the tokenizer does not fit, or the device is not available.
     """
+    model, tokenizer = _read(str(name), device, dtype)
+    lm = LanguageModel(result_name(name), model, tokenizer, str(name))
+    check_tokenizer(str(name), lm.masked, tokenizer, model, get_tokenizer_config(locate(str(name))))
+    return lm
+
+
+def _read(name: str, device: str, dtype: str) -> tuple[PreTrainedModel, object]:
+    """Return the model and the tokenizer of a name. Raises as `load_model`."""
     check(dtype=dtype)
-    target, folder = _device(device), locate(str(name))
-    with explained(str(name)):
+    target, folder = _device(device), locate(name)
+    with explained(name):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     auto = auto_class(config)
     _set_neutral(config)
-    with explained(str(name)):
+    with explained(name):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, report = _load_weights(folder, config, auto, dtype)
-    _check_weights(str(name), auto is AutoModelForMaskedLM, report)
-    lm = LanguageModel(result_name(name), model.to(target), tokenizer, str(name))
-    check_tokenizer(str(name), lm.masked, tokenizer, model, get_tokenizer_config(folder))
-    return lm
+    _check_weights(name, auto is AutoModelForMaskedLM, report)
+    return model.to(target), tokenizer
 
 
 def _set_neutral(config: PreTrainedConfig) -> None:
@@ -187,9 +197,9 @@ def _set_neutral(config: PreTrainedConfig) -> None:
 
 
 @cache
-def _loaded_once(name: str, device: str, dtype: str, digest: str) -> LanguageModel:
+def _loaded_once(name: str, device: str, dtype: str, digest: str, found: tuple[Layout, str]) -> LanguageModel:
     """Load a model in a worker process. Raises ValueError if the weights in its files do not have this digest."""
-    lm = load_model(name, device, dtype)
+    lm = LanguageModel(result_name(name), *_read(name, device, dtype), name, found)
     if lm.digest != digest:
         raise ValueError(
             f"the weights of {name!r} are not those in its files; build a LanguageModel(name, model, tokenizer) of a model that was changed"
