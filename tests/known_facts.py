@@ -52,6 +52,14 @@ def trained(model_type: str) -> LanguageModel:
     return LanguageModel(lm.name, lm.model, lm.tokenizer)  # no longer the one in its files
 
 
+def write_trained(folder: Path, model_type: str, data: Path) -> Path:
+    """A tiny model that has learnt the facts of a data folder, in a folder."""
+    lm = load_model(tiny_folders.write_model(folder, model_type), "cpu")
+    learn(lm, load_dataset(data))
+    lm.model.save_pretrained(folder)
+    return folder
+
+
 def learn(lm: LanguageModel, data: Dataset, steps: int = 35) -> None:
     """Train a tiny model on all facts of a data set."""
     facts = [fact for relation in data.relations for fact in data.facts[relation]]

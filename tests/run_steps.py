@@ -23,29 +23,35 @@ from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Quadrature
 from kn_utils.model.models import load_model
 from kn_utils.model.sentences import read_corpus
+from kn_utils.steps import STEPS
 from kn_utils.store.runs import Run
 
 LOW = Thresholds(attribution=0.1, activation=0.1, prompt_share=0.5)  # so that few facts have neurons that prompts share
 
 
-def make_tables(model, data, relation, n_facts, results_dir, last_step=7, workers=1, max_memory_gb=2.0) -> Run:
-    """Make the tables of all steps, or of 1 and 2, and return their run."""
+def make_tables(
+    model, data, relation, n_facts, results_dir, steps=tuple(step.name for step in STEPS), workers=1, max_memory_gb=2.0
+) -> Run:
+    """Make the tables of the steps of these names, in the book's order, and return their run."""
     lm = load_model(model, "cpu")
     run = Run(lm.name, load_dataset(data), n_facts, 42, results_dir, workers)
-    attribute_relation(lm, run, relation, Quadrature(max_memory_gb=max_memory_gb))
-    find_neurons(run, relation, LOW)
-    if last_step > 2:
-        modify_activations(lm, run, relation)
-        edit_facts(lm, run, relation, common_share=0.9)
-        read_sentences(lm, run, relation, read_corpus(run.dataset))
-        rank_sentences(run, relation)
-        erase_relation(lm, run, relation, other_facts=1)
-        compare_knowledge(lm, run, relation, n_chosen=1)
-        swap_neurons(lm, run, relation, n_chosen=1)
-        compare_scores(lm, run, relation, n_prompts=3, min_probability=0, max_probability=1)
-        exchange_states(lm, run, relation, n_pairs=2)
-        compare_edits(lm, run, relation, n_edits=1, common_share=0.9)
-        shrink_sets(lm, run, relation, n_chosen=2)
+    make = {
+        "attribution": lambda: attribute_relation(lm, run, relation, Quadrature(max_memory_gb=max_memory_gb)),
+        "knowledge_neurons": lambda: find_neurons(run, relation, LOW),
+        "modify_activation": lambda: modify_activations(lm, run, relation),
+        "distant_prompts": lambda: read_sentences(lm, run, relation, read_corpus(run.dataset)),
+        "trigger_examples": lambda: rank_sentences(run, relation),
+        "edit_facts": lambda: edit_facts(lm, run, relation, common_share=0.9),
+        "erase_relation": lambda: erase_relation(lm, run, relation, other_facts=1),
+        "is_it_knowledge": lambda: compare_knowledge(lm, run, relation, n_chosen=1),
+        "fact_or_word": lambda: swap_neurons(lm, run, relation, n_chosen=1),
+        "which_score": lambda: compare_scores(lm, run, relation, n_prompts=1, min_probability=0, max_probability=1),
+        "how_much_passes": lambda: exchange_states(lm, run, relation, n_pairs=2),
+        "does_it_help_editing": lambda: compare_edits(lm, run, relation, n_edits=1, common_share=0.9),
+        "how_few": lambda: shrink_sets(lm, run, relation, n_chosen=1),
+    }
+    for step in steps:
+        make[step]()
     return run
 
 

@@ -1,5 +1,6 @@
-"""The notebooks as a user runs them: by papermill, with parameters. On a left-to-right model they run in test_escaping.py."""
+"""The notebooks: their parameters, and that they run on a masked model. On a left-to-right model they run in test_escaping.py."""
 
+import known_facts
 import nbformat
 import papermill
 import pytest
@@ -7,12 +8,15 @@ import tiny_folders
 from notebook_shell import run_here
 
 from kn_utils.paths import ROOT
+from kn_utils.stats import intervals
 from kn_utils.steps import STEP_OF, STEPS
 from kn_utils.store.files import read_provenance, read_table
-from kn_utils.store.published import RESULTS
 
 EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NOTEBOOKS = [ROOT / f"notebooks/{step.notebook}.ipynb" for step in STEPS]  # those that make tables
+RUN_ELSEWHERE = ("10_decoder", "11_try_it")  # tests/chapters/test_decoder.py and test_try_it.py
+FACTS = {"P36": tiny_folders.many_facts(12)}
+TEMPLATES = {"P36": known_facts.TEMPLATES["P36"]}
 WITHOUT_PICTURES = ("05_trigger_examples", "18_what_follows")
 EVERY_NOTEBOOK = {"relation", "model", "dataset", "results_dir", "n_facts", "seed", "device"}
 OWN_FACT = {"sentences", "answer", "instead", "model", "device", "dtype"}  # of notebook 11, which needs no data set
@@ -43,40 +47,31 @@ def test_one_parameters_cell_with_types_and_meanings(notebook):
         assert len(parameter["help"]) > 10
 
 
-NEEDS_MORE_FACTS = "13_fact_or_word"  # two known facts with a common object
-
-
-def run(notebook, folder, **parameters):
-    output = folder / notebook.name
-    fixed = {"results_dir": str(folder / "results"), "figures_dir": str(folder / "figures"), "device": "cpu"}
-    given = {name: value for name, value in (fixed | parameters).items() if name in papermill.inspect_notebook(str(notebook))}
-    try:
-        papermill.execute_notebook(notebook, output, given, kernel_name="python3", progress_bar=False)
-    except papermill.PapermillExecutionError as error:
-        if notebook.stem != NEEDS_MORE_FACTS or error.ename != "NothingToShowError":
-            raise
-    return nbformat.read(output, as_version=4)
-
-
-def pictures(notebook) -> int:
-    return sum("image/svg+xml" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
-
-
 @pytest.mark.slow
-def test_all_notebooks_run_on_the_bundled_model_and_some_of_its_facts(tmp_path, capsys):
-    few = {"relation": "P36", "dataset": str(tiny_folders.write_starter(tmp_path / "facts")), "n_facts": 4}
-    few |= {"common_share": 0.5, "other_facts": 3, "quadrature": "gauss-legendre", "n_prompts": 1, "n_edits": 2, "n_chosen": 1}
-    published = {"relation": "P36,P101", "model": "starter", "dataset": "starter", "results_dir": str(RESULTS)}
-    others = [path for path in EVERY if path not in NOTEBOOKS and path.stem != "11_try_it"]  # which test_try_it.py runs
+def test_all_notebooks_run_on_a_masked_model_and_one_relation(tmp_path, capsys, monkeypatch):
+    """On `starter` and by papermill they run in the book."""
+    monkeypatch.setattr(intervals, "RESAMPLES", 99)
+    data = tiny_folders.write_sentences(tiny_folders.write_data(tmp_path / "facts", FACTS, TEMPLATES), FACTS)
+    model = known_facts.write_trained(tmp_path / "model", "bert", data)
+    few = {
+        "relation": "P36",
+        "dataset": str(data),
+        "model": str(model),
+        "device": "cpu",
+        "results_dir": str(tmp_path / "results"),
+    }
+    few |= {"score_share": 0.1, "baseline_share": 0.1, "prompt_share": 0.5, "figures_dir": str(tmp_path / "figures")}
+    few |= {"common_share": 0.9, "n_prompts": 1, "n_edits": 2, "n_chosen": 2, "min_probability": 0.0}
+    others = [path for path in EVERY if path not in NOTEBOOKS and path.stem not in RUN_ELSEWHERE]
     for notebook in NOTEBOOKS + others:
-        done = run(notebook, tmp_path, **(published if notebook.stem == "10_decoder" else few))
-        assert pictures(done) >= (0 if notebook.stem in {*WITHOUT_PICTURES, NEEDS_MORE_FACTS} else 1), notebook.stem
+        _, figures = run_here(notebook.stem, **few)
+        assert figures >= (0 if notebook.stem in WITHOUT_PICTURES else 1), notebook.stem
         for table in STEP_OF[notebook.stem[3:]].tables if notebook in NOTEBOOKS else ():
             [path] = (tmp_path / "results").glob(f"*/*/{table}/*.parquet")
             assert set(read_table(path)["relation"]) <= {"P36"}
             assert read_provenance(path)["inputs"]["relation"] == "P36"
     capsys.readouterr()
-    run_here("03_modify_activation", **few, results_dir=str(tmp_path / "results"))
+    run_here("03_modify_activation", **few)
     assert capsys.readouterr().out.count("reusing") == 1
     changes = read_table(next((tmp_path / "results").glob("*/*/modify_activation/P36.parquet")))
     ours = changes.query("method == 'attribution' and target == 'own'").groupby("operation")

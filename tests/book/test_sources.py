@@ -23,6 +23,8 @@ def loaded_by(imports):
     for name in [name for name in sys.modules if name.startswith("kn_utils")]:
         del sys.modules[name]  # other packages stay loaded, since they take long
     exec(imports, {})
+    if "kn_utils.model.models" in sys.modules:
+        import kn_utils.model.ways  # the one module that is imported when a function runs
     return [m.__file__ for n, m in sys.modules.items() if n.startswith("kn_utils.") and not hasattr(m, "__path__")]
 print(json.dumps([loaded_by(imports) for imports in json.loads(sys.argv[1])]))
 """
