@@ -1,5 +1,5 @@
 # make book           all notebooks over all relations on the bundled model and facts, then the book: book/_build/html/index.html
-#                     FACTS=all takes all facts instead of 6 per relation; REPOSITORY=https://github.com/... adds launch buttons
+#                     FACTS=all takes all facts instead of 3 per relation; REPOSITORY=https://github.com/... adds launch buttons
 # make test           lint and all tests but the long ones
 # make test-long      the long tests: every command of the book as it is shown, 50 kills
 # make run            all notebooks for one relation: results/ and runs/P101/
@@ -12,7 +12,7 @@
 # the first that is there and new enough; constraints.txt was tested with 3.11
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
   $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$name && break; done)
-FACTS ?= 6
+FACTS ?= 3
 RELATION ?= P101
 PARAMETERS ?=
 BIN := .venv/bin

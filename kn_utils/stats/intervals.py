@@ -126,9 +126,13 @@ def mean_of_relations(
     last two are the prediction interval for a new relation, see `prediction_interval`. With one relation, the interval is from its rows.
     All ends are kept within `limits`.
     """
-    interval = bootstrap_interval(lambda rows, groups: _nan_mean(statistic(rows, groups)), relations, seed, limits=limits)
-    codes = pd.factorize(np.asarray(relations))[0]
-    new = prediction_interval(np.asarray(statistic(np.arange(len(codes)), codes), float))
+    codes, names = pd.factorize(np.asarray(relations))
+    values = np.asarray(statistic(np.arange(len(codes)), codes), float)
+    if len(names) > 1:  # a drawn relation has the value that it always has
+        interval = bootstrap_interval(lambda drawn, _: _nan_mean(values[..., drawn]), names, seed, limits=limits)
+    else:
+        interval = bootstrap_interval(lambda rows, groups: _nan_mean(statistic(rows, groups)), relations, seed, limits=limits)
+    new = prediction_interval(values)
     return *interval, *(np.clip(end, *limits) for end in new)
 
 

@@ -112,7 +112,7 @@ def test_own_data_runs_through_all_steps_that_it_has_the_data_for(tmp_path):
         "07_erase_relation runs over all relations: this run has no P19, P27, P106, P937",
         "12_is_it_knowledge runs over all relations: this run has no P36, P103, P176",
         "13_fact_or_word runs over all relations: this run has no P39, P140, P407, P463",
-        "14_which_score runs over all relations: this run has no P36, P103, P176",
+        "14_which_score runs over all relations: this run has no P36, P103",
         "15_how_much_passes runs over all relations: this run has no P36, P37, P127, P140, P178, P407",
         "16_does_it_help_editing runs over all relations: this run has no P36, P103, P176",
         "17_how_few runs over all relations: this run has no P36, P37, P127",

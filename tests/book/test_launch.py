@@ -61,7 +61,7 @@ def test_every_page_has_a_notebook_with_its_parameters(runs, tmp_path):
 def test_results_go_to_the_default_folder_and_what_only_reads_shows_published_tables(runs):
     parameters = {run.notebook: launch.launch_parameters(run) for run in runs.all_runs()}
     assert [name for name, given in parameters.items() if "results_dir" in given] == ["10_decoder"]
-    assert parameters["03_modify_activation"]["n_facts"] == runs.n_facts == 6
+    assert parameters["03_modify_activation"]["n_facts"] == runs.n_facts == 3
     assert parameters["00_report"]["n_facts"] is None and parameters["09_query_results"]["n_facts"] is None
     assert parameters["01_attribution"]["max_memory_gb"] == 0.5  # Binder has 2 GB
 
@@ -86,7 +86,7 @@ def test_binder_gets_what_the_package_needs_and_no_workbench():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook, changed", [("03_modify_activation", {"relation": "P101", "n_facts": 3}), ("11_try_it", {})])
+@pytest.mark.parametrize("notebook, changed", [("02_knowledge_neurons", {"relation": "P101", "n_facts": 3}), ("11_try_it", {})])
 def test_a_launched_notebook_runs_where_nothing_of_ours_is_installed(runs, tmp_path, notebook, changed):
     """A bare environment that has the packages, as Colab has, but not kn_utils; the address is that of this repository's folder."""
     run = next(run for run in runs.all_runs() if run.notebook == notebook)
@@ -109,6 +109,6 @@ def test_a_launched_notebook_runs_where_nothing_of_ours_is_installed(runs, tmp_p
     done = subprocess.run([python, "-c", RUN, "cells.json"], cwd=tmp_path, env=bare_environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / ROOT.name / "kn_utils/__init__.py").is_file()
-    if notebook == "03_modify_activation":
+    if notebook == "02_knowledge_neurons":
         assert "01_attribution of P101 has not been run: it is run now" in done.stdout
-        assert (tmp_path / ROOT.name / "results/starter/starter/modify_activation/P101.parquet").is_file()
+        assert (tmp_path / ROOT.name / "results/starter/starter/knowledge_neurons/P101.parquet").is_file()
