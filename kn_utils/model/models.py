@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -36,6 +37,7 @@ _OTHER_WEIGHTS = re.compile(  # of heads for other tasks, of parts for images an
     r"|position_ids$|inv_freq$|attn\.(masked_)?bias$"
 )
 BUNDLED = ("starter", "smollm2-135m")
+MAIN = "main"  # the hub's newest revision
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,22 @@ class LanguageModel:
         return self.model.get_input_embeddings().weight
 
     def identity(self) -> dict[str, str]:
-        """Return digests of the weights and of configuration and tokenizer, dtype and device: the inputs of every table."""
+        """Return digests of the weights and of configuration and tokenizer, dtype, device and a hub's commit: the inputs of every table."""
         return {
             "weights": self.digest,
             "settings": self._settings_digest,
             "dtype": self.dtype,
             "device": str(self.device),
-        }
+        } | self._commit
+
+    @cached_property
+    def _commit(self) -> dict[str, str]:
+        """The commit of a hub's repository that the model was read from; empty for other models."""
+        place, revision = locate(self.source)
+        found = (
+            try_to_load_from_cache(place, "config.json", revision=revision) if self.source and not os.path.isdir(place) else None
+        )
+        return {"hub_commit": Path(found).parent.name} if isinstance(found, str) else {}
 
     @cached_property
     def _settings_digest(self) -> str:
@@ -160,7 +171,7 @@ class LanguageModel:
 
 
 def load_model(name: str | Path, device: str = "auto", dtype: str = "float32") -> LanguageModel:
-    """Load a model: "starter", "smollm2-135m", a local folder in the hub's layout, or a hub id.
+    """Load a model: "starter", "smollm2-135m", a local folder in the hub's layout, or a hub id, which "@" and a revision may follow.
 
     `dtype` is the type of the weights: float32, bfloat16 or float16. Probabilities, scores and sums are float32 in any case.
 
@@ -169,21 +180,23 @@ def load_model(name: str | Path, device: str = "auto", dtype: str = "float32") -
     """
     model, tokenizer = _read(str(name), device, dtype)
     lm = LanguageModel(result_name(name), model, tokenizer, str(name))
-    check_tokenizer(str(name), lm.masked, tokenizer, model, get_tokenizer_config(locate(str(name))))
+    place, revision = locate(str(name))
+    check_tokenizer(str(name), lm.masked, tokenizer, model, get_tokenizer_config(place, revision=revision))
     return lm
 
 
 def _read(name: str, device: str, dtype: str) -> tuple[PreTrainedModel, object]:
     """Return the model and the tokenizer of a name. Raises as `load_model`."""
     check(dtype=dtype)
-    target, folder = _device(device), locate(name)
+    target = _device(device)
+    place, revision = locate(name)
     with explained(name):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
     auto = auto_class(config)
     _set_neutral(config)
     with explained(name):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model, report = _load_weights(folder, config, auto, dtype)
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+        model, report = _load_weights(place, revision, config, auto, dtype)
     _check_weights(name, auto is AutoModelForMaskedLM, report)
     return model.to(target), tokenizer
 
@@ -209,7 +222,7 @@ def _loaded_once(name: str, device: str, dtype: str, digest: str, found: tuple[L
 
 _ALLOWED = (
     f"A model is one of {', '.join(BUNDLED)}, a local folder in the hub's layout with safetensors weights, or a Hugging Face hub id "
-    "such as google-bert/bert-base-cased (which needs a network or a filled hub cache)."
+    "such as google-bert/bert-base-cased or google-bert/bert-base-cased@main (which needs a network or a filled hub cache)."
 )
 
 
@@ -220,13 +233,14 @@ def explained(name: str) -> Iterator[None]:
         yield
     except Exception as reason:
         raise OSError(
-            f"cannot load the model {name!r}: {str(reason).strip().rstrip('.')}. {missing_library(str(reason))}{_ALLOWED}"
+            f"cannot load the model {name!r}: {' '.join(str(reason).split()).rstrip('.')}. {missing_library(str(reason))}{_ALLOWED}"
         ) from reason
 
 
-def _load_weights(folder: str, config: PreTrainedConfig, auto: type, dtype: str) -> tuple[PreTrainedModel, dict]:
+def _load_weights(place: str, revision: str, config: PreTrainedConfig, auto: type, dtype: str) -> tuple[PreTrainedModel, dict]:
     return auto.from_pretrained(
-        folder,
+        place,
+        revision=revision,
         config=config,
         dtype=getattr(torch, dtype),
         use_safetensors=True,
@@ -250,13 +264,19 @@ def _check_weights(name: str, masked: bool, report: dict) -> None:
         )
 
 
-def locate(name: str) -> str:
-    """Return the folder or hub id for transformers; `smollm2-135m` is downloaded and converted at first use."""
+def locate(name: str) -> tuple[str, str]:
+    """Return the folder or hub id for transformers, and the hub's revision: a branch, tag or commit, as it stands behind "@".
+
+    `smollm2-135m` is downloaded and converted at first use.
+    """
     if name == "smollm2-135m":
-        return str(_converted_smollm2())
+        return str(_converted_smollm2()), MAIN
     if name == "starter":
-        return str(DATA / "starter" / "model")
-    return os.path.expanduser(name) if os.path.isdir(os.path.expanduser(name)) else name
+        return str(DATA / "starter" / "model"), MAIN
+    if os.path.isdir(os.path.expanduser(name)):
+        return os.path.expanduser(name), MAIN
+    place, _, revision = name.partition("@")
+    return place, revision or MAIN
 
 
 def _device(name: str) -> torch.device:
