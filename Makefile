@@ -1,5 +1,6 @@
-# make book           all notebooks over all relations on the bundled model and facts, then the book: book/_build/html/index.html
-#                     FACTS=all takes all facts instead of 3 per relation; REPOSITORY=https://github.com/... adds launch buttons
+# make book           all notebooks on the bundled model and some of its facts, then the book: book/_build/html/index.html
+#                     FACTS=all RELATIONS=all takes all facts of all relations instead of 5 of 12 relations;
+#                     REPOSITORY=https://github.com/... adds launch buttons
 # make test           lint and all tests but the long ones
 # make test-long      the long tests: every command of the book as it is shown, 50 kills
 # make run            all notebooks for one relation: results/ and runs/P101/
@@ -12,7 +13,8 @@
 # the first that is there and new enough; constraints.txt was tested with 3.11
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
   $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && echo $$name && break; done)
-FACTS ?= 3
+FACTS ?= 5
+RELATIONS ?= P19,P27,P36,P39,P101,P103,P106,P140,P176,P407,P463,P937
 RELATION ?= P101
 PARAMETERS ?=
 BIN := .venv/bin
@@ -26,7 +28,7 @@ BIN := .venv/bin
 	touch $@
 
 book: .venv/installed
-	$(BIN)/snakemake --quiet rules progress --config n_facts=$(FACTS)
+	$(BIN)/snakemake --quiet rules progress --config n_facts=$(FACTS) relations=$(RELATIONS)
 	@echo "The book is made: open book/_build/html/index.html"
 
 test: .venv/installed

@@ -61,7 +61,7 @@ def test_every_page_has_a_notebook_with_its_parameters(runs, tmp_path):
 def test_results_go_to_the_default_folder_and_what_only_reads_shows_published_tables(runs):
     parameters = {run.notebook: launch.launch_parameters(run) for run in runs.all_runs()}
     assert [name for name, given in parameters.items() if "results_dir" in given] == ["10_decoder"]
-    assert parameters["03_modify_activation"]["n_facts"] == runs.n_facts == 3
+    assert parameters["03_modify_activation"]["n_facts"] == runs.n_facts == 5
     assert parameters["00_report"]["n_facts"] is None and parameters["09_query_results"]["n_facts"] is None
     assert parameters["01_attribution"]["max_memory_gb"] == 0.5  # Binder has 2 GB
 
