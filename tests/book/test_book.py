@@ -72,7 +72,7 @@ def test_on_a_cluster_every_notebook_that_makes_tables_runs_for_each_relation():
 
 def test_all_facts_is_the_notebooks_none_and_spares_no_relation():
     few, every = of(n_facts=12), of(n_facts="all")
-    assert few.run("06_edit_facts").parameters.items() >= {"n_facts": 12, "common_share": 0.35}.items()
+    assert few.run("06_edit_facts").parameters.items() >= {"n_facts": 12, "common_share": 0.45}.items()
     assert (
         every.run("06_edit_facts").parameters["n_facts"] is None and "common_share" not in every.run("06_edit_facts").parameters
     )
