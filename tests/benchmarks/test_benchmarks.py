@@ -42,7 +42,7 @@ def test_quick_run(tmp_path):
     assert "plain loop padded to 128 tokens" in result["shapes"]["bert-base"]["rows"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_quick_run_of_the_scaling(tmp_path):
     output = tmp_path / "scaling.json"
     command = [sys.executable, "benchmarks/scaling.py", "--quick", "--turns", "1", "--output", str(output)]
