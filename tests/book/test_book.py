@@ -223,7 +223,7 @@ def test_an_appendix_is_a_page_of_its_own_and_parameters_come_last():
     first, second = pages.pages(new_notebook(cells=cells), of(relations="P36,P19").run("00_report"))
     assert [cell.source for cell in second.cells] == ["# Appendix: more"]
     assert first.cells[-1].source.startswith("## Parameters")
-    assert "papermill notebooks/00_report.ipynb out.ipynb -p relation P36,P19 -p model starter" in first.cells[-1].source
+    assert "papermill notebooks/00_report.ipynb out.ipynb -p relation all -p model starter" in first.cells[-1].source
     assert "# its meaning" in first.cells[-1].source
 
 
