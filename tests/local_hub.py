@@ -3,11 +3,11 @@
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from local_server import running
 
 COMMIT = "c0ffee" + "0" * 34
 REVISIONS = ("main", "v1", COMMIT)
@@ -90,14 +90,6 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def hub(folder: Path, **settings) -> Iterator[LocalHub]:
-    """Serve a folder of repositories until the block is left; after that, connections to the address are refused."""
-    with LocalHub(folder, **settings) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def hub(folder: Path, **settings) -> AbstractContextManager[LocalHub]:
+    """Serve a folder of repositories until the block is left."""
+    return running(LocalHub(folder, **settings))

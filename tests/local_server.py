@@ -2,9 +2,12 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
+
+Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
 
 class LocalServer(ThreadingHTTPServer):
@@ -43,10 +46,15 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
 
+def serving(folder: Path) -> AbstractContextManager[LocalServer]:
+    """Serve a folder until the block is left."""
+    return running(LocalServer(folder))
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[LocalServer]:
-    """Serve a folder until the block is left; after that, connections to the address are refused."""
-    with LocalServer(folder) as server:
+def running(server: Server) -> Iterator[Server]:
+    """Run a server until the block is left; after that, connections to its address are refused."""
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -144,9 +144,9 @@ class LanguageModel:
     def _commit(self) -> dict[str, str]:
         """The commit of a hub's repository that the model was read from; empty for other models."""
         place, revision = locate(self.source)
-        found = (
-            try_to_load_from_cache(place, "config.json", revision=revision) if self.source and not os.path.isdir(place) else None
-        )
+        if not place or os.path.isdir(place):  # in memory, or in a folder
+            return {}
+        found = try_to_load_from_cache(place, "config.json", revision=revision)
         return {"hub_commit": Path(found).parent.name} if isinstance(found, str) else {}
 
     @cached_property
