@@ -12,7 +12,6 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoModelForMaskedLM,
     PreTrainedConfig,
-    PreTrainedModel,
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -96,7 +95,7 @@ def auto_class(config: PreTrainedConfig) -> type:
     raise ValueError(f"transformers has no language model of the type {name!r}")
 
 
-def check_no_experts(model: PreTrainedModel) -> None:
+def check_no_experts(model: nn.Module) -> None:
     """Raise ValueError for a model with mixture-of-experts layers."""
     if experts := sorted({name for name in map(_class_name, model.modules()) if EXPERTS.search(name)}):
         raise ValueError(f"it has mixture-of-experts layers ({', '.join(experts)}); only dense feed-forward layers are supported")

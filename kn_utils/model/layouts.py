@@ -9,6 +9,8 @@ projection. One forward pass on a few tokens finds the projection in every block
 * reaches the block's output without another linear map, at its own position and nowhere else.
 """
 
+from __future__ import annotations  # as in `kn_utils.model.models`
+
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,9 +18,9 @@ from functools import partial
 from operator import attrgetter
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.autograd import grad
-from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from kn_utils.model.architectures import LAST_BLOCKS, Attention, check_no_experts, is_masked
@@ -73,7 +75,7 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def few_tokens(model: PreTrainedModel, rows: int = 1) -> Tensor:
+def few_tokens(model: transformers.PreTrainedModel, rows: int = 1) -> Tensor:
     """Return token ids on which a model is examined, [rows, LENGTH]; none is the padding token."""
     size, pad = len(model.get_input_embeddings().weight), getattr(model.config.get_text_config(), "pad_token_id", None)
     step = size // (2 * rows * LENGTH + 2)
@@ -81,7 +83,7 @@ def few_tokens(model: PreTrainedModel, rows: int = 1) -> Tensor:
     return torch.tensor([token for token in ids if token != pad][: rows * LENGTH], device=model.device).view(rows, LENGTH)
 
 
-def find_layout(model: PreTrainedModel) -> Layout:
+def find_layout(model: transformers.PreTrainedModel) -> Layout:
     """Find the blocks of a model and the down-projection of each, by a forward pass.
 
     Raises ValueError if a block has none or several, if blocks differ, or if what was found is not what the rest of this package relies on;
@@ -116,7 +118,7 @@ class _Map:
     reason: str = ""
 
 
-def _judged_maps(model: PreTrainedModel) -> list[_Map]:
+def _judged_maps(model: transformers.PreTrainedModel) -> list[_Map]:
     """Return every call of a linear map inside blocks in one pass, with the reason why it is no down-projection.
 
     The graph is cut at every linear map, so a gradient reaches the maps just before and no further.
@@ -152,7 +154,7 @@ def _judged_maps(model: PreTrainedModel) -> list[_Map]:
     return maps
 
 
-def _linear_maps(model: PreTrainedModel) -> dict[str, dict[str, nn.Module]]:
+def _linear_maps(model: transformers.PreTrainedModel) -> dict[str, dict[str, nn.Module]]:
     """Return the linear maps of every block by name. A block is the innermost item of a module list around them."""
     lists = [f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     found: dict[str, dict[str, nn.Module]] = {}
@@ -208,7 +210,7 @@ def _elsewhere(depends: Tensor) -> bool:
     return bool((depends & ~torch.eye(LENGTH, dtype=torch.bool)).any())
 
 
-def _downs_by_block(model: PreTrainedModel, maps: list[_Map]) -> dict[str, str]:
+def _downs_by_block(model: transformers.PreTrainedModel, maps: list[_Map]) -> dict[str, str]:
     """Return the name of the down-projection in each block of the one list of blocks that has them, in the order of the pass."""
     seen: dict[str, dict[str, str]] = {}
     for found in maps:
@@ -230,7 +232,7 @@ def _by_reason(names: dict[str, str]) -> list[str]:
     return [f"{', '.join(name for name in names if names[name] == reason)} {reason}" for reason in dict.fromkeys(names.values())]
 
 
-def _check_order(model: PreTrainedModel, masked: bool, blocks: tuple[str, ...], layers: int) -> None:
+def _check_order(model: transformers.PreTrainedModel, masked: bool, blocks: tuple[str, ...], layers: int) -> None:
     """Raise ValueError unless every block starts with the output of the one before, and later tokens matter in masked models only."""
     starts, ends = [], []
 
@@ -257,7 +259,7 @@ def _check_order(model: PreTrainedModel, masked: bool, blocks: tuple[str, ...], 
         raise ValueError(f"it is loaded as a {kind}")
 
 
-def _norms(model: PreTrainedModel, block: nn.Module, down: nn.Module) -> tuple[str, str]:
+def _norms(model: transformers.PreTrainedModel, block: nn.Module, down: nn.Module) -> tuple[str, str]:
     """Return the names of `branch_norm`, which reads the output of the down-projection, and `after_norm`, which gives that of the block."""
     first: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # input and output in the first call
 

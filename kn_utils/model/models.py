@@ -1,5 +1,7 @@
 """Language models: loading, and access to blocks, neurons and value vectors."""
 
+from __future__ import annotations  # `transformers.PreTrainedModel` takes seconds to import, so it is imported at first use
+
 import hashlib
 import json
 import os
@@ -12,13 +14,15 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import torch
+import transformers
 from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedConfig
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from kn_utils.data.downloads import cache_dir, smollm2_gguf
 from kn_utils.model.architectures import auto_class
+from kn_utils.model.devices import find_device, moved
 from kn_utils.model.layouts import Layout, find_layout, submodule, value_vectors
 from kn_utils.model.tokenizers import check_tokenizer, missing_library
 from kn_utils.parameters import check
@@ -48,7 +52,7 @@ class LanguageModel:
     """
 
     name: str
-    model: PreTrainedModel
+    model: transformers.PreTrainedModel
     tokenizer: object = None
     source: str = ""  # the name given to `load_model`
     layout: Layout = field(init=False)  # where the neurons are, as found in the model
@@ -176,7 +180,8 @@ def load_model(name: str | Path, device: str = "auto", dtype: str = "float32") -
     `dtype` is the type of the weights: float32, bfloat16 or float16. Probabilities, scores and sums are float32 in any case.
 
     Only safetensors weights are read, and no code from the hub is run. Raises OSError if the model cannot be found or read, and ValueError
-    if its architecture is not supported, a weight is missing, the tokenizer does not fit, or the device is not available.
+    if its architecture is not supported, a weight is missing, the tokenizer does not fit, or the device is not available or
+    disagrees with the CPU.
     """
     model, tokenizer = _read(str(name), device, dtype)
     lm = LanguageModel(result_name(name), model, tokenizer, str(name))
@@ -185,10 +190,10 @@ def load_model(name: str | Path, device: str = "auto", dtype: str = "float32") -
     return lm
 
 
-def _read(name: str, device: str, dtype: str) -> tuple[PreTrainedModel, object]:
+def _read(name: str, device: str, dtype: str) -> tuple[transformers.PreTrainedModel, object]:
     """Return the model and the tokenizer of a name. Raises as `load_model`."""
     check(dtype=dtype)
-    target = _device(device)
+    target = find_device(device)
     place, revision = locate(name)
     with explained(name):
         config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
@@ -198,7 +203,7 @@ def _read(name: str, device: str, dtype: str) -> tuple[PreTrainedModel, object]:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
         model, report = _load_weights(place, revision, config, auto, dtype)
     _check_weights(name, auto is AutoModelForMaskedLM, report)
-    return model.to(target), tokenizer
+    return moved(name, model, target), tokenizer
 
 
 def _set_neutral(config: PreTrainedConfig) -> None:
@@ -237,7 +242,9 @@ def explained(name: str) -> Iterator[None]:
         ) from reason
 
 
-def _load_weights(place: str, revision: str, config: PreTrainedConfig, auto: type, dtype: str) -> tuple[PreTrainedModel, dict]:
+def _load_weights(
+    place: str, revision: str, config: PreTrainedConfig, auto: type, dtype: str
+) -> tuple[transformers.PreTrainedModel, dict]:
     return auto.from_pretrained(
         place,
         revision=revision,
@@ -277,18 +284,6 @@ def locate(name: str) -> tuple[str, str]:
         return os.path.expanduser(name), MAIN
     place, _, revision = name.partition("@")
     return place, revision or MAIN
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(str(name))
-        torch.zeros(1, device=device).cpu()  # fails on "meta" too
-    except (RuntimeError, AssertionError) as reason:
-        why = re.split(r"\n|\. ", str(reason))[0]
-        raise ValueError(f"device {name!r} is not available here ({why}); use 'auto', 'cpu', or a device torch has") from None
-    return device
 
 
 def _converted_smollm2() -> Path:

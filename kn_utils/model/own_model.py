@@ -1,9 +1,11 @@
 """A model by its name, or one that is loaded already."""
 
+from __future__ import annotations  # as in `kn_utils.model.models`
+
 import os
 from pathlib import Path
 
-from transformers import PreTrainedModel
+import transformers
 
 from kn_utils.model.models import BUNDLED, LanguageModel, load_model
 from kn_utils.model.tokenizers import check_tokenizer
@@ -11,7 +13,7 @@ from kn_utils.parameters import did_you_mean
 
 
 def load(
-    model: str | Path | PreTrainedModel, tokenizer: object = None, device: str = "auto", dtype: str = "float32"
+    model: str | Path | transformers.PreTrainedModel, tokenizer: object = None, device: str = "auto", dtype: str = "float32"
 ) -> LanguageModel:
     """Return a model for the functions of this package; its `model` and `tokenizer` are those of transformers.
 
@@ -22,7 +24,7 @@ def load(
     >>> load("starter").model.config.num_hidden_layers
     6
     """
-    if not isinstance(model, PreTrainedModel):
+    if not isinstance(model, transformers.PreTrainedModel):
         check_name(model)
         return load_model(model, device, dtype)
     if tokenizer is None:

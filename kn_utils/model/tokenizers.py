@@ -1,9 +1,11 @@
 """Checks of a tokenizer at load: one that does not fit its model is refused, with what was seen and what to do."""
 
+from __future__ import annotations  # as in `kn_utils.model.models`
+
 from math import exp
 
 import torch
-from transformers import PreTrainedModel
+import transformers
 
 from kn_utils.data.held_out import words
 
@@ -19,7 +21,7 @@ PASSAGE_TOKENS = 30
 LIBRARIES = "pip install sentencepiece protobuf tiktoken"
 
 
-def check_tokenizer(name: str, masked: bool, tokenizer: object, model: PreTrainedModel, settings: dict) -> None:
+def check_tokenizer(name: str, masked: bool, tokenizer: object, model: transformers.PreTrainedModel, settings: dict) -> None:
     """Raise ValueError if a tokenizer does not fit its model, or does not read a prompt as it reads the prompt's answer.
 
     `settings` is the content of `tokenizer_config.json`.
@@ -143,7 +145,7 @@ def _check_start_and_end(name: str, tokenizer: object, text: str, settings: dict
         )
 
 
-def _check_start_by_probability(name: str, tokenizer: object, model: PreTrainedModel) -> None:
+def _check_start_by_probability(name: str, tokenizer: object, model: transformers.PreTrainedModel) -> None:
     """Raise ValueError if a text is far less surprising behind the start token, which the tokenizer does not add."""
     ids, start = _ids(tokenizer, PASSAGE)[:PASSAGE_TOKENS], model.config.get_text_config().bos_token_id
     if not isinstance(start, int) or start in ids:
@@ -159,7 +161,7 @@ def _check_start_by_probability(name: str, tokenizer: object, model: PreTrainedM
 _NO_START = "The tokenizer does not add it: set tokenizer.add_bos_token = True, then tokenizer.save_pretrained(folder)"
 
 
-def perplexity(model: PreTrainedModel, ids: list[int], last: int) -> float:
+def perplexity(model: transformers.PreTrainedModel, ids: list[int], last: int) -> float:
     """Return exp(mean(-ln P)) of the last tokens of a text."""
     with torch.inference_mode():
         logits = model(torch.tensor([ids], device=model.device)).logits[0].float()

@@ -6,6 +6,7 @@ from brute_force import gradient_at
 from supported_models import TYPES, outcome, outcomes_of_page, supported, table, tiny_language_model
 from tiny_models import assert_no_hooks
 
+from kn_utils.model.devices import moved
 from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.layouts import few_tokens
 from kn_utils.model.prefix import prompt_suffix
@@ -35,22 +36,24 @@ def assert_gradients_are_those_of_the_plain_loop(lm, near=1e-5):
     assert_no_hooks(lm)
 
 
-def check(model_type):
+def check(model_type, monkeypatch):
     assert outcome(model_type) == OUTCOMES[model_type]
     if supported({model_type: OUTCOMES[model_type]}):
         lm = tiny_language_model(model_type)
         assert_gradients_are_those_of_the_plain_loop(lm, 1e-5 if lm.model.dtype == torch.float64 else 1e-3)
+        monkeypatch.setattr(lm.model, "to", lambda device: lm.model)
+        assert moved(model_type, lm.model, torch.device("cuda")) is lm.model  # the check of a device fits every type
 
 
 @pytest.mark.parametrize("model_type", SOME)
-def test_some_types(model_type):
-    check(model_type)
+def test_some_types(model_type, monkeypatch):
+    check(model_type, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", TYPES)
-def test_every_type(model_type):
-    check(model_type)
+def test_every_type(model_type, monkeypatch):
+    check(model_type, monkeypatch)
 
 
 def test_the_book_has_the_outcome_of_every_type_and_at_least_80_are_supported():
