@@ -13,9 +13,6 @@ FIRST = {  # what a reader must know about a model before its results
 }
 
 
-ERASURES = "erasing a relation harms it more than all others"  # the claims on single relations share this row
-
-
 def by_row(judged: dict[str, Sequence[Judged]]) -> dict[str, list[list[Judged]]]:
     """Return for each row of the first screen the results of each run; claims that no run can test are left out."""
     rows: dict[str, list[list[Judged]]] = {}
@@ -29,7 +26,7 @@ def by_row(judged: dict[str, Sequence[Judged]]) -> dict[str, list[list[Judged]]]
 
 def row_of(claim: Claim) -> str:
     """Return the text of the row that a claim is in."""
-    return ERASURES if claim.relation else claim.text
+    return claim.row or claim.text
 
 
 def joint_verdict(verdicts: Sequence[str]) -> str:

@@ -115,9 +115,11 @@ def untested(contrast: str, reason: str, role: str = CONTROL) -> Condition:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper: its section, its `text`, the tables it is tested on, and the function that makes its `conditions`.
+    """A claim: its section, its `text`, the tables it is tested on, and the function that makes its `conditions`.
 
-    `relation` is set if the claim is about a single relation. Without `conditions`, `remark` is the reason why it is not tested.
+    The section of a claim that the paper does not make ends with ", beyond the paper". `relation` is set if the claim is about a single
+    relation, and `row` is the text that such claims share on the report's first screen. Without `conditions`, `remark` is the reason why
+    it is not tested.
     """
 
     section: str
@@ -125,6 +127,7 @@ class Claim:
     tables: tuple[str, ...] = ()
     conditions: Callable | None = None
     relation: str = ""
+    row: str = ""
     remark: str = ""
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kn_utils.report.figures import verdict_matrix
 from kn_utils.report.judge import Judged
-from kn_utils.report.opening import ERASURES, by_row, joint_verdict, sentences
+from kn_utils.report.opening import by_row, joint_verdict, sentences
 from kn_utils.stats.rule import CONTRADICTED, CONTROL, OPEN, PARTLY, SIGNS, SUPPORTED, UNTESTED, VERDICTS, Claim, Condition
 from kn_utils.store.published import PublishedResults
 
@@ -15,7 +15,8 @@ HOLDS = Condition("more", 2.0, 1.0, 3.0, 10, above=0)
 FAILS = Condition("more", 2.0, -1.0, 3.0, 10, above=0)
 NO_INTERVAL = Condition("more", 2.0, math.nan, math.nan, 1, above=0)
 CLAIMS = [Claim("4", name) for name in ("a", "b", "c", "<d>")]
-CLAIMS += [Claim("5", f"erasing {name} harms it", relation=name) for name in ("P19", "P27")]
+ERASURES = "erasures harm it"
+CLAIMS += [Claim("5", f"erasing {name} harms it", relation=name, row=ERASURES) for name in ("P19", "P27")]
 
 
 def judged(*conditions):

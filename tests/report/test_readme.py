@@ -7,8 +7,10 @@ import pytest
 
 from kn_utils.report import readme
 from kn_utils.report.judge import CLAIMS
-from kn_utils.report.opening import ERASURES
 from kn_utils.stats.rule import CONTRADICTED, PARTLY, SUPPORTED, UNTESTED, Claim
+
+
+ERASURES = "erasures harm it"
 
 
 @dataclass
@@ -23,7 +25,7 @@ class Verdict:
 def verdicts(*of_claims):
     """Verdicts on two claims of their own and on the erasure of two relations."""
     claims = [Claim("4.2", "they lie high"), Claim("3.2", "it is fast")]
-    claims += [Claim("5.2", f"erasing {name} ...", relation=name) for name in ("P19", "P27")]
+    claims += [Claim("5.2", f"erasing {name} ...", relation=name, row=ERASURES) for name in ("P19", "P27")]
     return [Verdict(*pair) for pair in zip(claims, of_claims, strict=True)]
 
 

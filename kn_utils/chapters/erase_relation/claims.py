@@ -10,6 +10,7 @@ from kn_utils.stats.intervals import independent_difference
 from kn_utils.stats.rule import CONTROL, SHOWN, TIMES, Claim, Condition, Tables, hardly, reported, untested
 from kn_utils.store.runs import NothingToShowError
 
+ROW = "erasing a relation harms it more than all others"
 CONTROLS = {"activation": "the baseline's neurons", "random": "random neurons"}
 
 
@@ -65,6 +66,7 @@ CLAIMS = tuple(
         ("erase_facts",),
         partial(erased, relation),
         relation,
+        ROW,
     )
     for relation in ERASED_IN_THE_PAPER
 )
