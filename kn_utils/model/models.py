@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 import transformers
-from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, PreTrainedConfig
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -23,6 +22,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from kn_utils.data.downloads import cache_dir, smollm2_gguf
 from kn_utils.model.architectures import auto_class
 from kn_utils.model.devices import find_device, moved
+from kn_utils.model.hub import check_reachable, commit_in_cache
 from kn_utils.model.layouts import Layout, find_layout, submodule, value_vectors
 from kn_utils.model.tokenizers import check_tokenizer, missing_library
 from kn_utils.parameters import check
@@ -150,8 +150,8 @@ class LanguageModel:
         place, revision = locate(self.source)
         if not place or os.path.isdir(place):  # in memory, or in a folder
             return {}
-        found = try_to_load_from_cache(place, "config.json", revision=revision)
-        return {"hub_commit": Path(found).parent.name} if isinstance(found, str) else {}
+        commit = commit_in_cache(place, revision)
+        return {"hub_commit": commit} if commit else {}
 
     @cached_property
     def _settings_digest(self) -> str:
@@ -196,6 +196,8 @@ def _read(name: str, device: str, dtype: str) -> tuple[transformers.PreTrainedMo
     target = find_device(device)
     place, revision = locate(name)
     with explained(name):
+        if not os.path.isdir(place):
+            check_reachable(place, revision)
         config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
     auto = auto_class(config)
     _set_neutral(config)

@@ -22,7 +22,9 @@ def rows_with_defaults(page: str) -> list[tuple[list[str], list[str], list[str]]
     rows = []
     for names, notebooks, text in re.findall(r"^\| (`[^|]*) \| ([^|]*) \| ([^|]*Default: [^|]*) \|$", page, re.MULTILINE):
         names = re.findall(r"`(\w+)`", names)
-        rows.append((names, re.findall(r"\d\d", notebooks), re.findall(r"[\d.]*\d", text.partition("Default: ")[2])[: len(names)]))
+        rows.append(
+            (names, re.findall(r"\d\d", notebooks), re.findall(r"[\d.]*\d", text.partition("Default: ")[2])[: len(names)])
+        )
     return rows
 
 

@@ -89,6 +89,17 @@ def test_a_repository_that_is_not_there_or_gated_and_a_revision_that_it_lacks_ar
     assert "gated" in gated and "v2" in revision and "someone/nothing" in missing
 
 
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, tmp_path):
+    def sleep(seconds):
+        raise AssertionError("it waits, to ask again")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr("time.sleep", sleep)
+    with pytest.raises(OSError, match="'someone/nothing': the hub does not answer .*, and its cache has no such model"):
+        load_model("someone/nothing", "cpu")
+
+
 def test_a_download_that_is_cut_off_is_taken_up_and_nothing_half_is_ever_read(repositories, ask):
     digest = load_model(repositories / OLD, "cpu").digest
     with hub(repositories) as server:

@@ -9,7 +9,6 @@ from kn_utils.report import readme
 from kn_utils.report.judge import CLAIMS
 from kn_utils.stats.rule import CONTRADICTED, PARTLY, SUPPORTED, UNTESTED, Claim
 
-
 ERASURES = "erasures harm it"
 
 
