@@ -4,9 +4,11 @@ import json
 import runpy
 import subprocess
 import sys
+import types
 from collections import defaultdict
 
 import decoder_prompts
+import half_precision
 import numpy as np
 import pandas as pd
 import pytest
@@ -199,3 +201,28 @@ def test_a_model_that_can_be_given_no_prompt_is_an_error(folder_of, tmp_path, mo
     with pytest.raises(SystemExit):
         time_prompts.main()
     assert "can be given no prompt" in capsys.readouterr().err
+
+
+def scored(*scores, probability):
+    """An attribution of one prompt, of which the scores and the probability are read."""
+    return types.SimpleNamespace(score=torch.tensor([scores]), probability=torch.tensor([probability]))
+
+
+def test_differences_of_half_precision_by_hand():
+    rows = half_precision.differences(
+        [scored(1.0, 0.3, 0.1, probability=0.5), scored(2.0, 0.0, 1.0, probability=0.1)],
+        [scored(0.9, 0.1, 0.4, probability=0.4), scored(2.0, 0.0, 2.5, probability=0.1)],
+    )
+    assert rows["probability"].tolist() == pytest.approx([0.1, 0])
+    assert rows["score"].tolist() == pytest.approx([0.3, 0.75])
+    assert rows["same"].tolist() == pytest.approx([1 / 3, 1])
+    assert rows["strongest"].tolist() == [True, False]
+
+
+def test_half_precision_is_compared_for_every_type_of_weights(folder_of, tiny_data, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["half_precision.py", str(folder_of("llama")), str(tiny_data), "--prompts", "3"])
+    half_precision.main()
+    about, _, header, _, *lines = capsys.readouterr().out.splitlines()
+    assert "3 prompts, seed 42" in about and header.startswith("| weights | probability")
+    assert [line.split(" | ")[0] for line in lines] == ["| bfloat16", "| float16"]
+    assert all(float(line.split(" | ")[3].removesuffix(" %")) > 0 for line in lines)  # rounding shows
