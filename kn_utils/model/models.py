@@ -262,15 +262,20 @@ def _load_weights(
 def _check_weights(name: str, masked: bool, report: dict) -> None:
     if missing := sorted(report["missing_keys"]):
         kind = "masked language model" if masked else "left-to-right language model"
-        raise ValueError(f"{name!r} is not a complete {kind}: its files lack the weights {', '.join(missing)}")
+        raise ValueError(f"{name!r} is not a complete {kind}: its files lack the weights {_first(missing)}")
     for weight, found, wanted in sorted(report["mismatched_keys"])[:1]:
         raise ValueError(f"{name!r}: {weight} has the shape {tuple(found)} where config.json asks for {tuple(wanted)}")
     if unused := sorted(weight for weight in report["unexpected_keys"] if not _OTHER_WEIGHTS.search(weight)):
-        more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
         raise ValueError(
-            f"{name!r}: the model that config.json describes does not use the weights {', '.join(unused[:3])}{more} of its files, so it "
-            "would not be the model that was trained"
+            f"{name!r}: the model that config.json describes does not use the weights {_first(unused)} of its files, so it would not be "
+            "the model that was trained"
         )
+
+
+def _first(names: list[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def locate(name: str) -> tuple[str, str]:

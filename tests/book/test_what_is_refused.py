@@ -4,12 +4,16 @@ import re
 from importlib.util import find_spec
 
 import pytest
+import spoilt_models
 import spoilt_tokenizers
 import tiny_folders
+import torch
 from model_that_needs_its_start import NeedsStart
+from supported_models import tiny_language_model
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.model import prompts
+from kn_utils.model.devices import moved
 from kn_utils.model.models import load_model
 from kn_utils.model.tokenizers import check_tokenizer
 from kn_utils.paths import ROOT
@@ -30,10 +34,42 @@ def assert_is_the_pages(error: Exception, message: str) -> None:
     assert re.fullmatch(pattern, str(error), re.DOTALL), f"{error}\n\nis not\n\n{message}"
 
 
-def spoilt(spoil):
-    return lambda at: load_model(spoil(at.folder_of, at.folder), "cpu")
+def spoilt(spoil, **changes):
+    return lambda at: load_model(spoil(at.folder_of, at.folder, **changes), "cpu")
 
 
+def without_a_hub(at):
+    with spoilt_models.no_hub(at.folder):
+        load_model("someone/nothing", "cpu")
+
+
+def on_a_wrong_device(at):
+    """A stand-in for a device: the CPU with another weight."""
+    model = load_model(at.folder_of("bert"), "cpu").model
+
+    def to(device):
+        model.get_output_embeddings().weight.data[7] *= 1.5
+        return model
+
+    model.to = to
+    moved("mine", model, torch.device("mps"))
+
+
+MODELS = {
+    "no folder, and a hub that does not answer": without_a_hub,
+    "weights in a pickle file alone": spoilt(spoilt_models.pickled_alone),
+    "an encoder without its head": spoilt(spoilt_models.without_head),
+    "fewer weights than layers": spoilt(spoilt_models.copy_of_bert, num_hidden_layers=4),
+    "weights of another size than config.json says": spoilt(spoilt_models.copy_of_bert, hidden_size=64),
+    "weights that the model does not use (BERT with relative positions)": spoilt(spoilt_models.with_relative_positions),
+    "an encoder-decoder": spoilt(spoilt_models.copy_of_bert, model_type="t5"),
+    "no language model": spoilt(spoilt_models.copy_of_bert, model_type="vit"),
+    "an encoder set up as a decoder": spoilt(spoilt_models.copy_of_bert, is_decoder=True),
+    "mixture-of-experts layers": lambda at: tiny_language_model("mixtral"),
+    "state-space layers": lambda at: tiny_language_model("mamba"),
+    "a device that is not there": lambda at: load_model(at.folder_of("bert"), "cuda:99"),
+    "a device that computes something else than the CPU": on_a_wrong_device,
+}
 TOKENIZERS = {
     "the mask stands beside a blank of its own (RoBERTa of `vocab.json` and `merges.txt` alone)": spoilt(
         spoilt_tokenizers.vocabulary_and_merges_alone
@@ -112,8 +148,16 @@ def at(tmp_path, folder_of, loaded, tiny_data):
 
 
 def test_the_page_has_these_cases_and_no_other():
+    assert list(rows("Models")) == list(MODELS)
     assert list(rows("Tokenizers")) == list(TOKENIZERS)
     assert list(rows("Facts")) == list(FACTS)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_model_gets_the_message_of_the_page(kind, at):
+    with pytest.raises((ValueError, OSError)) as error:
+        MODELS[kind](at)
+    assert_is_the_pages(error.value, rows("Models")[kind])
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
