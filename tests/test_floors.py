@@ -1,6 +1,8 @@
 """The floors of the package: imports run down only, no chapter imports another, and tests mirror the package."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -48,3 +50,10 @@ def test_nothing_happens_at_import(module):
     for node in tree.body:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         assert docstring or isinstance(node, allowed), f"{module}, line {node.lineno}"
+
+
+def test_no_module_imports_the_models_of_transformers_before_a_model_is_loaded():
+    """They take seconds, also in notebooks that load no model."""
+    command = f"import sys, {', '.join(MODULES)}; print('transformers.modeling_utils' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
