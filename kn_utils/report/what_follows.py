@@ -19,7 +19,8 @@ class Experiment:
     """An experiment that tests the thesis: its notebook, its question, and what follows if it speaks `FOR` or `AGAINST` the thesis.
 
     `mind` is a result that would speak for the thesis, where its answer does not; `others` is what published work found. Its claims are
-    worded so that a supported one speaks for the thesis, but for those in `opposed`. The thesis stands and falls with it if `decides`.
+    worded so that a supported one speaks for the thesis, but for those in `opposed`, which speak against it if they are supported with their
+    controls. The thesis stands and falls with it if `decides`.
     """
 
     notebook: str
@@ -44,7 +45,7 @@ class Experiment:
         stance = STANCES[result.verdict]
         if result.claim.text not in self.opposed:
             return stance
-        return {FOR: AGAINST, FAILS: AGAINST, AGAINST: FOR}.get(stance, stance)
+        return {FOR: AGAINST, FAILS: UNCLEAR, AGAINST: FOR}.get(stance, stance)
 
 
 EXPERIMENTS = (
