@@ -19,7 +19,8 @@ class Experiment:
     """An experiment that tests the thesis: its notebook, its question, and what follows if it speaks `FOR` or `AGAINST` the thesis.
 
     `mind` is a result that would speak for the thesis, where its answer does not; `others` is what published work found. Its claims are
-    worded so that a supported one speaks for the thesis, but for those in `opposed`. The thesis stands and falls with it if `decides`.
+    worded so that a supported one speaks for the thesis, but for those in `opposed`, which speak against it
+    if they are supported with their controls. The thesis stands and falls with it if `decides`.
     """
 
     notebook: str
@@ -44,7 +45,7 @@ class Experiment:
         stance = STANCES[result.verdict]
         if result.claim.text not in self.opposed:
             return stance
-        return {FOR: AGAINST, FAILS: AGAINST, AGAINST: FOR}.get(stance, stance)
+        return {FOR: AGAINST, FAILS: UNCLEAR, AGAINST: FOR}.get(stance, stance)
 
 
 EXPERIMENTS = (
@@ -52,7 +53,7 @@ EXPERIMENTS = (
         "12_is_it_knowledge",
         "Does suppression tell what the model knows from what it does not know?",
         "suppression harms what the model knows, so its effect is evidence of knowledge",
-        "suppression harms answers that the model never knew as much as others, so its effect is no evidence of knowledge",
+        "suppression harms answers that were never known more than half as much as known ones, so it is no evidence of knowledge",
         "an effect on facts that were never learnt of less than a quarter of that on known ones",
         "Niu et al. (ICLR 2024) find patterns of grammar by the same method, and call the thesis an oversimplification",
     ),
@@ -60,7 +61,7 @@ EXPERIMENTS = (
         "13_fact_or_word",
         "Do the neurons belong to the fact or to its answer word?",
         "most of the effect is that of the fact's own neurons, whatever the answer word is",
-        "much of the effect belongs to the answer word, and facts with the same word share it",
+        "more than half of the effect is shared with other facts that have the same answer word",
         "another fact with the same answer word, whose neurons have little effect",
         "Chen et al. (ICLR 2025) find that for many facts the neurons depend on how one asks",
         opposed=("neurons serve the answer word, in whatever relation",),
