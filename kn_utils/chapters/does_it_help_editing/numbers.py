@@ -12,7 +12,7 @@ from kn_utils.chapters.does_it_help_editing.plans import Edit, plan_edits
 from kn_utils.chapters.does_it_help_editing.table import RULES
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
-from kn_utils.stats.intervals import INTERVAL, mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, mean_of_relations, side_by_side, with_interval
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
@@ -85,7 +85,7 @@ def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outco
     )
     differences = own - others
     found = mean_of_relations(lambda rows, groups: _group_means(differences[rows], groups), relations, seed)
-    return Gain(tuple(map(float, found)), relations)
+    return Gain(found, relations)
 
 
 def _at_best(values: np.ndarray, groups: Sequence) -> np.ndarray:
@@ -120,18 +120,14 @@ def gains(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def named_gains(gains: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `gains` for display: "value [low, high]" for each other method."""
-    text = [with_interval(*row) for row in gains[INTERVAL].itertuples(index=False)]
-    rows = gains.assign(
-        text=text, rule=gains["rule"].map(RULE_NAMES), minus=[f"minus {NAMES[method]}" for method in gains["method"]]
-    )
-    return rows.pivot(index=["rule", "at"], columns="minus", values="text").rename_axis(columns=None).reset_index()
+    rows = gains.assign(rule=gains["rule"].map(RULE_NAMES), minus=[f"minus {NAMES[method]}" for method in gains["method"]])
+    wide = side_by_side(rows, ["rule", "at"], ["minus"], INTERVAL).sort_index().sort_index(axis="columns")
+    return wide.rename_axis(columns=None).reset_index()
 
 
 def named_curves(curves: pd.DataFrame, rule: str) -> pd.DataFrame:
     """Return the table of `curves` of a rule for display: a row for each method and strength, a column for each outcome."""
-    rows = curves[curves["rule"] == rule]
-    rows = rows.assign(text=[with_interval(row.value, row.low, row.high) for row in rows.itertuples()])
-    wide = rows.pivot(index=["method", "strength"], columns="outcome", values="text")[list(OUTCOMES)]
+    wide = side_by_side(curves[curves["rule"] == rule], ["method", "strength"], ["outcome"])[list(OUTCOMES)]
     wide = wide.reindex([method for method in METHODS if method in wide.index], level="method")
     return wide.rename(index=NAMES, level="method").rename_axis(columns=None).reset_index()
 

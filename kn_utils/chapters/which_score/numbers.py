@@ -13,7 +13,7 @@ from kn_utils.model.forward import probability_of
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, stack, usable_prompts
 from kn_utils.model.scores import scores_of
-from kn_utils.stats.intervals import INTERVAL, mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, mean_of_relations, side_by_side, with_interval
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import PROMPT_KEY, NothingToShowError, Run
 from kn_utils.store.workers import one_thread
@@ -149,8 +149,7 @@ def beats(differences: pd.DataFrame) -> pd.DataFrame:
 
 def named_table(board: pd.DataFrame) -> pd.DataFrame:
     """Return a table of `leaderboard` for display: a row per score, best area first, and "value [low, high]" for each quantity."""
-    text = board.assign(text=[with_interval(row.value, row.low, row.high) for row in board.itertuples()])
-    wide = text.pivot(index="score", columns="quantity", values="text")[[*RANKS.values(), *SHARES.values(), AREA]]
+    wide = side_by_side(board, ["score"], ["quantity"])[[*RANKS.values(), *SHARES.values(), AREA]]
     order = board[board["quantity"] == AREA].sort_values("value", ascending=False)["score"]
     return wide.loc[order].rename(index=NAMES).rename_axis(index="score", columns=None)
 
@@ -166,11 +165,9 @@ def named_beats(beaten: pd.DataFrame) -> pd.DataFrame:
 def named_differences(differences: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
     """Return the differences of some scores from all others for display, a column per size of the set."""
     rows = differences[differences["a"].isin(scores)]
-    text = [with_interval(*row) for row in rows[INTERVAL].itertuples(index=False)]
     names = [f"{NAMES[row.a]} minus {NAMES[row.b]}" for row in rows.itertuples()]
-    table = pd.DataFrame({"difference (points)": names, "size": [f"{size} neurons" for size in rows["size"]], "text": text})
-    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    wide = table.pivot(index="difference (points)", columns="size", values="text").sort_index(key=lambda index: index.map(order))
+    named = rows.assign(size=[f"{size} neurons" for size in rows["size"]], **{"difference (points)": names})
+    wide = side_by_side(named, ["difference (points)"], ["size"], INTERVAL)
     return wide[[f"{size} neurons" for size in RECALL_SIZES]].rename_axis(columns=None)
 
 
