@@ -194,22 +194,6 @@ def side_by_side(
     return pd.Series(interval_texts(table, interval), index=index).unstack(list(columns), sort=False)
 
 
-def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int, **options) -> pd.DataFrame:
-    """Return the mean of a column for each combination of `keys`: columns `keys`, mean, low, high, facts.
-
-    `table` has a row per fact, and a column relation. A fact counts as one, so relations count by their number of facts.
-    For `options` see `bootstrap_interval`.
-    """
-    rows = []
-    for key, group in table.groupby(list(keys), sort=False):
-        values = group[column].to_numpy(float)
-        interval = bootstrap_interval(
-            lambda drawn, _, values=values: values[drawn].mean(), group["relation"], seed, pooled=True, **options
-        )
-        rows.append((*key, *interval, len(group)))
-    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "facts"])
-
-
 def in_words(low: float, high: float, below: str, above: str, unclear: str) -> str:
     """Return `below` if the interval of a difference is below zero, `above` if it is above zero, else `unclear`."""
     return below if high < 0 else above if low > 0 else unclear

@@ -3,7 +3,7 @@
 A series of values has a row per fact, and the relation as a level of its index.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,21 @@ from kn_utils.stats.intervals import Statistic, bootstrap_interval, mean_of_rela
 
 
 def relation_means(values: np.ndarray) -> Statistic:
-    """Return a statistic: the mean of `values` over the facts of each relation."""
-    return lambda rows, groups: np.bincount(groups, values[rows]) / np.bincount(groups)
+    """Return a statistic: the means of `values` [facts, ...] over the facts of each relation, [..., relations]."""
+    return lambda rows, groups: np.moveaxis(group_sums(values[rows], groups), 0, -1) / np.bincount(groups)
 
 
-def mean_over_relations(values: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> tuple[float, ...]:
-    """Return `mean_of_relations` for the mean over the facts of each relation."""
+def group_sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the sums over the rows of each group, [groups, ...], of values [rows, ...]."""
+    sums = np.zeros((groups.max() + 1, *values.shape[1:]))
+    np.add.at(sums, groups, values)
+    return sums
+
+
+def mean_over_relations(
+    values: pd.Series | pd.DataFrame, seed: int, limits: tuple = (-np.inf, np.inf)
+) -> tuple[float | np.ndarray, ...]:
+    """Return `mean_of_relations` for the mean over the facts of each relation; arrays for several columns."""
     return mean_of_relations(relation_means(values.to_numpy(float)), values.index.get_level_values("relation"), seed, limits)
 
 
@@ -25,6 +34,16 @@ def over_facts(values: pd.Series, seed: int, statistic: Callable = np.mean, **op
     """Return (estimate, low, high) of a statistic over facts, each counted once; for `options` see `bootstrap_interval`."""
     numbers, relations = values.to_numpy(float), values.index.get_level_values("relation")
     return bootstrap_interval(lambda rows, _: statistic(numbers[rows]), relations, seed, pooled=True, **options)
+
+
+def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int, **options) -> pd.DataFrame:
+    """Return `over_facts` of the mean of a column for each combination of `keys`: columns `keys`, mean, low, high, facts.
+
+    `table` has a row per fact, and a column relation.
+    """
+    groups = table.set_index("relation").groupby(list(keys), sort=False)[column]
+    rows = [(*key, *over_facts(values, seed, **options), len(values)) for key, values in groups]
+    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "facts"])
 
 
 def share_of_effect(ours: pd.Series, control: pd.Series, seed: int) -> tuple[float, float, float]:

@@ -13,7 +13,8 @@ from kn_utils.data.facts import LeftOut
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import METHODS, neuron_list, neuron_name
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, encode
-from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
+from kn_utils.stats.intervals import bootstrap_interval, in_words, with_interval
+from kn_utils.stats.means import group_means
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import FACT_KEY, PROMPT_KEY, Run
 

@@ -9,8 +9,8 @@ import pandas as pd
 from kn_utils.data.held_out import held_out_facts, is_held_out_sentence
 from kn_utils.model.neurons import METHODS
 from kn_utils.model.sentences import KINDS, Corpus
-from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
-from kn_utils.stats.means import over_facts
+from kn_utils.stats.intervals import bootstrap_interval, in_words, with_interval
+from kn_utils.stats.means import group_means, over_facts
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 BOTH = ["head_and_tail", "head_only"]  # a fact must have sentences of both kinds

@@ -17,6 +17,7 @@ from kn_utils.chapters.how_much_passes.table import (
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.stats.intervals import INTERVAL, interval_texts, mean_of_relations
+from kn_utils.stats.means import group_sums
 from kn_utils.store.runs import NothingToShowError, Run
 
 ANSWERS = ("source", "fact", "other")
@@ -57,9 +58,7 @@ class Shares:
 
     def __call__(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return the shares; NaN for a relation without a pair that has these states."""
-        passes, every = np.zeros((2, groups.max() + 1, len(self.sites)))
-        np.add.at(passes, groups, np.nan_to_num(self.passes[rows]))
-        np.add.at(every, groups, np.nan_to_num(self.all[rows]))
+        passes, every = (group_sums(np.nan_to_num(values[rows]), groups) for values in (self.passes, self.all))
         return (100 * passes / np.where(every > 0, every, np.nan)).T
 
 

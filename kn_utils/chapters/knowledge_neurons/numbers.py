@@ -8,8 +8,8 @@ import pandas as pd
 from kn_utils.chapters.knowledge_neurons.intersections import KINDS, SharedNeurons
 from kn_utils.chapters.knowledge_neurons.thresholds import moved_share, shared, strong
 from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS, MIN_PROMPTS, RELATION_SHARE, neuron_name
-from kn_utils.stats.intervals import INTERVAL, NOT_NEGATIVE, Statistic, bootstrap_interval, group_means, with_interval
-from kn_utils.stats.means import mean_over_relations
+from kn_utils.stats.intervals import INTERVAL, NOT_NEGATIVE, Statistic, bootstrap_interval, with_interval
+from kn_utils.stats.means import group_means, mean_over_relations
 from kn_utils.store.runs import FACT_KEY
 
 

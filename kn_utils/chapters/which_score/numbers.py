@@ -14,6 +14,7 @@ from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, stack, usable_prompts
 from kn_utils.model.scores import scores_of
 from kn_utils.stats.intervals import INTERVAL, mean_of_relations, side_by_side, with_interval
+from kn_utils.stats.means import group_sums, relation_means
 from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import PROMPT_KEY, NothingToShowError, Run
 from kn_utils.store.workers import one_thread
@@ -57,9 +58,9 @@ class JointShares:
 
     def __call__(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return the shares (%); NaN for a relation in which the best set has no effect."""
-        best = _sums(self.best[rows], groups)
+        best = group_sums(self.best[rows], groups)
         with np.errstate(divide="ignore", invalid="ignore"):
-            shares = 100 * _sums(self.named[rows], groups) / np.where(best > 0, best, np.nan)[:, None]
+            shares = 100 * group_sums(self.named[rows], groups) / np.where(best > 0, best, np.nan)[:, None]
         return np.moveaxis(shares, 0, -1)
 
     def at(self, sizes: Sequence[int]) -> list[int]:
@@ -71,13 +72,6 @@ def _chosen(table: pd.DataFrame, ablation: str) -> pd.DataFrame:
     if table.empty:
         raise NothingToShowError("no prompt of these relations has a probability in the range that notebook 14 asks for")
     return table[table["ablation"] == ablation]
-
-
-def _sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the sums over the prompts of each group, [groups, ...], of values [prompts, ...]."""
-    sums = np.zeros((groups.max() + 1, *values.shape[1:]))
-    np.add.at(sums, groups, values)
-    return sums
 
 
 def leaderboard(ranks: pd.DataFrame, sets: pd.DataFrame, ablation: str, seed: int) -> pd.DataFrame:
@@ -94,12 +88,7 @@ def leaderboard(ranks: pd.DataFrame, sets: pd.DataFrame, ablation: str, seed: in
         return np.concatenate([found[:, chosen], area[:, None]], axis=1)
 
     wide = _chosen(ranks, ablation).pivot(index=PROMPT_KEY, columns="score", values=list(RANKS))
-    values = np.stack([wide[name][share.scores].to_numpy(float) for name in RANKS], axis=-1)
-
-    def means(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        counts = np.bincount(groups)[:, None, None]
-        return np.moveaxis(_sums(values[rows], groups) / counts, 0, -1)
-
+    means = relation_means(np.stack([wide[name][share.scores].to_numpy(float) for name in RANKS], axis=-1))
     limits = (np.array([-1, *[0] * len(RECALL_SIZES)]), 1)  # of a correlation, and of recall
     found = [
         _long(mean_of_relations(means, share.relations, seed, limits), share.scores, RANKS.values()),
