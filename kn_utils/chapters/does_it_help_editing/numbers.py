@@ -9,8 +9,8 @@ import pandas as pd
 
 from kn_utils.chapters.does_it_help_editing.choice import METHODS
 from kn_utils.chapters.does_it_help_editing.plans import Edit, plan_edits
-from kn_utils.chapters.does_it_help_editing.table import RULES
 from kn_utils.model.contexts import parse_neurons
+from kn_utils.model.interventions import RULES
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
 from kn_utils.stats.intervals import INTERVAL, side_by_side, with_interval
