@@ -1,7 +1,6 @@
 """Statistics of the table of notebook 16."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,6 @@ from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
 from kn_utils.stats.intervals import INTERVAL, side_by_side, with_interval
 from kn_utils.stats.means import mean_over_relations, relation_means
-from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 NAMES = {
@@ -162,8 +160,3 @@ def neurons_of(table: pd.DataFrame, edit: Edit, method: str) -> list[Neuron]:
     """Return the neurons of a method, from the table."""
     rows = table[(table["relation"] == edit.fact.relation) & (table["fact"] == edit.fact.index) & (table["method"] == method)]
     return parse_neurons(rows["neuron_names"].iloc[0].split())
-
-
-def seconds_per_edit(paths: Sequence[Path], edits: int) -> float:
-    """Return the time for a fact with all methods, rules and strengths, in seconds of one core. It is the workers' time in provenance."""
-    return sum(read_provenance(path)["seconds"] for path in paths) / edits

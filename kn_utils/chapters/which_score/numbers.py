@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,6 @@ from kn_utils.model.prompts import Prompt, stack, usable_prompts
 from kn_utils.model.scores import scores_of
 from kn_utils.stats.intervals import INTERVAL, mean_of_relations, side_by_side, with_interval
 from kn_utils.stats.means import group_sums, relation_means
-from kn_utils.store.files import read_provenance
 from kn_utils.store.runs import PROMPT_KEY, NothingToShowError, Run
 from kn_utils.store.workers import one_thread
 
@@ -189,8 +187,3 @@ def core_seconds(lm: LanguageModel, prompt: Prompt) -> pd.Series:
             score(lm, batch)
             found[name] = time.process_time() - began
     return pd.Series(found)
-
-
-def seconds_per_prompt(paths: Sequence[Path], prompts: int) -> float:
-    """Return the time for a prompt with everything: exact effects, all scores and all sets. It is the workers' time in provenance."""
-    return sum(read_provenance(path)["seconds"] for path in paths) / prompts
