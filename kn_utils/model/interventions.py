@@ -120,6 +120,9 @@ def fixed_rule(vector: Tensor, old: Tensor, new: Tensor) -> Tensor:
     return vector - 2 * old + 2 * new
 
 
+RULES = {"scaled": scaled_rule, "fixed": fixed_rule}  # the paper's, and that of later toolkits
+
+
 def erasure(vector: Tensor) -> Tensor:
     """Return a value vector of zeros (section 5.2)."""
     return vector.new_zeros(vector.shape)

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from kn_utils.data.facts import Dataset, Fact
+from kn_utils.model.changed_answers import Sets, changed_answers
 from kn_utils.model.controls import matched_neurons, template_halves
-from kn_utils.model.forward import log_odds, logits_at, prompts_at_once
 from kn_utils.model.half_neurons import relative_scores, strongest_neurons
-from kn_utils.model.interventions import scaled_neurons
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
-from kn_utils.model.prefix import prompt_suffix
-from kn_utils.model.prompts import Prompt, group_by_length, stack, usable_prompts
+from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.parameters import KEPT_SHARE
 
 SET_SIZE = 4  # neurons of a set, about as many as a fact has in the paper
@@ -95,22 +93,7 @@ def attributed(lm: LanguageModel, prompts: Sequence[Prompt]) -> tuple[Tensor, Te
     return scores, activations
 
 
-@torch.inference_mode()
-def suppressed_log_odds(
-    lm: LanguageModel, prompts: Sequence[Prompt], sets: Sequence[Sequence[Sequence[Neuron]]]
-) -> list[list[float]]:
+def suppressed_log_odds(lm: LanguageModel, prompts: Sequence[Prompt], sets: Sets) -> list[list[float]]:
     """Return the log-odds of the target of each prompt with each of its `sets` of neurons at zero; an empty set changes nothing."""
-    found = [[0.0] * len(of_prompt) for of_prompt in sets]
-    for group in group_by_length(prompts, prompts_at_once):
-        suffix = prompt_suffix(lm, stack([prompts[index] for index in group], lm.device))
-        jobs = [(row, place) for row, index in enumerate(group) for place in range(len(sets[index]))]
-        at_once = prompts_at_once(len(prompts[group[0]].ids))
-        for start in range(0, len(jobs), at_once):
-            part = jobs[start : start + at_once]
-            copies = suffix.select(torch.tensor([row for row, _ in part], device=lm.device))
-            neurons = [sets[group[row]][place] for row, place in part]
-            with scaled_neurons(lm, copies.position, neurons, "suppress"):
-                values = log_odds(logits_at(lm, copies), copies.target[:, None])[:, 0].tolist()
-            for (row, place), value in zip(part, values, strict=True):
-                found[group[row]][place] = value
-    return found
+    [answers] = changed_answers(lm, prompts, [("suppress", sets)])
+    return [[answer.log_odds for answer in of_prompt] for of_prompt in answers]

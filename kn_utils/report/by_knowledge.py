@@ -9,8 +9,8 @@ from kn_utils.chapters.modify_activation.numbers import own_changes
 from kn_utils.data.held_out import held_out_facts
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.report.judge import Read, made_for, read_once
-from kn_utils.stats.intervals import bootstrap_interval, mean_of_relations, with_interval
-from kn_utils.stats.means import relation_means
+from kn_utils.stats.intervals import with_interval
+from kn_utils.stats.means import mean_over_relations, over_facts
 from kn_utils.store.runs import FACT_KEY
 
 NEURONS, CHANGE = "neurons per fact", "{}, change of log-odds"
@@ -70,13 +70,6 @@ def _measured(chosen: Facts, prompts: pd.DataFrame, results: dict[str, pd.Series
     row = {"facts": f"{len(chosen):,}", "prompts": f"{len(asked):,}", "answered right": f"{asked['correct'].mean():.1%}"}
     for name in (NEURONS, *map(CHANGE.format, OPERATIONS)):
         values = results[name][results[name].index.isin(wanted)] if name in results else pd.Series(dtype=float)
-        row[name] = _mean(values, pooled=name == NEURONS, seed=seed) if len(values) else "–"
+        mean = over_facts if name == NEURONS else mean_over_relations
+        row[name] = with_interval(*mean(values, seed)) if len(values) else "–"
     return row
-
-
-def _mean(values: pd.Series, pooled: bool, seed: int) -> str:
-    """Return a mean with its interval: over facts if `pooled`, else over the facts of a relation and then relations."""
-    relations, numbers = values.index.get_level_values("relation"), values.to_numpy(float)
-    if pooled:
-        return with_interval(*bootstrap_interval(lambda rows, _: numbers[rows].mean(), relations, seed, pooled=True))
-    return with_interval(*mean_of_relations(relation_means(numbers), relations, seed))

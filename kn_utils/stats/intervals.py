@@ -16,7 +16,7 @@ MIN_ROWS = 3  # of a stratum; smaller ones are joined
 MIN_DEFINED = 0.6  # share of resamples with a value; of two relations, every second resample has no pair of different ones
 
 Statistic = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
-Triple = tuple[np.ndarray, np.ndarray, np.ndarray]
+Triple = tuple[np.ndarray, np.ndarray, np.ndarray] | tuple[float, float, float]
 
 
 def bootstrap_interval(
@@ -28,7 +28,7 @@ def bootstrap_interval(
     these_relations: bool = False,
     limits: tuple = (-math.inf, math.inf),
 ) -> Triple:
-    """Return (estimate, low, high) of a statistic, each with the shape of the statistic: 95 % intervals from a cluster bootstrap.
+    """Return (estimate, low, high) of a statistic, each a number or an array as the statistic: 95 % intervals from a cluster bootstrap.
 
     `statistic` takes row numbers and, for each of them, the number of its group, 0, 1, 2, ...; a group is a drawn relation. So a relation
     that is drawn twice is two groups. `relations` has the relation of each row. A resample has as many relations as the data, drawn with
@@ -46,9 +46,9 @@ def bootstrap_interval(
     are kept within `limits`, the possible values.
     """
     codes, names = pd.factorize(np.asarray(relations))
-    estimate = np.asarray(statistic(np.arange(len(codes)), codes), float)
+    estimate = np.asarray(statistic(np.arange(len(codes)), codes), float)[()]  # a number, not an array without dimensions
     if len(codes) < 2:
-        return estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
+        return estimate, estimate * np.nan, estimate * np.nan
     draw = np.random.default_rng(seed)
     one_level = _rows_within if these_relations or len(names) == 1 else _relations
     resample, stretch = one_level(codes, pooled)
@@ -181,27 +181,17 @@ def with_interval(value: float, low: float, high: float, new_low: float = math.n
     return text if math.isnan(new_low) else f"{text}, a new relation: [{new}, {new_end}]"
 
 
-def side_by_side(table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Return a table of "value [low, high]", with the given columns of `table` as rows and columns."""
-    text = [with_interval(row.value, row.low, row.high) for row in table.itertuples()]
+def interval_texts(table: pd.DataFrame, interval: Sequence[str] = INTERVAL[:3]) -> list[str]:
+    """Return `with_interval` of each row of a table; `interval` names the columns."""
+    return [with_interval(*row) for row in table[list(interval)].itertuples(index=False)]
+
+
+def side_by_side(
+    table: pd.DataFrame, rows: Sequence[str], columns: Sequence[str], interval: Sequence[str] = INTERVAL[:3]
+) -> pd.DataFrame:
+    """Return the table of `interval_texts`, with the given columns of `table` as rows and columns."""
     index = pd.MultiIndex.from_frame(table[[*rows, *columns]])
-    return pd.Series(text, index=index).unstack(list(columns), sort=False)
-
-
-def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int, **options) -> pd.DataFrame:
-    """Return the mean of a column for each combination of `keys`: columns `keys`, mean, low, high, facts.
-
-    `table` has a row per fact, and a column relation. A fact counts as one, so relations count by their number of facts.
-    For `options` see `bootstrap_interval`.
-    """
-    rows = []
-    for key, group in table.groupby(list(keys), sort=False):
-        values = group[column].to_numpy(float)
-        interval = bootstrap_interval(
-            lambda drawn, _, values=values: values[drawn].mean(), group["relation"], seed, pooled=True, **options
-        )
-        rows.append((*key, *map(float, interval), len(group)))
-    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "facts"])
+    return pd.Series(interval_texts(table, interval), index=index).unstack(list(columns), sort=False)
 
 
 def in_words(low: float, high: float, below: str, above: str, unclear: str) -> str:

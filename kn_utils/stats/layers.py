@@ -32,10 +32,9 @@ def upper_third_interval(neurons: pd.DataFrame, n_layers: int, seed: int) -> tup
     """Return the share (%) of knowledge neurons in the upper third of the layers: (estimate, low, high)."""
     shares, relations = _resampled_shares(neurons[neurons["method"] == "attribution"], n_layers)
     upper = slice(first_upper_layer(n_layers), None)
-    found = bootstrap_interval(
+    return bootstrap_interval(
         lambda rows, groups: shares(rows, groups)[upper].sum(), relations, seed, pooled=True, limits=PERCENT
     )
-    return tuple(map(float, found))
 
 
 def upper_third_difference(neurons: pd.DataFrame, n_layers: int, seed: int) -> tuple[float, float, float]:
@@ -51,7 +50,7 @@ def upper_third_difference(neurons: pd.DataFrame, n_layers: int, seed: int) -> t
         with np.errstate(invalid="ignore"):  # without neurons the difference is NaN
             return 100 * (ours / (ours + ours_below) - baseline / (baseline + baseline_below))
 
-    return tuple(map(float, bootstrap_interval(difference, counts.index.get_level_values("relation"), seed, pooled=True)))
+    return bootstrap_interval(difference, counts.index.get_level_values("relation"), seed, pooled=True)
 
 
 def _resampled_shares(neurons: pd.DataFrame, n_layers: int) -> tuple[Statistic, pd.Index]:

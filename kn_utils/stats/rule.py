@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from kn_utils.stats.intervals import Statistic, bootstrap_interval, with_interval
@@ -176,8 +175,7 @@ def reported(contrast: Callable[..., float], *ids: str) -> Reported:
 
 def intervals(statistic: Statistic, relations: Sequence, seed: int, **options) -> list[tuple[float, float, float]]:
     """Return (estimate, low, high) of each component of a statistic; for the arguments see `bootstrap_interval`."""
-    found = bootstrap_interval(lambda rows, groups: np.asarray(statistic(rows, groups), float), relations, seed, **options)
-    return [tuple(map(float, triple)) for triple in zip(*found, strict=True)]
+    return list(zip(*bootstrap_interval(statistic, relations, seed, **options), strict=True))
 
 
 def _limit(value: float) -> str:

@@ -22,8 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.does_it_help_editing.table import compare_edits
-from kn_utils.chapters.edit_facts.choice import check_choice
-from kn_utils.chapters.edit_facts.plans import chosen_edit
+from kn_utils.chapters.edit_facts.plans import check_choice, chosen_edit
 from kn_utils.chapters.edit_facts.table import edit_facts
 from kn_utils.chapters.erase_relation.table import erase_relation
 from kn_utils.chapters.how_much_passes.table import exchange_states

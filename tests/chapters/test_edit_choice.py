@@ -3,8 +3,7 @@
 import known_facts
 import pytest
 
-from kn_utils.chapters.edit_facts.choice import check_choice
-from kn_utils.chapters.edit_facts.plans import chosen_edit
+from kn_utils.chapters.edit_facts.plans import check_choice, chosen_edit
 
 
 @pytest.mark.parametrize(

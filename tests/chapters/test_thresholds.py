@@ -7,7 +7,7 @@ from brute_force import plainly_refined
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds, refine, relation_neurons, shared, strong
+from kn_utils.chapters.knowledge_neurons.thresholds import Thresholds, refine, shared, strong
 
 
 def score_table(scores):
@@ -184,25 +184,6 @@ def test_refine_does_what_a_plain_reading_of_the_method_does_whatever_the_order_
     assert found(refined.rounds, "round", "prompt_share", "mean_neurons") == rounds
     expected = sorted((fact, *place) for fact, places in kept.items() for place in places)
     assert found(refined.neurons, "fact", "layer", "neuron") == expected
-
-
-def having(owners):
-    """Knowledge neurons of {(layer, neuron): number of facts that have it}."""
-    rows = [(fact, *place) for place, count in owners.items() for fact in range(count)]
-    return pd.DataFrame(rows, columns=["fact", "layer", "neuron"])
-
-
-def test_relation_neurons_are_those_of_a_tenth_of_the_facts_most_frequent_first():
-    owners = {(2, 9): 3, (0, 4): 2, (1, 1): 1, (2, 3): 3, (2, 1): 7, (0, 30): 3, (0, 5): 2}
-    places = [(2, 1, 7), (0, 30, 3), (2, 3, 3), (2, 9, 3), (0, 4, 2), (0, 5, 2)]
-    assert found(relation_neurons(having(owners), 20), "layer", "neuron", "facts") == places
-    assert found(relation_neurons(having(owners), 21), "layer", "neuron", "facts") == places[:4]  # 2 of 21 are too few
-    assert found(relation_neurons(having(owners), 10), "layer", "neuron", "facts") == [*places, (1, 1, 1)]
-
-
-def test_no_relation_neurons():
-    assert len(relation_neurons(having({}), 5)) == 0
-    assert len(relation_neurons(having({(0, 0): 1}), 11)) == 0
 
 
 def test_thresholds_are_the_papers_unless_others_are_given():

@@ -11,13 +11,13 @@ from kn_utils.stats import intervals
 from kn_utils.stats.intervals import (
     RESAMPLES,
     bootstrap_interval,
-    group_means,
     mean_of_relations,
     number,
     prediction_interval,
     side_by_side,
     with_interval,
 )
+from kn_utils.stats.means import group_means, mean_over_relations
 
 VALUES = np.random.default_rng(0).normal(3, 1, 400)
 
@@ -254,6 +254,13 @@ def test_a_mean_over_relations_comes_with_both_intervals():
     assert new == pytest.approx(prediction_interval(np.array([2.0, 2, 6])))
     estimate, low, high, *new = mean_of_relations(relation_means(values), ["a"] * 4, 0)
     assert estimate == 3 and low < 3 < high and np.isnan(new).all()
+
+
+def test_means_of_several_columns_are_those_of_each_alone():
+    index = pd.Index(["a", "a", "b", "c"], name="relation")
+    table = pd.DataFrame({"one": [1.0, 3, 2, 6], "two": [0.0, 1, 5, 2]}, index)
+    both = np.transpose(mean_over_relations(table, 0))
+    assert both.tolist() == [list(mean_over_relations(table[name], 0)) for name in table]
 
 
 def test_means_of_groups_are_over_facts_and_their_intervals_over_relations():

@@ -4,7 +4,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,8 @@ from kn_utils.data.facts import LeftOut
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import METHODS, neuron_list, neuron_name
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, encode
-from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
-from kn_utils.store.files import read_provenance
+from kn_utils.stats.intervals import bootstrap_interval, in_words, with_interval
+from kn_utils.stats.means import group_means
 from kn_utils.store.runs import FACT_KEY, PROMPT_KEY, Run
 
 SAME_FACT, SAME_TEMPLATE = "same fact,\ntwo templates", "same template,\ntwo facts"
@@ -152,8 +151,3 @@ def gap_shares(completeness: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFram
     """Return step 1's table `completeness` with layers from 1 and `gap_share`, the absolute gap as a share of P(object)."""
     joined = completeness.merge(prompts[[*PROMPT_KEY, "probability"]], on=PROMPT_KEY)
     return joined.assign(layer=joined["layer"] + 1, gap_share=joined["gap"].abs() / joined["probability"])
-
-
-def seconds_per_fact(paths: Sequence[Path], n_facts: int) -> float:
-    """Return the computing time per fact, from the provenance of the tables at `paths`."""
-    return sum(read_provenance(path)["seconds"] for path in paths) / n_facts

@@ -9,7 +9,8 @@ import pandas as pd
 from kn_utils.data.held_out import held_out_facts, is_held_out_sentence
 from kn_utils.model.neurons import METHODS
 from kn_utils.model.sentences import KINDS, Corpus
-from kn_utils.stats.intervals import bootstrap_interval, group_means, in_words, with_interval
+from kn_utils.stats.intervals import bootstrap_interval, in_words, with_interval
+from kn_utils.stats.means import group_means, over_facts
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 BOTH = ["head_and_tail", "head_only"]  # a fact must have sentences of both kinds
@@ -73,7 +74,7 @@ def lost_without_tail(means: pd.DataFrame, kind: str, seed: int) -> tuple[float,
         with_tail, without = values[rows].mean(axis=0)
         return 100 * (1 - without / with_tail) if with_tail else np.nan
 
-    return tuple(map(float, bootstrap_interval(lost, both["relation"], seed, pooled=True)))
+    return bootstrap_interval(lost, both["relation"], seed, pooled=True)
 
 
 def by_training(table: pd.DataFrame, facts: pd.DataFrame, corpus: Corpus, seed: int) -> pd.DataFrame:
@@ -91,15 +92,10 @@ def by_training(table: pd.DataFrame, facts: pd.DataFrame, corpus: Corpus, seed: 
         for sentence_name, kept in {"in training": ~of_sentence, "left out": of_sentence, "all": of_sentence | True}.items():
             means = _with_both(ours[chosen & (kept | (ours["kind"] != "head_and_tail"))]).dropna(subset=["head_only_comparable"])
             if len(means):
-                gain = (means["head_and_tail"] - means["head_only_comparable"]).to_numpy()
-                interval = bootstrap_interval(
-                    lambda drawn, _, gain=gain: gain[drawn].mean(), means["relation"], seed, pooled=True
-                )
-                texts = [
-                    with_interval(*map(float, interval)),
-                    with_interval(*lost_without_tail(means, "head_only_comparable", seed)),
-                ]
-                rows.append((fact_name, sentence_name, *texts, len(means)))
+                indexed = means.set_index("relation")
+                gain = over_facts(indexed["head_and_tail"] - indexed["head_only_comparable"], seed)
+                lost = lost_without_tail(means, "head_only_comparable", seed)
+                rows.append((fact_name, sentence_name, with_interval(*gain), with_interval(*lost), len(means)))
     return pd.DataFrame(rows, columns=["facts", "sentences", "difference", "lost (%)", "n"])
 
 

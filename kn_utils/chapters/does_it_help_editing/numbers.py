@@ -1,7 +1,6 @@
 """Statistics of the table of notebook 16."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +8,12 @@ import pandas as pd
 
 from kn_utils.chapters.does_it_help_editing.choice import METHODS
 from kn_utils.chapters.does_it_help_editing.plans import Edit, plan_edits
-from kn_utils.chapters.does_it_help_editing.table import RULES
+from kn_utils.model.contexts import parse_neurons
+from kn_utils.model.interventions import RULES
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
-from kn_utils.stats.intervals import INTERVAL, mean_of_relations, with_interval
-from kn_utils.store.files import read_provenance
+from kn_utils.stats.intervals import INTERVAL, side_by_side, with_interval
+from kn_utils.stats.means import mean_over_relations, relation_means
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 NAMES = {
@@ -57,12 +57,8 @@ def curves(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     rows = []
     limits = tuple(np.transpose(list(LIMITS.values())))
     for key, group in outcomes(table).groupby(["rule", "method", "strength"]):
-        values = group[list(OUTCOMES)].to_numpy(float)
-
-        def means(drawn: np.ndarray, groups: np.ndarray, values: np.ndarray = values) -> np.ndarray:
-            return _group_means(values[drawn], groups)
-
-        rows += [(*key, *row) for row in zip(OUTCOMES, *mean_of_relations(means, group["relation"], seed, limits), strict=True)]
+        means = mean_over_relations(group.set_index("relation")[list(OUTCOMES)], seed, limits)
+        rows += [(*key, *row) for row in zip(OUTCOMES, *means, strict=True)]
     return pd.DataFrame(rows, columns=["rule", "method", "strength", "outcome", *INTERVAL])
 
 
@@ -83,9 +79,7 @@ def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outco
         _at_best(pairs[method].to_numpy(float), chosen_by) if at == BEST else pairs[method].to_numpy(float).mean(axis=1)
         for method in ("attribution", other)
     )
-    differences = own - others
-    found = mean_of_relations(lambda rows, groups: _group_means(differences[rows], groups), relations, seed)
-    return Gain(tuple(map(float, found)), relations)
+    return Gain(mean_over_relations(pd.Series(own - others, pairs.index), seed), relations)
 
 
 def _at_best(values: np.ndarray, groups: Sequence) -> np.ndarray:
@@ -94,16 +88,9 @@ def _at_best(values: np.ndarray, groups: Sequence) -> np.ndarray:
     A group that is alone chooses for itself.
     """
     codes, names = pd.factorize(np.asarray(groups))
-    means = _group_means(values, codes)  # [strengths, groups]
+    means = relation_means(values)(np.arange(len(values)), codes)  # [strengths, groups]
     others = means.sum(axis=1, keepdims=True) - means if len(names) > 1 else means
     return values[np.arange(len(values)), others.argmax(axis=0)[codes]]
-
-
-def _group_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the means over the edits of each group, [..., groups], of values [edits, ...]."""
-    sums = np.zeros((groups.max() + 1, *values.shape[1:]))
-    np.add.at(sums, groups, values)
-    return np.moveaxis(sums, 0, -1) / np.bincount(groups)
 
 
 def gains(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -120,18 +107,14 @@ def gains(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def named_gains(gains: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `gains` for display: "value [low, high]" for each other method."""
-    text = [with_interval(*row) for row in gains[INTERVAL].itertuples(index=False)]
-    rows = gains.assign(
-        text=text, rule=gains["rule"].map(RULE_NAMES), minus=[f"minus {NAMES[method]}" for method in gains["method"]]
-    )
-    return rows.pivot(index=["rule", "at"], columns="minus", values="text").rename_axis(columns=None).reset_index()
+    rows = gains.assign(rule=gains["rule"].map(RULE_NAMES), minus=[f"minus {NAMES[method]}" for method in gains["method"]])
+    wide = side_by_side(rows, ["rule", "at"], ["minus"], INTERVAL).sort_index().sort_index(axis="columns")
+    return wide.rename_axis(columns=None).reset_index()
 
 
 def named_curves(curves: pd.DataFrame, rule: str) -> pd.DataFrame:
     """Return the table of `curves` of a rule for display: a row for each method and strength, a column for each outcome."""
-    rows = curves[curves["rule"] == rule]
-    rows = rows.assign(text=[with_interval(row.value, row.low, row.high) for row in rows.itertuples()])
-    wide = rows.pivot(index=["method", "strength"], columns="outcome", values="text")[list(OUTCOMES)]
+    wide = side_by_side(curves[curves["rule"] == rule], ["method", "strength"], ["outcome"])[list(OUTCOMES)]
     wide = wide.reindex([method for method in METHODS if method in wide.index], level="method")
     return wide.rename(index=NAMES, level="method").rename_axis(columns=None).reset_index()
 
@@ -176,10 +159,4 @@ def example(lm: LanguageModel, run: Run, table: pd.DataFrame, n_edits: int) -> t
 def neurons_of(table: pd.DataFrame, edit: Edit, method: str) -> list[Neuron]:
     """Return the neurons of a method, from the table."""
     rows = table[(table["relation"] == edit.fact.relation) & (table["fact"] == edit.fact.index) & (table["method"] == method)]
-    places = (name[1:].split(".") for name in rows["neuron_names"].iloc[0].split())
-    return [(int(layer) - 1, int(index)) for layer, index in places]
-
-
-def seconds_per_edit(paths: Sequence[Path], edits: int) -> float:
-    """Return the time for a fact with all methods, rules and strengths, in seconds of one core. It is the workers' time in provenance."""
-    return sum(read_provenance(path)["seconds"] for path in paths) / edits
+    return parse_neurons(rows["neuron_names"].iloc[0].split())

@@ -11,20 +11,13 @@ from torch import Tensor
 from kn_utils.chapters.does_it_help_editing.choice import activations_at, choose_neurons
 from kn_utils.chapters.does_it_help_editing.plans import Edit, plan_edits
 from kn_utils.model.forward import Answers, predict
-from kn_utils.model.interventions import (
-    check_editable,
-    edited_value_vectors,
-    fixed_rule,
-    new_vectors,
-    scaled_rule,
-    target_embedding,
-)
+from kn_utils.model.interventions import RULES, check_editable, edited_value_vectors, new_vectors, target_embedding
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.neurons import COMMON_SHARE, Neuron, neuron_list, neuron_name, uncommon_neurons
+from kn_utils.model.neurons import COMMON_SHARE, Neuron, neuron_list, neuron_name
 from kn_utils.parameters import check
+from kn_utils.store.known import knowledge_neurons
 from kn_utils.store.runs import Run
 
-RULES = {"scaled": scaled_rule, "fixed": fixed_rule}  # the paper's, with lambda1 = 1 and lambda2 = 8, and that of later toolkits
 STRENGTHS = (0.25, 0.5, 1.0, 2.0)  # of the injected norm; 1 is the rule applied to the fact's own neurons
 EDITS_PER_PART = 2
 _COLUMNS = {"relation": str, "fact": "int32", "old_object": str, "new_object": str, "half": "int32"}
@@ -72,9 +65,8 @@ def compare_edits(lm: LanguageModel, run: Run, relation: str, n_edits: int = 5, 
 
 def common_neurons(run: Run, relation: str, common_share: float) -> frozenset[Neuron]:
     """Return the knowledge neurons that too many facts of the relation have."""
-    neurons = run.read("knowledge_neurons", [relation]).query("method == 'attribution'")
-    facts = int((run.read("facts", [relation])["prompts"] > 0).sum())
-    return frozenset(neuron_list(neurons)) - set(neuron_list(uncommon_neurons(neurons, facts, common_share)))
+    every, uncommon = knowledge_neurons(run, relation, common_share)
+    return frozenset(neuron_list(every)) - set(neuron_list(uncommon))
 
 
 def _rows(lm: LanguageModel, edit: Edit, common: frozenset[Neuron], seed: int) -> list[dict]:

@@ -16,14 +16,15 @@ from kn_utils.chapters.edit_facts.numbers import (
     SAME,
     SUCCESS,
     by_method,
-    is_clean,
+    clean_rate,
     log_ratio,
     other_templates_rate,
     rate,
     rise,
 )
-from kn_utils.stats.intervals import PERCENT, Statistic
-from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, TIMES, Claim, Condition, Tables, hardly, intervals, reported, untested
+from kn_utils.stats.intervals import PERCENT
+from kn_utils.stats.means import over_facts
+from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, TIMES, Claim, Condition, Tables, hardly, reported, untested
 from kn_utils.store.runs import NothingToShowError
 
 HALF = 50  # %; most of the successes
@@ -61,8 +62,8 @@ def side_effects(tables: Tables, seed: int) -> list[Condition]:
         if logs.empty:
             conditions.append(untested(f"perplexity on {text}, after / before", "there are no such facts"))
             continue
-        [found] = intervals(_mean(logs), logs.index.get_level_values("relation"), seed, pooled=True)
-        conditions.append(hardly(f"perplexity on {text}, after / before", np.exp(found), TIMES, n=len(logs), unit="edits"))
+        ratio = np.exp(over_facts(logs, seed))
+        conditions.append(hardly(f"perplexity on {text}, after / before", ratio, TIMES, n=len(logs), unit="edits"))
     paper = reported(np.subtract, PAPER[SAME], f"{PAPER[SAME]}_random")
     text = f"mean rise of perplexity on other facts of the relation, {RANDOM}"
     return [*conditions, _difference(text, ours, edits["random"], partial(rise, where=SAME), seed, role=SHOWN, paper=paper)]
@@ -87,10 +88,10 @@ def _difference(text: str, ours: pd.DataFrame, control: pd.DataFrame, values: Ca
     difference = (values(ours) - values(control)).dropna()
     if difference.empty:
         return untested(text, "no edited fact has another template", role)
-    relations = difference.index.get_level_values("relation")
-    [found] = intervals(_mean(difference), relations, seed, pooled=True, limits=limits)
     bounds = {} if role == SHOWN else {"above": 0}
-    return Condition(text, *found, n=len(difference), unit=_unit(relations), **bounds, **more)
+    relations = difference.index.get_level_values("relation").nunique()
+    unit = f"edits in {relations} relation{'s' * (relations > 1)}"
+    return Condition(text, *over_facts(difference, seed, limits=limits), n=len(difference), unit=unit, **bounds, **more)
 
 
 def _clean(ours: pd.DataFrame, seed: int) -> Condition:
@@ -99,20 +100,8 @@ def _clean(ours: pd.DataFrame, seed: int) -> Condition:
     succeeded = ours[ours["success"]]
     if succeeded.empty:
         return untested(text, "no edit succeeds")
-    relations = succeeded.index.get_level_values("relation")
-    clean = pd.Series(100.0 * is_clean(succeeded), index=succeeded.index)
-    [found] = intervals(_mean(clean), relations, seed, pooled=True, limits=PERCENT)
-    return Condition(text, *found, n=len(succeeded), unit="successful edits", above=HALF, role=CONTROL)
-
-
-def _mean(values: pd.Series) -> Statistic:
-    numbers = values.to_numpy(float)
-    return lambda rows, _: [numbers[rows].mean()]
-
-
-def _unit(relations: pd.Index) -> str:
-    count = relations.nunique()
-    return f"edits in {count} relation{'s' * (count > 1)}"
+    share = over_facts(clean_rate(succeeded), seed, limits=PERCENT)
+    return Condition(text, *share, n=len(succeeded), unit="successful edits", above=HALF, role=CONTROL)
 
 
 _TABLES = ("edit_facts",)

@@ -4,7 +4,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kn_utils.chapters.edit_facts.numbers import CHANGED, OTHER, PAPER, SAME, SUCCESS, SUFFIXES
-from kn_utils.chapters.edit_facts.table import RULES
 from kn_utils.plots.intervals import plot_intervals
 from kn_utils.plots.panels import label_log_scale, panels, write_numbers
 from kn_utils.plots.style import LINE
@@ -32,12 +31,12 @@ def plot_perplexities(rises: pd.DataFrame, title: str) -> Figure:
 def _plot_rules(table: pd.DataFrame, xlabel: str, title: str, **settings) -> Figure:
     values = paper_values()["value"]
     paper = {(name, method): values[PAPER[name] + suffix] for name in PAPER for method, suffix in SUFFIXES.items()}
-    with panels(title, 2.8, columns=len(RULES), sharex=True, sharey=True) as (figure, axes):
-        for axis, rule in zip(axes, RULES, strict=True):
+    with panels(title, 2.8, columns=len(RULE_NAMES), sharex=True, sharey=True) as (figure, axes):
+        for axis, (rule, name) in zip(axes, RULE_NAMES.items(), strict=True):
             rows = table[table["rule"] == rule].rename(columns={"quantity": "label"})
             plot_intervals(axis, rows, paper if rule == "scaled" else None)
             axis.axvline(0, **LINE)
-            axis.set(title=RULE_NAMES[rule], xlabel=xlabel, **settings)
+            axis.set(title=name, xlabel=xlabel, **settings)
     return figure
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from kn_utils.chapters.edit_facts.plans import COMMON
 from kn_utils.model.neurons import COMMON_SHARE
-from kn_utils.stats.intervals import PERCENT, bootstrap_interval, with_interval
+from kn_utils.stats.intervals import PERCENT, bootstrap_interval, interval_texts
 from kn_utils.stats.log_odds import log_odds, log_odds_change
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
@@ -141,10 +141,8 @@ def perplexity_ratios(edits: pd.DataFrame, seed: int, keys: Sequence[str] = BY_R
 
 def finding(rates: pd.DataFrame, templates: pd.DataFrame, ratios: pd.DataFrame) -> str:
     """Return sentences on edits by the paper's rule, from the tables of `rates`, `template_rates` and `perplexity_ratios`."""
-    text = {
-        (row.method, row.quantity): with_interval(row.value, row.low, row.high)
-        for row in pd.concat([rates, templates, ratios]).query("rule == 'scaled'").itertuples()
-    }
+    scaled = pd.concat([rates, templates, ratios]).query("rule == 'scaled'")
+    text = dict(zip(zip(scaled["method"], scaled["quantity"], strict=True), interval_texts(scaled), strict=True))
     names = {"matched": "neurons of the same layers and activation", "random": "as many random neurons"}
     controls = [f"{text[method, SUCCESS]} % with {name}" for method, name in names.items() if (method, SUCCESS) in text]
     times = [f"by {text['attribution', where]} ({where})" for where in PERPLEXITIES if ("attribution", where) in text]

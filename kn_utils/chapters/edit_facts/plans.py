@@ -5,16 +5,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from kn_utils.chapters.edit_facts.choice import fact_about
 from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.controls import named_neurons
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.neurons import COMMON_SHARE, Neuron, neurons_by_fact, uncommon_neurons
+from kn_utils.model.neurons import COMMON_SHARE, Neuron, neurons_by_fact
 from kn_utils.model.prompts import Prompt, usable_prompts
-from kn_utils.parameters import check
+from kn_utils.parameters import check, did_you_mean
+from kn_utils.store.known import knowledge_neurons
 from kn_utils.store.runs import Run
 
 EDITS = 10  # per relation
+EXAMPLES = 10  # subjects or objects that an error names
 NO_PROMPT = "the fact cannot be asked"
 NO_NEURON = "it has no knowledge neuron"
 COMMON = "all its neurons are common in the relation"
@@ -72,6 +73,45 @@ def plan_edits(lm: LanguageModel, run: Run, relation: str, common_share: float =
     return tried
 
 
+def check_choice(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str = "", new_object: str = "") -> None:
+    """Raise ValueError, with what to choose, before any fact is edited, if the edit that a reader chooses cannot be made.
+
+    That is if no fact is about `subject`, if `new_object` is not one token in any prompt of the fact, or if the chosen fact has it already.
+    Either may be "", for the default of `chosen_edit`.
+    """
+    check(subject=subject, new_object=new_object)
+    fact = _fact_about(lm, run, relations, subject)
+    if not new_object:
+        return
+    targets = _targets(lm, run.dataset, fact, new_object)
+    if not targets:
+        objects = list(dict.fromkeys(other.object for other in run.dataset.facts[fact.relation]))
+        raise ValueError(
+            f"new_object {new_object!r} is not one token of {lm.name}{did_you_mean(new_object, objects)}; "
+            f"objects of {fact.relation} are: {', '.join(objects[:EXAMPLES])}"
+        )
+    if subject and any(targets.get(prompt.index) == prompt.target for prompt in usable_prompts(lm, run.dataset, fact)):
+        raise ValueError(f"new_object {new_object!r} is the object of {fact.subject!r} already: choose another one")
+
+
+def _targets(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str) -> dict[int, int]:
+    """Return the token of another object in each template of a fact in which it is one token."""
+    return {prompt.index: prompt.target for prompt in usable_prompts(lm, dataset, replace(fact, object=new_object))}
+
+
+def _fact_about(lm: LanguageModel, run: Run, relations: Sequence[str], subject: str) -> Fact:
+    """Return the run's first fact about `subject`, or its first fact if this is "". Raises ValueError, with what to choose."""
+    facts = [fact for relation in relations for fact in run.facts(relation, lm)]
+    chosen = [fact for fact in facts if subject in ("", fact.subject)]
+    if not chosen:
+        subjects = list(dict.fromkeys(fact.subject for fact in facts))
+        raise ValueError(
+            f"no fact of this run is about {subject!r}{did_you_mean(subject, subjects)}; "
+            f"among its {len(subjects)} subjects are: {', '.join(subjects[:EXAMPLES])}"
+        )
+    return chosen[0]
+
+
 def chosen_edit(
     lm: LanguageModel,
     run: Run,
@@ -107,14 +147,13 @@ def _chosen_fact(lm: LanguageModel, run: Run, relations: Sequence[str], subject:
         if first := next((item.fact for item in planned if isinstance(item, Edit)), None):
             return first
         raise ValueError(f"no fact of {', '.join(relations)} can be edited; the table edit_candidates says why")
-    return fact_about(lm, run, relations, subject)
+    return _fact_about(lm, run, relations, subject)
 
 
 def _known(run: Run, relation: str, common_share: float) -> _Known:
-    neurons = run.read("knowledge_neurons", [relation]).query("method == 'attribution'")
-    prompts, facts, scores = (run.read(table, [relation]) for table in ("prompts", "facts", "attribution"))
+    neurons, uncommon = knowledge_neurons(run, relation, common_share)
+    prompts, scores = (run.read(table, [relation]) for table in ("prompts", "attribution"))
     right = prompts[prompts["correct"]].groupby("fact")["prompt"].agg(set).to_dict()
-    uncommon = uncommon_neurons(neurons, int((facts["prompts"] > 0).sum()), common_share)
     named = named_neurons(scores[scores["fact"].isin(uncommon["fact"])])
     return _Known(right, neurons_by_fact(neurons), neurons_by_fact(uncommon), named)
 
@@ -144,7 +183,7 @@ def _plan(
 
 def _edit(lm: LanguageModel, dataset: Dataset, fact: Fact, new_object: str, drawn: int, known: _Known) -> Edit | None:
     """Return the edit judged by the template `drawn`; None if there the two objects are not different single tokens."""
-    targets = {prompt.index: prompt.target for prompt in usable_prompts(lm, dataset, replace(fact, object=new_object))}
+    targets = _targets(lm, dataset, fact, new_object)
     prompts = [
         prompt for prompt in usable_prompts(lm, dataset, fact) if targets.get(prompt.index, prompt.target) != prompt.target
     ]

@@ -2,35 +2,27 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from kn_utils.chapters.edit_facts.plans import EDITS, Edit, plan_edits
 from kn_utils.data.facts import Dataset, Fact, LeftOut
 from kn_utils.model.controls import matched_neurons, mean_activations
 from kn_utils.model.forward import Answers, log_probability, predict
-from kn_utils.model.interventions import (
-    check_editable,
-    edited_value_vectors,
-    fixed_rule,
-    new_vectors,
-    scaled_rule,
-    target_embedding,
-)
+from kn_utils.model.interventions import RULES, check_editable, edited_value_vectors, new_vectors, target_embedding
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import COMMON_SHARE, Neuron, neuron_name, random_neurons
 from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.parameters import check
 from kn_utils.store.runs import Run
 
-RULES = ("scaled", "fixed")
 EDITED = ("attribution", "random", "matched")  # methods that choose the neurons
 STRENGTHS = (0.0, 2.0, 4.0, 8.0, 16.0)  # of lambda2
 OTHER_FACTS = 5  # facts of the relation, and as many of other relations, for the perplexities
@@ -170,12 +162,12 @@ def _outcomes(
     prompts, tokens = [*edit.prompts, *same, *other], [*edit.tokens, *_object_tokens([*same, *other])]
     starts = [len(edit.prompts), len(edit.prompts) + len(same)]
     before = predict(lm, prompts, tokens)
+    measured_before = _measured(lm, edit, before, "before", starts)
     outcomes = {}
     for variant in (variant for variant in variants if variant.method in neurons):
         with _applied(lm, edit, neurons[variant.method], variant, lambda1):
             after = predict(lm, prompts, tokens)
-        outcomes[variant] = _judged(lm, edit, before, after) | _perplexities(before, "before", starts)
-        outcomes[variant] |= _perplexities(after, "after", starts)
+        outcomes[variant] = measured_before | _measured(lm, edit, after, "after", starts) | _judged(edit, before, after)
     return outcomes
 
 
@@ -189,13 +181,8 @@ def _bystanders(lm: LanguageModel, run: Run, fact: Fact) -> tuple[list[Prompt], 
 
 
 def _some_prompts(lm: LanguageModel, dataset: Dataset, facts: list[Fact], draw: random.Random) -> list[Prompt]:
-    found = []
-    for fact in draw.sample(facts, len(facts)):
-        if prompts := usable_prompts(lm, dataset, fact):
-            found.append(prompts)
-        if len(found) == OTHER_FACTS:
-            break
-    return [prompt for prompts in found for prompt in prompts]
+    of_facts = (usable_prompts(lm, dataset, fact) for fact in draw.sample(facts, len(facts)))
+    return [prompt for prompts in islice(filter(None, of_facts), OTHER_FACTS) for prompt in prompts]
 
 
 def _object_tokens(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
@@ -208,41 +195,37 @@ def _applied(
 ) -> AbstractContextManager:
     """Return a context manager in which the edit is made, of these neurons."""
     old, new = (target_embedding(lm, token) for token in edit.tokens[edit.drawn])
-    return edited_value_vectors(lm, new_vectors(lm, neurons, _rule(variant, old, new, lambda1)))
+    lambdas = {"lambda1": lambda1, "lambda2": variant.lambda2} if variant.rule == "scaled" else {}
+    return edited_value_vectors(lm, new_vectors(lm, neurons, partial(RULES[variant.rule], old=old, new=new, **lambdas)))
 
 
-def _rule(variant: Variant, old: Tensor, new: Tensor, lambda1: float) -> Callable[[Tensor], Tensor]:
-    if variant.rule == "fixed":
-        return partial(fixed_rule, old=old, new=new)
-    return partial(scaled_rule, old=old, new=new, lambda1=lambda1, lambda2=variant.lambda2)
-
-
-def _judged(lm: LanguageModel, edit: Edit, before: Answers, after: Answers) -> dict:
+def _judged(edit: Edit, before: Answers, after: Answers) -> dict:
     """Return the changes of the answers to the fact's own prompts."""
     at, count = edit.drawn, len(edit.prompts)
     old, new = edit.tokens[at]
     return {
-        "answer_before": lm.words(before.top.tolist())[at],
-        "answer_after": lm.words(after.top.tolist())[at],
         "changed": after.top[at] != old,
         "success": after.top[at] == new,
         "success_top5": after.rank[at, 1] <= 5,
-        "rank_before": before.rank[at, 1],
-        "rank_after": after.rank[at, 1],
-        "probability_before": before.probability[at, 1],
-        "probability_after": after.probability[at, 1],
-        "old_probability_before": before.probability[at, 0],
-        "old_probability_after": after.probability[at, 0],
-        "log_odds_before": before.log_odds[at, 1],
-        "log_odds_after": after.log_odds[at, 1],
         "templates": count,
         "templates_changed": (after.top != before.top)[:count].sum(),
         "templates_success": (after.top[:count] == edit.new_targets).sum(),
     }
 
 
-def _perplexities(answers: Answers, when: str, starts: Sequence[int]) -> dict:
-    """Return exp(mean(-ln P(object))) for the two groups of other facts, whose prompts begin at `starts`; NaN for an empty group."""
-    parts = np.split(answers.probability[:, 0], starts)[1:]
-    values = [float(np.exp(-log_probability(part).mean())) if len(part) else math.nan for part in parts]
-    return {f"perplexity_{kind}_{when}": value for kind, value in zip(("same", "other"), values, strict=True)}
+def _measured(lm: LanguageModel, edit: Edit, answers: Answers, when: str, starts: Sequence[int]) -> dict:
+    """Return what is measured both before and after an edit, in the prompt that judges it and on two groups of other facts.
+
+    The perplexity of a group is exp(mean(-ln P(object))), NaN for an empty one; the prompts of the groups begin at `starts`.
+    """
+    at = edit.drawn
+    found = {
+        "answer": lm.words([int(answers.top[at])])[0],
+        "rank": answers.rank[at, 1],
+        "probability": answers.probability[at, 1],
+        "old_probability": answers.probability[at, 0],
+        "log_odds": answers.log_odds[at, 1],
+    }
+    for kind, part in zip(("same", "other"), np.split(answers.probability[:, 0], starts)[1:], strict=True):
+        found[f"perplexity_{kind}"] = float(np.exp(-log_probability(part).mean())) if len(part) else math.nan
+    return {f"{name}_{when}": value for name, value in found.items()}

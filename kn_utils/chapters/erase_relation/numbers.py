@@ -65,8 +65,7 @@ def log_rises(facts: pd.DataFrame, method: str, seed: int, minus: str = "") -> t
         own = before / prompts_before - after / prompts_after
         return own - (other[1] / other[0] - other[3] / other[2]) if other else own
 
-    found = bootstrap_interval(rise, wide.index.get_level_values("evaluated"), seed, pooled=True)
-    return tuple(map(float, found))
+    return bootstrap_interval(rise, wide.index.get_level_values("evaluated"), seed, pooled=True)
 
 
 def _where(table: pd.DataFrame) -> np.ndarray:

@@ -14,8 +14,8 @@ from kn_utils.chapters.fact_or_word.table import (
     THEIR_OBJECT,
     THIS_OBJECT,
 )
-from kn_utils.stats.intervals import mean_of_relations, with_interval
-from kn_utils.stats.means import relation_means, share_of_effect
+from kn_utils.stats.intervals import interval_texts, with_interval
+from kn_utils.stats.means import mean_over_relations, share_of_effect
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 
 HALF = 50  # %, the limit of both rules
@@ -67,15 +67,13 @@ def fact_part(wide: pd.DataFrame, seed: int) -> tuple[float, float, float]:
 
 def own_change(wide: pd.DataFrame, seed: int) -> str:
     """Return the mean change by the own neurons with its intervals, as text."""
-    values = wide[OWN].dropna()
-    found = mean_of_relations(relation_means(values.to_numpy()), values.index.get_level_values("relation"), seed)
-    return with_interval(*map(float, found))
+    return with_interval(*mean_over_relations(wide[OWN].dropna(), seed))
 
 
 def named_shares(shares: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `shares` for display."""
-    text = [with_interval(row.value, row.low, row.high) for row in shares.itertuples()]
-    return pd.DataFrame({"neurons": shares["kind"].map(NAMES), "share of the own effect (%)": text, "facts": shares["facts"]})
+    columns = {"neurons": shares["kind"].map(NAMES), "share of the own effect (%)": interval_texts(shares)}
+    return pd.DataFrame(columns | {"facts": shares["facts"]})
 
 
 def exclusive(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ def few_suffice(tables: Tables, seed: int) -> list[Condition]:
     size = {"n": len(facts), "unit": unit_of("facts", facts.index.get_level_values("relation"))}
 
     def median(template: str, **more) -> Condition:
-        values = map(float, found.loc[(template, FIRST), ["value", "low", "high"]])
+        values = found.loc[(template, FIRST), ["value", "low", "high"]]
         return Condition(f"median size of the smallest set, on the {template} template", *values, **size, **more)
 
     conditions = [median("other", below=FEW + 1)]

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.chapters.how_few.table import FIRST, KEPT, RANDOM, SECOND, SIZES, WRONG
-from kn_utils.stats.intervals import PERCENT, bootstrap_interval, with_interval
+from kn_utils.stats.intervals import PERCENT, interval_texts, with_interval
+from kn_utils.stats.means import over_facts
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 
 NEVER = 2 * SIZES[-1]  # stands for the size if no set changes the answer
@@ -43,16 +44,9 @@ def medians(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["template", "set", "value", "low", "high", "never", "facts"])
 
 
-def _interval(statistic, values: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> tuple[float, float, float]:
-    """Return (estimate, low, high) of a statistic of the rows' values; rows are facts."""
-    numbers, relations = values.to_numpy(float), values.index.get_level_values("relation")
-    found = bootstrap_interval(lambda rows, _: statistic(numbers[rows]), relations, seed, pooled=True, limits=limits)
-    return tuple(map(float, found))
-
-
 def _median(sizes: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> tuple[float, float, float]:
     """Return the median with its interval, which is made on the logarithm: sizes are spread over factors, not over differences."""
-    return tuple(float(2**end) for end in _interval(np.median, np.log2(sizes), seed, limits))
+    return tuple(2**end for end in over_facts(np.log2(sizes), seed, np.median, limits=limits))
 
 
 def ratio(table: pd.DataFrame, name: str, seed: int) -> tuple[float, float, float]:
@@ -71,7 +65,7 @@ def second_share(table: pd.DataFrame, seed: int) -> tuple[float, float, float, i
         raise NothingToShowError("no right answer of these relations is lost")
     both = wide.loc[wide[FIRST] < NEVER, [FIRST, SECOND]]
     within = (both[SECOND] <= LONGER * both[FIRST]).astype(float)
-    return *_interval(np.mean, 100 * within, seed, PERCENT), len(both)
+    return *over_facts(100 * within, seed, limits=PERCENT), len(both)
 
 
 def right_answers(table: pd.DataFrame) -> pd.DataFrame:
@@ -82,8 +76,7 @@ def right_answers(table: pd.DataFrame) -> pd.DataFrame:
 
 def named_table(found: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `medians` for display."""
-    text = [with_interval(row.value, row.low, row.high) for row in found.itertuples()]
-    shown = found.assign(**{"median size": text, "set": found["set"].map(NAMES)})
+    shown = found.assign(**{"median size": interval_texts(found), "set": found["set"].map(NAMES)})
     return shown[["template", "set", "median size", "never", "facts"]].rename(columns={"never": "never lost (%)"})
 
 

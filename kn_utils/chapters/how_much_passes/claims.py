@@ -19,8 +19,7 @@ def pass_through(tables: Tables, seed: int) -> list[Condition]:
     size = {"n": len(pairs), "unit": unit_of("pairs", pairs["relation"])}
 
     def share(states: str, **more) -> Condition:
-        values = map(float, found.loc[states, INTERVAL])
-        return Condition(f"share (%) that passes through {NAMES[states]}", *values, **size, **more)
+        return Condition(f"share (%) that passes through {NAMES[states]}", *found.loc[states, INTERVAL], **size, **more)
 
     conditions = [share(OWN, above=THERE, undecided=THERE - ELSEWHERE)]
     for other in (MATCHED, OTHERS):

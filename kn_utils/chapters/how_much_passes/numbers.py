@@ -16,7 +16,8 @@ from kn_utils.chapters.how_much_passes.table import (
 )
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, usable_prompts
-from kn_utils.stats.intervals import INTERVAL, mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, interval_texts, mean_of_relations
+from kn_utils.stats.means import group_sums
 from kn_utils.store.runs import NothingToShowError, Run
 
 ANSWERS = ("source", "fact", "other")
@@ -57,9 +58,7 @@ class Shares:
 
     def __call__(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return the shares; NaN for a relation without a pair that has these states."""
-        passes, every = np.zeros((2, groups.max() + 1, len(self.sites)))
-        np.add.at(passes, groups, np.nan_to_num(self.passes[rows]))
-        np.add.at(every, groups, np.nan_to_num(self.all[rows]))
+        passes, every = (group_sums(np.nan_to_num(values[rows]), groups) for values in (self.passes, self.all))
         return (100 * passes / np.where(every > 0, every, np.nan)).T
 
 
@@ -87,7 +86,7 @@ def difference(table: pd.DataFrame, states: str, other: str, seed: int) -> tuple
         of_site = dict(zip(share.sites, share(rows, groups), strict=True))
         return of_site[states, 0] - of_site[other, 0]
 
-    return tuple(map(float, mean_of_relations(points, share.relations, seed)))
+    return mean_of_relations(points, share.relations, seed)
 
 
 def whole(found: pd.DataFrame) -> pd.DataFrame:
@@ -109,17 +108,16 @@ def by_layer(found: pd.DataFrame) -> pd.DataFrame:
 def named_table(found: pd.DataFrame) -> pd.DataFrame:
     """Return `shares` for display: a row for each kind of states, the share with both intervals, and the answers (%)."""
     rows = whole(found)
-    text = [with_interval(*values) for values in rows[INTERVAL].itertuples(index=False)]
     shown = rows[["neurons", *ANSWERS, "pairs"]].rename(columns={"source": "answer: the source's", "fact": "answer: its own"})
     shown = shown.rename(columns={"other": "answer: another"})
-    shown.insert(0, "share (%)", text)
+    shown.insert(0, "share (%)", interval_texts(rows, INTERVAL))
     return shown.set_axis([NAMES[name] for name in rows.index]).rename_axis("states taken over")
 
 
 def finding(found: pd.DataFrame) -> str:
     """Return two sentences: how much passes through knowledge neurons, and through what else, from the table of `shares`."""
     rows = whole(found)
-    text = {name: with_interval(row.value, row.low, row.high) for name, row in zip(rows.index, rows.itertuples(), strict=True)}
+    text = dict(zip(rows.index, interval_texts(rows), strict=True))
     return (
         f"Of what distinguishes two facts of a relation, {text[OWN]} % passes through their knowledge neurons at the prediction position, "
         f"and {text[ALL_NEURONS]} % through all neurons there. Through all neurons at the subject passes {text[AT_SUBJECT]} %, and through "

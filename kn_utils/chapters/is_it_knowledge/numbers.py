@@ -5,8 +5,8 @@ import math
 import pandas as pd
 
 from kn_utils.chapters.is_it_knowledge.table import GRAMMAR, GROUPS, INVENTED, KNOWN, LEFT_OUT, NEVER_RIGHT, WRONG_OBJECT
-from kn_utils.stats.intervals import INTERVAL, NOT_NEGATIVE, PERCENT, mean_of_relations, side_by_side, with_interval
-from kn_utils.stats.means import relation_means, share_of_effect
+from kn_utils.stats.intervals import INTERVAL, NOT_NEGATIVE, PERCENT, interval_texts, side_by_side, with_interval
+from kn_utils.stats.means import mean_over_relations, share_of_effect
 from kn_utils.store.runs import NothingToShowError
 
 HALF, QUARTER = 50, 25  # %, the limits of the rule
@@ -45,8 +45,7 @@ def group_means(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         for measure in MEASURES:
             if len(values := measured(table, measure, group)):
                 limits = LIMITS.get(measure, (-math.inf, math.inf))
-                found = mean_of_relations(relation_means(values.to_numpy()), values.index, seed, limits)
-                rows.append((group, measure, *map(float, found), len(values)))
+                rows.append((group, measure, *mean_over_relations(values, seed, limits), len(values)))
     return pd.DataFrame(rows, columns=["group", "measure", *INTERVAL, "items"])
 
 
@@ -93,16 +92,14 @@ def named_means(means: pd.DataFrame) -> pd.DataFrame:
 def new_relations(means: pd.DataFrame) -> pd.DataFrame:
     """Return the change by the own neurons with its interval, and the interval for a new relation, for display."""
     rows = means[means["measure"] == CHANGE]
-    text = [with_interval(*row) for row in rows[INTERVAL].itertuples(index=False)]
-    return pd.DataFrame({"group": rows["group"].map(NAMES), "change of log-odds": text})
+    return pd.DataFrame({"group": rows["group"].map(NAMES), "change of log-odds": interval_texts(rows, INTERVAL)})
 
 
 def named_ratios(ratios: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `ratios` for display, with what each means by the rule."""
-    text = [with_interval(row.value, row.low, row.high) for row in ratios.itertuples()]
     means = [by_the_rule(row.low, row.high) for row in ratios.itertuples()]
-    columns = {"group": ratios["group"].map(NAMES), "R (%)": text, "by the rule": means, "items": ratios["items"]}
-    return pd.DataFrame(columns)
+    columns = {"group": ratios["group"].map(NAMES), "R (%)": interval_texts(ratios), "by the rule": means}
+    return pd.DataFrame(columns | {"items": ratios["items"]})
 
 
 def finding(means: pd.DataFrame, ratios: pd.DataFrame) -> str:

@@ -22,16 +22,14 @@ BETWEEN_DIFFERENT_OBJECTS = KINDS.index("different relations, different objects"
 def number_of_neurons(tables: Tables, seed: int) -> list[Condition]:
     """A fact has two to five knowledge neurons before the threshold is tuned to this range. Where the tuning ended is shown."""
     tuned = tuning(tables["refinement"], seed)
-    before, after, p = (row.to_dict() for _, row in tuned.rename(columns={"mean": "value"}).iterrows())
-    about = {"n": int(before.pop("relations")), "unit": "relations"}
+    before, after, p = tuned.drop(columns="relations").to_numpy()
+    about = {"n": int(tuned.loc["p", "relations"]), "unit": "relations"}
     bounds = {"above": MIN_NEURONS, "below": MAX_NEURONS}
     paper = reported(float, "neurons_per_fact_attribution")
-    shown = about | {"role": SHOWN}
-    del after["relations"], p["relations"]
     return [
-        Condition("neurons per fact before p is tuned, mean over relations", **before, **about, **bounds),
-        Condition("neurons per fact after tuning, mean over relations", **after, **shown, paper=paper),
-        Condition("p at the end of tuning, mean over relations; it starts at 0.7", **p, **shown),
+        Condition("neurons per fact before p is tuned, mean over relations", *before, **about, **bounds),
+        Condition("neurons per fact after tuning, mean over relations", *after, **about, role=SHOWN, paper=paper),
+        Condition("p at the end of tuning, mean over relations; it starts at 0.7", *p, **about, role=SHOWN),
     ]
 
 

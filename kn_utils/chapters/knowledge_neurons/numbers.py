@@ -8,7 +8,8 @@ import pandas as pd
 from kn_utils.chapters.knowledge_neurons.intersections import KINDS, SharedNeurons
 from kn_utils.chapters.knowledge_neurons.thresholds import moved_share, shared, strong
 from kn_utils.model.neurons import MAX_NEURONS, METHODS, MIN_NEURONS, MIN_PROMPTS, RELATION_SHARE, neuron_name
-from kn_utils.stats.intervals import NOT_NEGATIVE, Statistic, bootstrap_interval, group_means, mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, NOT_NEGATIVE, Statistic, bootstrap_interval, with_interval
+from kn_utils.stats.means import group_means, mean_over_relations
 from kn_utils.store.runs import FACT_KEY
 
 
@@ -33,14 +34,8 @@ def tuning(rounds: pd.DataFrame, seed: int) -> pd.DataFrame:
     first, last = by_relation.first(), by_relation.last()
     values = {"before": first["mean_neurons"], "after": last["mean_neurons"], "p": last["prompt_share"]}
     limits = {"before": NOT_NEGATIVE, "after": NOT_NEGATIVE, "p": (0, 1)}
-    rows = {name: _mean_of_values(each, limits[name], seed) for name, each in values.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "new_low", "new_high", "relations"])
-
-
-def _mean_of_values(values: pd.Series, limits: tuple, seed: int) -> tuple[float, ...]:
-    """Return the mean over relations with both intervals, and the number of relations; `values` has one of each relation."""
-    numbers = values.to_numpy(float)
-    return *map(float, mean_of_relations(lambda rows, _: numbers[rows], values.index, seed, limits)), len(values)
+    rows = {name: (*mean_over_relations(each, seed, limits[name]), len(each)) for name, each in values.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", *INTERVAL[1:], "relations"])
 
 
 def neurons_per_fact(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:

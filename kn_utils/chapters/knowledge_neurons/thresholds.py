@@ -5,15 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kn_utils.model.neurons import (
-    MAX_NEURONS,
-    MIN_NEURONS,
-    MIN_PROMPTS,
-    PROMPT_SHARE,
-    RELATION_SHARE,
-    SCORE_SHARE,
-    frequent_neurons,
-)
+from kn_utils.model.neurons import MAX_NEURONS, MIN_NEURONS, MIN_PROMPTS, PROMPT_SHARE, SCORE_SHARE
 from kn_utils.parameters import check
 
 ROUNDS = 6  # at most
@@ -85,9 +77,3 @@ def moved_share(prompt_share: float, steps: int) -> float:
     for _ in range(abs(steps)):
         prompt_share += math.copysign(PROMPT_SHARE_STEP, steps)
     return prompt_share
-
-
-def relation_neurons(neurons: pd.DataFrame, facts: int) -> pd.DataFrame:
-    """Return the `frequent_neurons` that at least a tenth of the relation's facts have; `facts` is the number of all its facts."""
-    counts = frequent_neurons(neurons)
-    return counts[counts["facts"] >= RELATION_SHARE * facts].reset_index(drop=True)

@@ -7,15 +7,11 @@ from functools import partial
 
 import pandas as pd
 
-from kn_utils.chapters.modify_activation.numbers import (
-    own_changes,
-    own_prompts,
-    probability_ratios,
-)
+from kn_utils.chapters.modify_activation.numbers import own_changes, own_prompts, probability_ratios
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.stats.intervals import mean_of_relations
 from kn_utils.stats.log_odds import fact_changes
-from kn_utils.stats.means import relation_means, share_of_effect
+from kn_utils.stats.means import mean_over_relations, share_of_effect
 from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, hardly, reported, unit_of, untested
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 
@@ -47,9 +43,8 @@ def changed_log_odds(operation: str, tables: Tables, seed: int) -> list[Conditio
 
 def _mean(contrast: str, values: pd.Series, seed: int, **more) -> Condition:
     """Return the condition on a mean over relations; `values` are of facts."""
-    relations = values.index.get_level_values("relation")
-    found = map(float, mean_of_relations(relation_means(values.to_numpy(float)), relations, seed))
-    return Condition(contrast, *found, n=len(values), unit=unit_of("facts", relations), **more)
+    unit = unit_of("facts", values.index.get_level_values("relation"))
+    return Condition(contrast, *mean_over_relations(values, seed), n=len(values), unit=unit, **more)
 
 
 def _never_right(table: pd.DataFrame, operation: str, changes: pd.Series, seed: int) -> Condition:
@@ -66,7 +61,7 @@ def _never_right(table: pd.DataFrame, operation: str, changes: pd.Series, seed: 
 def _of_the_paper(table: pd.DataFrame, operation: str, seed: int) -> Condition:
     """The paper's measure, beside its value."""
     ratios, relations = probability_ratios(own_prompts(table, operation).query("method == 'attribution'"))
-    found = map(float, mean_of_relations(ratios, relations, seed))
+    found = mean_of_relations(ratios, relations, seed)
     paper = reported(float, f"{operation}_attribution")
     contrast = "the paper's measure: change of the object's probability (%), a ratio of means"
     return Condition(contrast, *found, n=len(relations), unit=unit_of("facts", relations), role=SHOWN, paper=paper)

@@ -60,11 +60,8 @@ def plot_probabilities(table: pd.DataFrame, title: str) -> Figure:
         for axis, (operation, method) in zip(axes, product(VERBS, PALETTE), strict=True):
             rows = own[(own["operation"] == operation) & (own["method"] == method)]
             ratio = rows["probability_after"] / rows["probability_before"]
-            look = {
-                "marker": MARKERS[method],
-                "color": PALETTE[method],
-                "rasterized": True,
-            }  # thousands of dots are large as vectors
+            # rasterized, since thousands of dots are large as vectors
+            look = {"marker": MARKERS[method], "color": PALETTE[method], "rasterized": True}
             axis.scatter(rows["probability_before"], ratio, s=6, alpha=0.4, linewidth=0, **look)
             axis.axhline(1, **LINE)
             axis.set(title=NAMES[method] if operation == "suppress" else "", xscale="log", yscale="log")

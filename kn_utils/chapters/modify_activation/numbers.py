@@ -7,9 +7,9 @@ import pandas as pd
 
 from kn_utils.chapters.modify_activation.table import WITH_RANDOM
 from kn_utils.plots.changes import MEAN
-from kn_utils.stats.intervals import PERCENT, Statistic, bootstrap_interval, mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, PERCENT, Statistic, bootstrap_interval, mean_of_relations, with_interval
 from kn_utils.stats.log_odds import fact_changes
-from kn_utils.stats.means import relation_means, share_of_effect
+from kn_utils.stats.means import mean_over_relations, relation_means, share_of_effect
 from kn_utils.store.runs import FACT_KEY, PROMPT_KEY
 
 GROUP = ["operation", "target", "method"]
@@ -18,7 +18,6 @@ CONTROLS = {  # methods whose rows are of some facts only, and the method that t
     "same object": "attribution",
     "held-out templates": "same templates",
 }
-INTERVAL = ["low", "high", "new_low", "new_high"]
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +54,7 @@ def log_odds_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """
 
     def statistic(group: pd.DataFrame) -> tuple[Statistic, pd.Index]:
-        values = fact_changes(group.assign(all=""), ["all"])
+        values = fact_changes(group, ["method"])
         return relation_means(values.to_numpy()[:, 0]), values.index.get_level_values("relation")
 
     return _by_relation(table, statistic, seed)
@@ -69,13 +68,10 @@ def probability_changes(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 def _by_relation(table: pd.DataFrame, statistic: Callable[[pd.DataFrame], tuple[Statistic, pd.Index]], seed: int) -> pd.DataFrame:
     rows = []
     for place, group in compared(table).groupby(GROUP, sort=False):
-        for name, of_relation in group.groupby("relation", sort=False):
-            per_group, relations = statistic(of_relation)
-            interval = [float(part[0]) for part in bootstrap_interval(per_group, relations, seed)]
-            rows.append((*place, name, *interval, np.nan, np.nan, len(relations)))
-        per_group, relations = statistic(group)
-        rows.append((*place, MEAN, *map(float, mean_of_relations(per_group, relations, seed)), len(relations)))
-    return pd.DataFrame(rows, columns=[*GROUP, "relation", "change", *INTERVAL, "facts"])
+        for name, rows_of_name in (*group.groupby("relation", sort=False), (MEAN, group)):
+            per_group, relations = statistic(rows_of_name)
+            rows.append((*place, name, *mean_of_relations(per_group, relations, seed), len(relations)))
+    return pd.DataFrame(rows, columns=[*GROUP, "relation", "change", *INTERVAL[1:], "facts"])
 
 
 def controls(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -89,10 +85,7 @@ def controls(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         wide = own_changes(table, operation)
         for control, ours in CONTROLS.items():
             if {control, ours} <= set(wide) and len(pair := wide[[ours, control]].dropna()):
-                relations = pair.index.get_level_values("relation")
-                means = [
-                    with_interval(*mean_of_relations(relation_means(pair[name].to_numpy()), relations, seed)) for name in pair
-                ]
+                means = [with_interval(*mean_over_relations(pair[name], seed)) for name in pair]
                 share = with_interval(*share_of_effect(pair[ours], pair[control], seed))
                 rows.append((operation, control, ours, *means, share, len(pair)))
     return pd.DataFrame(rows, columns=["operation", "control", "compared with", "change", "of the control", "share", "facts"])
@@ -122,7 +115,7 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
                 return 100 * flipped / among if among else np.nan
 
             interval = bootstrap_interval(share, facts.index.get_level_values("relation"), seed, pooled=True, limits=PERCENT)
-            rows.append((*place, flip, *map(float, interval), int(group["among"].sum())))
+            rows.append((*place, flip, *interval, int(group["among"].sum())))
     return pd.DataFrame(rows, columns=[*GROUP, "flip", "share", "low", "high", "prompts"])
 
 

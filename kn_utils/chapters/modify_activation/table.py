@@ -1,30 +1,28 @@
 """Step 3: the object's probability before and after the knowledge neurons of a fact are suppressed or amplified."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
 from kn_utils.data.facts import Dataset, Fact
+from kn_utils.model.changed_answers import Answer, changed_answers
 from kn_utils.model.controls import matched_neurons, mean_activations, named_neurons, neurons_by_half, template_halves
-from kn_utils.model.forward import log_odds, logits_at, probability_of, prompts_at_once
-from kn_utils.model.interventions import OPERATIONS, scaled_neurons
+from kn_utils.model.forward import probability_of
+from kn_utils.model.interventions import OPERATIONS
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import METHODS, Neuron, neurons_by_fact, random_neurons
-from kn_utils.model.prefix import PromptSuffix, prompt_suffix
-from kn_utils.model.prompts import Prompt, group_by_length, stack, usable_prompts
+from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.store.runs import Run
 
 WITH_RANDOM = (*METHODS, "random")  # for both targets
 CONTROLS = ("matched", "same object", "same templates", "held-out templates")  # for the fact's own prompts
 FACTS_PER_PART = 32
-UNCHANGED = ("", ())
 CANDIDATES = 100  # how many random facts of other relations are tried until one has a prompt
 _COLUMNS = {"relation": str, "fact": "int32", "prompt": "int32", "method": str, "operation": str, "target": str}
 _COLUMNS |= {"neurons": "int32", "activation": "float32", "probability_before": "float64", "probability_after": "float64"}
@@ -69,13 +67,6 @@ class Case(NamedTuple):
     target: str
     neurons: dict[str, Neurons]
     activation: dict[str, float]
-
-
-class Answer(NamedTuple):
-    """The log-odds of the object and the most probable token."""
-
-    log_odds: float
-    top: int
 
 
 def modify_activations(lm: LanguageModel, run: Run, relation: str) -> Path:
@@ -140,11 +131,9 @@ def _partners(facts: Sequence[Fact], seed: int) -> dict[int, int]:
 def modified_answers(lm: LanguageModel, dataset: Dataset, facts: Sequence[Fact], chosen: Chosen, seed: int) -> pd.DataFrame:
     """Return the rows of `modify_activation` for facts of one relation."""
     cases = _cases(lm, dataset, facts, chosen, seed)
-    answers = _ask(lm, [case.prompt for case in cases], [case.neurons.values() for case in cases])
-    tokens = list({answer.top for of_prompt in answers for answer in of_prompt.values()})
-    words = dict(zip(tokens, lm.words(tokens), strict=True))
+    answers, word = _answers(lm, cases), cache(lambda token: lm.words([token])[0])
     rows = [
-        _row(case, chosen, method, operation, found, words)
+        _row(case, chosen, method, operation, found, word)
         for method in (*WITH_RANDOM, *CONTROLS)
         for operation in OPERATIONS
         for case, found in zip(cases, answers, strict=True)
@@ -205,43 +194,33 @@ def _other_prompts(lm: LanguageModel, dataset: Dataset, fact: Fact, seed: int) -
     return []
 
 
-def _ask(
-    lm: LanguageModel, prompts: Sequence[Prompt], neurons: Sequence[Iterable[Neurons]]
-) -> list[dict[tuple[str, Neurons], Answer]]:
-    """Return the answers to each prompt by operation and neurons; the unchanged model's are under `UNCHANGED`.
+def _answers(lm: LanguageModel, cases: Sequence[Case]) -> list[dict[tuple[str, Neurons], Answer]]:
+    """Return the answers to the prompt of each case by operation and neurons; without neurons it is the unchanged model's.
 
     A prompt is run once for each operation and set of neurons, however many methods chose this set.
     """
-    found: list[dict] = [{} for _ in prompts]
-    for group in group_by_length(prompts, prompts_at_once):
-        suffix = prompt_suffix(lm, stack([prompts[index] for index in group], lm.device))
-        sets = [(row, some) for row, index in enumerate(group) for some in dict.fromkeys(neurons[index]) if some]
-        jobs = [("", [(row, ()) for row in range(len(group))]), *((operation, sets) for operation in OPERATIONS)]
-        at_once = prompts_at_once(len(prompts[group[0]].ids))
-        for operation, listed in jobs:
-            for start in range(0, len(listed), at_once):
-                rows, changed = zip(*listed[start : start + at_once], strict=True)
-                answers = _answers(lm, suffix.select(torch.tensor(rows, device=lm.device)), operation, changed)
-                for row, some, answer in zip(rows, changed, answers, strict=True):
-                    found[group[row]][operation, some] = answer
+    sets = [[*filter(None, dict.fromkeys(case.neurons.values()))] for case in cases]
+    rounds = [("suppress", [[()]] * len(cases)), *((operation, sets) for operation in OPERATIONS)]
+    unchanged, *changed = changed_answers(lm, [case.prompt for case in cases], rounds)
+    found = [{(operation, ()): answer for operation in OPERATIONS} for [answer] in unchanged]
+    for operation, answers in zip(OPERATIONS, changed, strict=True):
+        for of_case, some, of_sets in zip(found, sets, answers, strict=True):
+            of_case |= {(operation, neurons): answer for neurons, answer in zip(some, of_sets, strict=True)}
     return found
 
 
-def _answers(lm: LanguageModel, suffix: PromptSuffix, operation: str, neurons: Sequence[Neurons]) -> Iterator[Answer]:
-    """Return the answers to prompts of equal length, each with its own neurons changed; nothing is changed if `operation` is empty."""
-    with scaled_neurons(lm, suffix.position, neurons, operation) if operation else nullcontext():
-        logits = logits_at(lm, suffix)
-    return map(Answer, log_odds(logits, suffix.target[:, None])[:, 0].tolist(), logits.argmax(1).tolist())
-
-
 def _row(
-    case: Case, chosen: Chosen, method: str, operation: str, found: dict[tuple[str, Neurons], Answer], words: dict[int, str]
+    case: Case,
+    chosen: Chosen,
+    method: str,
+    operation: str,
+    found: dict[tuple[str, Neurons], Answer],
+    word: Callable[[int], str],
 ) -> tuple:
     fact, prompt, neurons = case.fact, case.prompt, case.neurons[method]
-    before = found[UNCHANGED]
-    after = found[operation, neurons] if neurons else before
+    before, after = found[operation, ()], found[operation, neurons]
     place = (fact.relation, fact.index, prompt.index, method, operation, case.target, len(neurons), case.activation[method])
-    numbers = (before.log_odds, after.log_odds, words[before.top], words[after.top])
+    numbers = (before.log_odds, after.log_odds, word(before.top), word(after.top))
     correct = (before.top == prompt.target, after.top == prompt.target, before.top != after.top)
     if case.target == "other":
         other = (prompt.fact.relation, prompt.fact.index)

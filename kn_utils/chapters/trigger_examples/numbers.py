@@ -8,7 +8,8 @@ import pandas as pd
 from kn_utils.data.facts import Dataset
 from kn_utils.model.neurons import neuron_list, neuron_name
 from kn_utils.plots.markup import NO_FORMULAS
-from kn_utils.stats.intervals import bootstrap_interval, with_interval
+from kn_utils.stats.intervals import with_interval
+from kn_utils.stats.means import over_facts
 from kn_utils.store.runs import FACT_KEY
 
 
@@ -61,10 +62,10 @@ def finding(gaps: pd.DataFrame, seed: int) -> str:
     ours = gaps[gaps["method"] == "attribution"]
     if ours.empty:
         return "No fact has knowledge neurons and several sentences to rank."
-    difference = (ours["highest"] - ours["lowest"]).to_numpy()
-    interval = bootstrap_interval(lambda rows, _: np.median(difference[rows]), ours["relation"], seed, pooled=True)
+    indexed = ours.set_index("relation")
+    interval = over_facts(indexed["highest"] - indexed["lowest"], seed, np.median)
     return (
-        f"The sentence with the highest score of a fact and the sentence with the lowest differ by {with_interval(*map(float, interval))} "
+        f"The sentence with the highest score of a fact and the sentence with the lowest differ by {with_interval(*interval)} "
         f"(median of {len(ours):,} facts; a fact has {ours['sentences'].median():.0f} sentences in the median). The paper gives no number "
         f"for its claim. So the reader must judge whether the highest sentences state the fact and the lowest only mention it."
     )

@@ -26,7 +26,7 @@ def names_better(score: str, other: str, controls: tuple[str, ...], tables: Tabl
             for size in RECALL_SIZES:
                 contrast = f"joint share (%) of {size} neurons set to {ablation}: {NAMES[score]} minus {NAMES[against]}"
                 interval = found.loc[(score, against, size)]
-                conditions.append(Condition(contrast, *map(float, interval), n=n, unit=unit, above=0, role=role))
+                conditions.append(Condition(contrast, *interval, n=n, unit=unit, above=0, role=role))
     return conditions
 
 

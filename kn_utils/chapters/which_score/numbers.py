@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,8 @@ from kn_utils.model.forward import probability_of
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, stack, usable_prompts
 from kn_utils.model.scores import scores_of
-from kn_utils.stats.intervals import INTERVAL, mean_of_relations, with_interval
-from kn_utils.store.files import read_provenance
+from kn_utils.stats.intervals import INTERVAL, mean_of_relations, side_by_side, with_interval
+from kn_utils.stats.means import group_sums, relation_means
 from kn_utils.store.runs import PROMPT_KEY, NothingToShowError, Run
 from kn_utils.store.workers import one_thread
 
@@ -57,9 +56,9 @@ class JointShares:
 
     def __call__(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return the shares (%); NaN for a relation in which the best set has no effect."""
-        best = _sums(self.best[rows], groups)
+        best = group_sums(self.best[rows], groups)
         with np.errstate(divide="ignore", invalid="ignore"):
-            shares = 100 * _sums(self.named[rows], groups) / np.where(best > 0, best, np.nan)[:, None]
+            shares = 100 * group_sums(self.named[rows], groups) / np.where(best > 0, best, np.nan)[:, None]
         return np.moveaxis(shares, 0, -1)
 
     def at(self, sizes: Sequence[int]) -> list[int]:
@@ -71,13 +70,6 @@ def _chosen(table: pd.DataFrame, ablation: str) -> pd.DataFrame:
     if table.empty:
         raise NothingToShowError("no prompt of these relations has a probability in the range that notebook 14 asks for")
     return table[table["ablation"] == ablation]
-
-
-def _sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the sums over the prompts of each group, [groups, ...], of values [prompts, ...]."""
-    sums = np.zeros((groups.max() + 1, *values.shape[1:]))
-    np.add.at(sums, groups, values)
-    return sums
 
 
 def leaderboard(ranks: pd.DataFrame, sets: pd.DataFrame, ablation: str, seed: int) -> pd.DataFrame:
@@ -94,12 +86,7 @@ def leaderboard(ranks: pd.DataFrame, sets: pd.DataFrame, ablation: str, seed: in
         return np.concatenate([found[:, chosen], area[:, None]], axis=1)
 
     wide = _chosen(ranks, ablation).pivot(index=PROMPT_KEY, columns="score", values=list(RANKS))
-    values = np.stack([wide[name][share.scores].to_numpy(float) for name in RANKS], axis=-1)
-
-    def means(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        counts = np.bincount(groups)[:, None, None]
-        return np.moveaxis(_sums(values[rows], groups) / counts, 0, -1)
-
+    means = relation_means(np.stack([wide[name][share.scores].to_numpy(float) for name in RANKS], axis=-1))
     limits = (np.array([-1, *[0] * len(RECALL_SIZES)]), 1)  # of a correlation, and of recall
     found = [
         _long(mean_of_relations(means, share.relations, seed, limits), share.scores, RANKS.values()),
@@ -149,8 +136,7 @@ def beats(differences: pd.DataFrame) -> pd.DataFrame:
 
 def named_table(board: pd.DataFrame) -> pd.DataFrame:
     """Return a table of `leaderboard` for display: a row per score, best area first, and "value [low, high]" for each quantity."""
-    text = board.assign(text=[with_interval(row.value, row.low, row.high) for row in board.itertuples()])
-    wide = text.pivot(index="score", columns="quantity", values="text")[[*RANKS.values(), *SHARES.values(), AREA]]
+    wide = side_by_side(board, ["score"], ["quantity"])[[*RANKS.values(), *SHARES.values(), AREA]]
     order = board[board["quantity"] == AREA].sort_values("value", ascending=False)["score"]
     return wide.loc[order].rename(index=NAMES).rename_axis(index="score", columns=None)
 
@@ -166,11 +152,9 @@ def named_beats(beaten: pd.DataFrame) -> pd.DataFrame:
 def named_differences(differences: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
     """Return the differences of some scores from all others for display, a column per size of the set."""
     rows = differences[differences["a"].isin(scores)]
-    text = [with_interval(*row) for row in rows[INTERVAL].itertuples(index=False)]
     names = [f"{NAMES[row.a]} minus {NAMES[row.b]}" for row in rows.itertuples()]
-    table = pd.DataFrame({"difference (points)": names, "size": [f"{size} neurons" for size in rows["size"]], "text": text})
-    order = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    wide = table.pivot(index="difference (points)", columns="size", values="text").sort_index(key=lambda index: index.map(order))
+    named = rows.assign(size=[f"{size} neurons" for size in rows["size"]], **{"difference (points)": names})
+    wide = side_by_side(named, ["difference (points)"], ["size"], INTERVAL)
     return wide[[f"{size} neurons" for size in RECALL_SIZES]].rename_axis(columns=None)
 
 
@@ -203,8 +187,3 @@ def core_seconds(lm: LanguageModel, prompt: Prompt) -> pd.Series:
             score(lm, batch)
             found[name] = time.process_time() - began
     return pd.Series(found)
-
-
-def seconds_per_prompt(paths: Sequence[Path], prompts: int) -> float:
-    """Return the time for a prompt with everything: exact effects, all scores and all sets. It is the workers' time in provenance."""
-    return sum(read_provenance(path)["seconds"] for path in paths) / prompts
