@@ -172,10 +172,10 @@ def knowledge(unknown, no_fact=NO, known=(2.0, 2.1, 1.9, 2.0)):
     return {"is_it_knowledge": pd.DataFrame(rows, columns=columns)}
 
 
-def swaps(word, same=NO, matched=NO, own=(2.0, 2.1, 1.9, 2.0)):
+def swaps(word, same=NO, matched=NO, own=(2.0, 2.1, 1.9, 2.0), unrelated=NO):
     """Notebook 13's table: by relation, the decrease of log-odds by own neurons, and by those of facts with the same object."""
     sets = {"own": own, "same object, other relation": word, "same object, same relation": same, "matched": matched}
-    sets |= {"other object, same relation": (0.2, 0.1, 0.2, 0.1)}
+    sets |= {"other object, same relation": (0.2, 0.1, 0.2, 0.1), "other object, other relation": unrelated}
     rows = [
         (name, fact, which, "itself", 0.0, -value) for which, values in sets.items() for name, fact, value in by_relation(values)
     ]
@@ -358,7 +358,7 @@ CASES = {
     },
     "belongs to the fact alone": {
         SUPPORTED: swaps(YES, same=NO),
-        PARTLY: swaps(YES, same=NO, matched=(1.9, 1.8, 1.9, 1.8)),
+        PARTLY: swaps(YES, same=NO, unrelated=(1.9, 1.8, 1.9, 1.8)),
         OPEN: swaps(YES, same=(0.0, 2.0, 0.1, 1.9)),
         CONTRADICTED: swaps(YES, same=(1.9, 1.8, 1.9, 1.8)),
         UNTESTED: swaps(YES, own=NO),
@@ -374,6 +374,7 @@ CASES = {
     },
     "a second set": {
         SUPPORTED: lost((4, 3, 4, 4), second=(5, 4, 4, 6)),
+        PARTLY: lost((4, 3, 4, 4), second=(5, 4, 4, 6), by_chance=4),
         OPEN: lost((4, 4, 4, 4), second=(5, 100, 5, 100)),
         CONTRADICTED: lost((4, 4, 4, 4), second=(100, 512, 100, 100)),
         UNTESTED: lost((1000, 1000, 1000, 1000)),

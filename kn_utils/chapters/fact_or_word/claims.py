@@ -3,7 +3,7 @@
 import pandas as pd
 
 from kn_utils.chapters.fact_or_word.numbers import HALF, MIRROR, NAMES, changes, fact_part, share
-from kn_utils.chapters.fact_or_word.table import MATCHED, OTHER_SAME, SAME_OTHER, SAME_SAME, THIS_OBJECT
+from kn_utils.chapters.fact_or_word.table import MATCHED, OTHER_OTHER, OTHER_SAME, SAME_OTHER, SAME_SAME, THIS_OBJECT
 from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
 from kn_utils.store.runs import NothingToShowError
 
@@ -19,7 +19,7 @@ def serve_a_word(tables: Tables, seed: int) -> list[Condition]:
     above = {"above": limit, "undecided": limit - HALF}  # a wide interval of the other share contradicts nothing
     found = [_share(wide, SAME_OTHER, seed, **above), _share(wide, OTHER_SAME, seed, role=SHOWN)]
     shown = MIRROR[THIS_OBJECT]
-    return [*found, *([_share(wide, shown, seed, role=SHOWN)] if shown in wide else []), _matched(wide, seed)]
+    return [*found, *([_share(wide, shown, seed, role=SHOWN)] if shown in wide else []), *_controls(wide, seed)]
 
 
 def belong_to_a_fact(tables: Tables, seed: int) -> list[Condition]:
@@ -30,7 +30,7 @@ def belong_to_a_fact(tables: Tables, seed: int) -> list[Condition]:
     contrast = f"effect of the own neurons less that of another fact's ({NAMES[SAME_SAME]}), in % of the own"
     facts = wide[SAME_SAME].dropna()
     unit = unit_of("facts", facts.index.get_level_values("relation"))
-    return [Condition(contrast, *fact_part(wide, seed), n=len(facts), unit=unit, above=HALF), _matched(wide, seed)]
+    return [Condition(contrast, *fact_part(wide, seed), n=len(facts), unit=unit, above=HALF), *_controls(wide, seed)]
 
 
 def _share(wide: pd.DataFrame, kind: str, seed: int, **more) -> Condition:
@@ -40,10 +40,20 @@ def _share(wide: pd.DataFrame, kind: str, seed: int, **more) -> Condition:
     return Condition(contrast, *share(wide, kind, seed), n=len(facts), unit=unit, **more)
 
 
-def _matched(wide: pd.DataFrame, seed: int) -> Condition:
-    if MATCHED not in wide:
-        return untested(f"effect of neurons, {NAMES[MATCHED]}", "no layer has enough neurons that attribution does not name")
-    return _share(wide, MATCHED, seed, below=HALF, role=CONTROL)
+MISSING = {
+    MATCHED: "no layer has enough neurons that attribution does not name",
+    OTHER_OTHER: "no other relation has a known fact with another object",
+}
+
+
+def _controls(wide: pd.DataFrame, seed: int) -> list[Condition]:
+    """Neurons that are not named, and those of an unrelated fact, have less than half of the effect."""
+    return [
+        _share(wide, kind, seed, below=HALF, role=CONTROL)
+        if kind in wide
+        else untested(f"effect of neurons, {NAMES[kind]}", reason)
+        for kind, reason in MISSING.items()
+    ]
 
 
 _TABLES = ("fact_or_word",)

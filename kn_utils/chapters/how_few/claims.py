@@ -3,7 +3,7 @@
 Each function takes tables by name and a seed, and returns the conditions of a claim.
 """
 
-from kn_utils.chapters.how_few.numbers import FEW, LONGER, NAMES, medians, ratio, second_share, smallest_sets
+from kn_utils.chapters.how_few.numbers import FEW, LONGER, NAMES, medians, ratio, second_less, second_share, smallest_sets
 from kn_utils.chapters.how_few.table import FIRST, RANDOM, WRONG
 from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
 
@@ -30,12 +30,22 @@ def few_suffice(tables: Tables, seed: int) -> list[Condition]:
 
 
 def others_do_the_same(tables: Tables, seed: int) -> list[Condition]:
-    """For more than half of the facts, a set without any of these neurons is at most 1.5 times as large."""
+    """For more than half of the lost answers, a set without any of these neurons is at most 1.5 times as large.
+
+    More often than a set among random candidates, or one chosen for a wrong object: where many neurons do a little each, any set does.
+    """
     table = tables["how_few"]
     *interval, count = second_share(table, seed)
     unit = unit_of("facts", table["relation"])
     contrast = f"share (%) of lost answers whose second set is at most {LONGER:g} times as large as the first"
-    return [Condition(contrast, *interval, n=count, unit=unit, above=50)]
+    conditions = [Condition(contrast, *interval, n=count, unit=unit, above=50)]
+    for name in (RANDOM, WRONG):
+        contrast = f"that share minus the share (%) with sets {NAMES[name]}"
+        if name in set(table["set"]):
+            conditions.append(Condition(contrast, *second_less(table, name, seed), n=count, unit=unit, above=0, role=CONTROL))
+        else:
+            conditions.append(untested(contrast, "no relation has two objects"))
+    return conditions
 
 
 _TABLES = ("how_few",)

@@ -56,16 +56,27 @@ def ratio(table: pd.DataFrame, name: str, seed: int) -> tuple[float, float, floa
 
 
 def second_share(table: pd.DataFrame, seed: int) -> tuple[float, float, float, int]:
-    """Return the share (%) of facts whose second set is at most 1.5 times as large as the first: (estimate, low, high), and the facts.
+    """Return (estimate, low, high) of the share (%) of lost answers whose second set is short enough, and the number of lost answers."""
+    within = _within(table)[SECOND]
+    return *over_facts(100 * within, seed, limits=PERCENT), len(within)
 
-    Only facts whose answer the first set changes are counted.
+
+def second_less(table: pd.DataFrame, name: str, seed: int) -> tuple[float, float, float]:
+    """Return that share minus the share (points) of another set, on the facts that have both: (estimate, low, high)."""
+    within = _within(table)[[SECOND, name]].dropna()
+    return over_facts(100 * (within[SECOND] - within[name]), seed, limits=(-100, 100))
+
+
+def _within(table: pd.DataFrame) -> pd.DataFrame:
+    """Return for each lost answer (rows) whether a set (columns) is at most 1.5 times as large as the first: 1 or 0, NaN without a set.
+
+    Raises NothingToShowError if the first set changes no answer.
     """
     wide = smallest_sets(table, "other")
     if SECOND not in wide or (wide[FIRST] == NEVER).all():
         raise NothingToShowError("no right answer of these relations is lost")
-    both = wide.loc[wide[FIRST] < NEVER, [FIRST, SECOND]]
-    within = (both[SECOND] <= LONGER * both[FIRST]).astype(float)
-    return *over_facts(100 * within, seed, limits=PERCENT), len(both)
+    lost = wide[wide[FIRST] < NEVER]
+    return lost.le(LONGER * lost[FIRST], axis="index").astype(float).where(lost.notna())
 
 
 def right_answers(table: pd.DataFrame) -> pd.DataFrame:

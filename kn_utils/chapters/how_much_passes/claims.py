@@ -3,7 +3,17 @@
 The function takes tables by name and a seed, and returns the conditions of the claim.
 """
 
-from kn_utils.chapters.how_much_passes.numbers import ELSEWHERE, INTERVAL, NAMES, PAIR, THERE, difference, shares, whole
+from kn_utils.chapters.how_much_passes.numbers import (
+    ELSEWHERE,
+    INTERVAL,
+    NAMES,
+    PAIR,
+    THERE,
+    difference,
+    of_all_neurons,
+    shares,
+    whole,
+)
 from kn_utils.chapters.how_much_passes.table import ALL_NEURONS, AT_SUBJECT, MATCHED, OTHERS, OWN
 from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
 
@@ -28,7 +38,9 @@ def pass_through(tables: Tables, seed: int) -> list[Condition]:
             conditions.append(Condition(contrast, *difference(table, OWN, other, seed), **size, above=0, role=CONTROL))
         else:
             conditions.append(untested(contrast, "no pair has such neurons"))
-    return [*conditions, *(share(states, role=SHOWN) for states in (ALL_NEURONS, AT_SUBJECT))]
+    conditions += [share(states, role=SHOWN) for states in (ALL_NEURONS, AT_SUBJECT)]
+    contrast = f"share through {NAMES[OWN]}, in % of that through {NAMES[ALL_NEURONS]}"
+    return [*conditions, Condition(contrast, *of_all_neurons(table, seed), **size, role=SHOWN)]
 
 
 CLAIMS = (

@@ -17,7 +17,7 @@ from kn_utils.chapters.how_much_passes.table import (
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, usable_prompts
 from kn_utils.stats.intervals import INTERVAL, interval_texts, mean_of_relations
-from kn_utils.stats.means import group_sums
+from kn_utils.stats.means import group_sums, share_of_effect
 from kn_utils.store.runs import NothingToShowError, Run
 
 ANSWERS = ("source", "fact", "other")
@@ -87,6 +87,18 @@ def difference(table: pd.DataFrame, states: str, other: str, seed: int) -> tuple
         return of_site[states, 0] - of_site[other, 0]
 
     return mean_of_relations(points, share.relations, seed)
+
+
+def of_all_neurons(table: pd.DataFrame, seed: int) -> tuple[float, float, float]:
+    """Return the share through knowledge neurons in % of that through all neurons of the position: (estimate, low, high)."""
+    share = Shares(table[table["states"].isin([OWN, ALL_NEURONS])])
+    groups, relations = pd.factorize(share.relations)
+    by_relation = pd.DataFrame(
+        share(np.arange(len(groups)), groups).T,
+        columns=[states for states, _ in share.sites],
+        index=pd.Index(relations, name="relation"),
+    )
+    return share_of_effect(by_relation[ALL_NEURONS].dropna(), by_relation[OWN].dropna(), seed)
 
 
 def whole(found: pd.DataFrame) -> pd.DataFrame:
