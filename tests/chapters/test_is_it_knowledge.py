@@ -188,8 +188,17 @@ def test_r_is_a_ratio_of_means_over_the_relations_that_have_both():
     [row] = numbers.ratios(table, seed=0).itertuples()
     assert (row.group, row.items) == (NEVER_RIGHT, 4)
     assert row.value == pytest.approx(100 * (1 + 1) / (2 + 4))
-    known, other = numbers.known_and(table.assign(log_odds_matched=1.5), NEVER_RIGHT, less_matched=True)
+    known, other = numbers.known_and(table.assign(log_odds_matched=1.5), NEVER_RIGHT, numbers.LESS_MATCHED)
     assert known.tolist() == [-1.5, -3.5, -4.5] and other.tolist() == [-1.5, -2.5, -1, -1]
+
+
+def test_a_change_of_probability_is_that_of_the_mean_log_odds():
+    table = table_of({("P1", KNOWN): [0.0], ("P1", NEVER_RIGHT): [0.0]})
+    table["log_odds_before"], table["log_odds_after"] = np.log(
+        [[1, 1 / 9], [1 / 3, 1 / 19]]
+    )  # P: 0.5 and 0.1, then 0.25 and 0.05
+    known, other = numbers.known_and(table, NEVER_RIGHT, numbers.PROBABILITY)
+    assert known.tolist() == pytest.approx([-0.25]) and other.tolist() == pytest.approx([-0.05])
 
 
 def test_means_of_each_group():

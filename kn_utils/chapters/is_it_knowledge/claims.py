@@ -1,6 +1,8 @@
 """The claim of notebook 12, which is ours and not the paper's."""
 
-from kn_utils.chapters.is_it_knowledge.numbers import HALF, NAMES, QUARTER, known_and
+from itertools import product
+
+from kn_utils.chapters.is_it_knowledge.numbers import HALF, NAMES, OTHER_CHANGES, QUARTER, known_and
 from kn_utils.chapters.is_it_knowledge.table import GROUPS, LEFT_OUT, NEVER_RIGHT
 from kn_utils.stats.means import share_of_effect
 from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
@@ -27,16 +29,16 @@ def measures_knowledge(tables: Tables, seed: int) -> list[Condition]:
             conditions.append(untested(contrast, "no relation has both such items and known facts"))
     if not any(condition.role == CLAIM for condition in conditions):
         raise NothingToShowError("no relation here has both known facts and facts that are never answered right")
-    return [*conditions, *_less_matched(tables, seed)]
+    return [*conditions, *_by_other_changes(tables, seed)]
 
 
-def _less_matched(tables: Tables, seed: int) -> list[Condition]:
-    """The same for unknown facts, if the change by neurons of the same layers and activation is subtracted."""
+def _by_other_changes(tables: Tables, seed: int) -> list[Condition]:
+    """The same for unknown facts, less the change by neurons of the same layers and activation, and for probabilities."""
     conditions = []
-    for group in UNKNOWN:
-        known, other = known_and(tables["is_it_knowledge"], group, less_matched=True)
+    for change, group in product(OTHER_CHANGES, UNKNOWN):
+        known, other = known_and(tables["is_it_knowledge"], group, change)
         if len(other):
-            contrast = f"the same for {NAMES[group]}, less the change by matched neurons"
+            contrast = f"the same for {NAMES[group]}, {change}"
             conditions.append(Condition(contrast, *share_of_effect(known, other, seed), n=len(other), role=SHOWN))
     return conditions
 

@@ -3,6 +3,7 @@
 import math
 
 import pandas as pd
+from scipy.special import expit
 
 from kn_utils.chapters.is_it_knowledge.table import GRAMMAR, GROUPS, INVENTED, KNOWN, LEFT_OUT, NEVER_RIGHT, WRONG_OBJECT
 from kn_utils.stats.intervals import INTERVAL, NOT_NEGATIVE, PERCENT, interval_texts, side_by_side, with_interval
@@ -25,12 +26,17 @@ MEASURES = {
     COUNT: lambda table: table["neurons"],
     AGREEMENT: lambda table: 100 * table["agreement"],
 }
+LESS_MATCHED, PROBABILITY = "change less that by matched neurons", "change of probability"
+OTHER_CHANGES = {  # by the own neurons; the probability is that at the mean log-odds of an item's prompts
+    LESS_MATCHED: lambda table: table["log_odds_after"] - table["log_odds_matched"],
+    PROBABILITY: lambda table: expit(table["log_odds_after"].astype(float)) - expit(table["log_odds_before"].astype(float)),
+}
 LIMITS = {COUNT: NOT_NEGATIVE, AGREEMENT: PERCENT}
 
 
 def measured(table: pd.DataFrame, measure: str, group: str) -> pd.Series:
-    """Return one of `MEASURES` for the items of a group; the index has the relation."""
-    return MEASURES[measure](table[table["group"] == group].set_index("relation")).astype(float).dropna()
+    """Return one of `MEASURES` or `OTHER_CHANGES` for the items of a group; the index has the relation."""
+    return (MEASURES | OTHER_CHANGES)[measure](table[table["group"] == group].set_index("relation")).astype(float).dropna()
 
 
 def group_means(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -49,15 +55,12 @@ def group_means(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "measure", *INTERVAL, "items"])
 
 
-def known_and(table: pd.DataFrame, group: str, less_matched: bool = False) -> tuple[pd.Series, pd.Series]:
-    """Return the changes of log-odds of the known facts and of a group, in the relations that have both; empty if there are none.
+def known_and(table: pd.DataFrame, group: str, change: str = CHANGE) -> tuple[pd.Series, pd.Series]:
+    """Return a change of the known facts and of a group, in the relations that have both; empty if there are none.
 
-    With `less_matched` the change by the matched neurons is subtracted from both.
     Raises NothingToShowError if suppression does not lower the log-odds of the known facts, so that a share of it says nothing.
     """
-    if less_matched:
-        table = table.assign(log_odds_before=table["log_odds_matched"])
-    known, other = (measured(table, CHANGE, name) for name in (KNOWN, group))
+    known, other = (measured(table, change, name) for name in (KNOWN, group))
     both = known.index.intersection(other.index)
     known, other = (values[values.index.isin(both)] for values in (known, other))
     if len(known) and known.groupby(level="relation").mean().mean() >= 0:
