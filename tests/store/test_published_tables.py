@@ -22,10 +22,11 @@ from kn_utils.store.publish import quadrature_by_layer
 from kn_utils.store.published import RESULTS, published_results
 
 RUN_LISTS = RESULTS.parent / "runs"
-NEWER: dict[str, set[str]] = {  # columns that a table got after it was published, by table, until it is published anew
+NEWER: dict[str, set[str]] = {  # columns that a table got after it was published, by table
     "modify_activation": {"activation", "log_odds_before", "log_odds_after"},
     "edit_facts": {"method", "log_odds_before", "log_odds_after"},
 }
+OLDER = {"starter_starter", "smollm2-135m_pararel"}  # results without the columns in `NEWER`, until they are published anew
 WITHDRAWN = {  # made by two versions of the code; they come back when they are computed anew
     "smollm2-135m_pararel": ["P19", "P20", "P27", "P30", "P36", "P39", "P47"],
 }
@@ -60,7 +61,8 @@ def tables_of(results) -> list[str]:
 def test_columns_and_types_are_todays(results, made_now):
     for table in tables_of(results):
         found = results.read(table, results.provenance(table)).dtypes
-        wanted = made_now[table].dtypes.drop(list(NEWER.get(table, ())))
+        newer = NEWER.get(table, ()) if f"{results.model}_{results.dataset}" in OLDER else ()
+        wanted = made_now[table].dtypes.drop(list(newer))
         pd.testing.assert_series_equal(found, wanted, obj=table)
 
 
