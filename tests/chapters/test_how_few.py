@@ -15,7 +15,7 @@ from kn_utils.data.facts import load_dataset
 from kn_utils.model.controls import template_halves
 from kn_utils.model.greedy import greedy_order
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.stats.rule import CONTRADICTED, SUPPORTED
+from kn_utils.stats.rule import CONTRADICTED, CONTROL, SUPPORTED
 from kn_utils.store.runs import NothingToShowError, Run
 
 COLUMNS = ["relation", "fact", "chosen_on", "prompt", "template", "set", "size", "correct"]
@@ -133,6 +133,9 @@ def test_the_median_is_of_the_smallest_sets_and_answers_that_are_never_lost_coun
     share = numbers.second_share(table, seed=0)
     assert share[0] == 50 and share[3] == 2  # 4 is within 1.5 times 4, and not within 1.5 times 1
     assert numbers.right_answers(table).loc[4, step.FIRST] == pytest.approx(100 / 3)
+    assert numbers.second_less(table, step.RANDOM, seed=0)[0] == 50
+    easy = table_of({step.FIRST: [4, 1, 99], step.SECOND: [4, 4], step.RANDOM: [4, 1, 99]})
+    assert numbers.second_less(easy, step.RANDOM, seed=0)[0] == 50 - 100
     assert "For 50.0" in numbers.finding(table, seed=0) and "33 % of the answers are never lost" in numbers.finding(table, seed=0)
     [axis] = plot_right_answers(numbers.right_answers(table), "title").axes
     first = next(line for line in axis.lines if line.get_label() == numbers.NAMES[step.FIRST])
@@ -161,7 +164,8 @@ def test_the_rules_on_planted_facts(carrier, per_fact, rival, largest, few, seco
     claim, *_ = claims.few_suffice(tables, 0)
     assert claim.state == few
     if second:
-        [other] = claims.others_do_the_same(tables, 0)
+        other, *controls = claims.others_do_the_same(tables, 0)
+        assert [control.role for control in controls] == [CONTROL, CONTROL]
         assert other.state == second
     else:
         with pytest.raises(NothingToShowError, match="no right answer"):

@@ -248,10 +248,15 @@ def test_pairs_without_some_states_do_not_count_for_them():
 @pytest.mark.parametrize("own, state", [(60, SUPPORTED), (40, OPEN), (25, OPEN), (10, CONTRADICTED)])
 def test_the_rule(own, state):
     conditions = claims.pass_through({"how_much_passes": table_of(SITES | {(step.OWN, 0): own})}, 0)
-    assert [one.role for one in conditions] == [CLAIM, CONTROL, CONTROL, SHOWN, SHOWN]
+    assert [one.role for one in conditions] == [CLAIM, CONTROL, CONTROL, SHOWN, SHOWN, SHOWN]
     assert conditions[0].state == state and conditions[0].required == "above 50 (contradicted below 20)"
     assert (conditions[0].n, conditions[0].unit) == (8, "pairs of 4 relations")
     assert [one.value for one in conditions[1:3]] == pytest.approx([own, own])
+
+
+def test_the_share_of_knowledge_neurons_in_that_of_all_neurons():
+    table = table_of({(step.OWN, 0): 5.0, (step.ALL_NEURONS, 0): 20.0, (step.MATCHED, 0): 90.0})
+    assert numbers.of_all_neurons(table, seed=0) == pytest.approx((25, 25, 25))
 
 
 # ---- models in which the truth is known
