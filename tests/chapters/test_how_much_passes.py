@@ -255,7 +255,7 @@ def test_the_rule(own, state):
 
 
 def test_the_share_of_knowledge_neurons_in_that_of_all_neurons():
-    table = table_of({(step.OWN, 0): 5.0, (step.ALL_NEURONS, 0): 20.0, (step.MATCHED, 0): 90.0})
+    table = table_of({(step.OWN, 0): 5.0, (step.ALL_NEURONS, 0): 20.0, (step.ALL_NEURONS, 1): 10.0, (step.MATCHED, 0): 90.0})
     assert numbers.of_all_neurons(table, seed=0) == pytest.approx((25, 25, 25))
 
 

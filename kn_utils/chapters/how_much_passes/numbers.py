@@ -91,7 +91,7 @@ def difference(table: pd.DataFrame, states: str, other: str, seed: int) -> tuple
 
 def of_all_neurons(table: pd.DataFrame, seed: int) -> tuple[float, float, float]:
     """Return the share through knowledge neurons in % of that through all neurons of the position: (estimate, low, high)."""
-    share = Shares(table[table["states"].isin([OWN, ALL_NEURONS])])
+    share = Shares(table[table["states"].isin([OWN, ALL_NEURONS]) & (table["layer"] == 0)])
     groups, relations = pd.factorize(share.relations)
     by_relation = pd.DataFrame(
         share(np.arange(len(groups)), groups).T,
