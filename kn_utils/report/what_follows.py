@@ -8,9 +8,9 @@ import pandas as pd
 from kn_utils.report.judge import Judged
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, signed
 
-FOR, FAILS, AGAINST, UNCLEAR, NOT_RUN = "for it", "for it, but a control fails", "against it", "open", "not run"
+FOR, FAILS, AGAINST, UNCLEAR, NOT_TESTED = "for it", "for it, but a control fails", "against it", "open", "not tested"
 DIFFERS = "runs differ"
-STANCES = {SUPPORTED: FOR, PARTLY: FAILS, CONTRADICTED: AGAINST, OPEN: UNCLEAR, UNTESTED: NOT_RUN}
+STANCES = {SUPPORTED: FOR, PARTLY: FAILS, CONTRADICTED: AGAINST, OPEN: UNCLEAR, UNTESTED: NOT_TESTED}
 SECTIONS = "1"  # with which the sections of its claims begin, 12 to 17; those of the paper begin with 3, 4 and 5
 
 
@@ -37,9 +37,9 @@ class Experiment:
         return [result for result in judged if result.claim.section.split(",")[0] == self.notebook[:2]]
 
     def stance(self, judged: Sequence[Judged]) -> str:
-        """Return what its claims say of the thesis: the least favourable stance of those that were tested, or `NOT_RUN`."""
+        """Return what its claims say of the thesis: the least favourable stance of those that were tested, or `NOT_TESTED`."""
         found = {self._stance(result) for result in self.claims(judged)}
-        return next((stance for stance in (AGAINST, UNCLEAR, FAILS, FOR) if stance in found), NOT_RUN)
+        return next((stance for stance in (AGAINST, UNCLEAR, FAILS, FOR) if stance in found), NOT_TESTED)
 
     def _stance(self, result: Judged) -> str:
         stance = STANCES[result.verdict]
@@ -114,7 +114,7 @@ def thesis_verdict(judged: Sequence[Judged]) -> str:
         return CONTRADICTED
     if set(stances) == {FOR}:
         return SUPPORTED
-    return UNTESTED if set(stances) == {NOT_RUN} else OPEN
+    return UNTESTED if set(stances) == {NOT_TESTED} else OPEN
 
 
 def _deciding_stances(judged: Sequence[Judged]) -> dict[Experiment, str]:
@@ -125,14 +125,14 @@ def conclusion(judged: Sequence[Judged]) -> str:
     """Return a sentence on the thesis, by the rule of the notebook."""
     stances, verdict = _deciding_stances(judged), thesis_verdict(judged)
     against, missing = (
-        [name.notebook[:2] for name, stance in stances.items() if stance == state] for state in (AGAINST, NOT_RUN)
+        [name.notebook[:2] for name, stance in stances.items() if stance == state] for state in (AGAINST, NOT_TESTED)
     )
     if verdict == CONTRADICTED:
         return f"**The thesis does not stand as it is worded**: {_experiments(against)} against it."
     if verdict == SUPPORTED:
         return "**The thesis stands**: every experiment that decides speaks for it, with its controls."
     unclear = [name.notebook[:2] for name, stance in stances.items() if stance in (UNCLEAR, FAILS)]
-    reasons = {"open or with a control that fails": unclear, "not run": missing}
+    reasons = {"open or with a control that fails": unclear, "not tested": missing}
     listed = "; ".join(f"{', '.join(names)} {reason}" for reason, names in reasons.items() if names)
     return f"**The thesis is not decided here**: {listed}."
 
@@ -164,12 +164,12 @@ def consequences(runs: dict[str, Sequence[Judged]]) -> str:
     """
     lines = []
     for experiment in EXPERIMENTS:
-        found = {experiment.stance(judged) for judged in runs.values()} - {NOT_RUN}
-        stance = DIFFERS if len(found) > 1 else next(iter(found), NOT_RUN)
+        found = {experiment.stance(judged) for judged in runs.values()} - {NOT_TESTED}
+        stance = DIFFERS if len(found) > 1 else next(iter(found), NOT_TESTED)
         follows = {FOR: experiment.if_for, FAILS: f"{experiment.if_for}, but a control fails", AGAINST: experiment.if_against}
-        follows |= {UNCLEAR: "these data do not tell", NOT_RUN: "not run", DIFFERS: "the runs above do not agree"}
+        follows |= {UNCLEAR: "these data do not tell", NOT_TESTED: "not tested", DIFFERS: "the runs above do not agree"}
         number = experiment.notebook[:2]
-        title = number if stance == NOT_RUN else f"[{number}]({experiment.notebook}.html)"
+        title = number if stance == NOT_TESTED else f"[{number}]({experiment.notebook}.html)"
         mind = f"another model in which {experiment.if_against}" if stance in (FOR, FAILS) else experiment.mind
         text = f"{follows[stance]}. *What would change one's mind:* {mind}. *Others:* {experiment.others}."
         lines.append(f"* **{title}**: {text}")

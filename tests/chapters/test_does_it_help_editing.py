@@ -255,6 +255,11 @@ def test_a_gain_is_over_the_edits_that_both_methods_have():
     assert numbers.gain(table, "random", seed=0) is None
 
 
+def test_a_gain_of_two_opposite_relations_stays_within_what_is_possible():
+    table = study({1.0: [[(100, 0)], [(0, 100)]]}, {1.0: [[(0, 100)], [(100, 0)]]})
+    assert numbers.gain(table, "matched", seed=0).interval == pytest.approx((0, -200, 200, -200, 200))
+
+
 @pytest.mark.parametrize("difference, state", [(20, SUPPORTED), (0, CONTRADICTED), (-20, CONTRADICTED)])
 def test_localisation_helps_if_it_gains_more_than_five_points(difference, state):
     own = {1.0: [[(50 + difference + noise, 10)] * 3 for noise in (-1, 0, 1, 0)]}

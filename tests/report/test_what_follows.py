@@ -7,7 +7,7 @@ import pytest
 
 from kn_utils.report import what_follows
 from kn_utils.report.judge import CLAIMS, Judged
-from kn_utils.report.what_follows import AGAINST, EXPERIMENTS, FAILS, FOR, NOT_RUN, UNCLEAR, conclusion, consequences, stances
+from kn_utils.report.what_follows import AGAINST, EXPERIMENTS, FAILS, FOR, NOT_TESTED, UNCLEAR, conclusion, consequences, stances
 from kn_utils.stats.rule import CONTRADICTED, CONTROL, OPEN, PARTLY, SUPPORTED, UNTESTED, Claim, Condition
 
 CHECKED = {  # claims of part two of which someone has looked up whether a supported one speaks for the thesis; see `Experiment.opposed`
@@ -56,8 +56,8 @@ def test_every_claim_of_part_two_was_checked_and_has_an_experiment():
         ([SUPPORTED, UNTESTED], FOR),
         ([PARTLY, OPEN], UNCLEAR),
         ([SUPPORTED, OPEN, CONTRADICTED], AGAINST),
-        ([UNTESTED], NOT_RUN),
-        ([], NOT_RUN),
+        ([UNTESTED], NOT_TESTED),
+        ([], NOT_TESTED),
     ],
 )
 def test_an_experiment_says_what_its_least_favourable_claim_says(claims, stance):
@@ -67,7 +67,7 @@ def test_an_experiment_says_what_its_least_favourable_claim_says(claims, stance)
 
 def test_a_claim_that_is_opposed_to_the_thesis_speaks_against_it_if_it_is_supported_with_its_controls():
     [score] = [experiment for experiment in EXPERIMENTS if experiment.notebook.startswith("14")]
-    expected = {SUPPORTED: AGAINST, PARTLY: UNCLEAR, CONTRADICTED: FOR, OPEN: UNCLEAR, UNTESTED: NOT_RUN}
+    expected = {SUPPORTED: AGAINST, PARTLY: UNCLEAR, CONTRADICTED: FOR, OPEN: UNCLEAR, UNTESTED: NOT_TESTED}
     for verdict, stance in expected.items():
         assert score.stance([Judged(Claim("14, beyond the paper", score.opposed[0]), INTERVALS[verdict])]) == stance
 
@@ -87,18 +87,18 @@ def test_the_thesis_stands_if_all_four_speak_for_it_and_falls_if_one_speaks_agai
 def test_the_conclusion_names_the_experiments():
     assert conclusion(verdicts(e12=CONTRADICTED, e13=SUPPORTED)).endswith("experiment 12 speaks against it.")
     assert conclusion(verdicts(e12=CONTRADICTED, e17=CONTRADICTED)).endswith("experiments 12, 17 speak against it.")
-    assert conclusion(verdicts(e12=PARTLY)).endswith("12 open or with a control that fails; 13, 15, 17 not run.")
+    assert conclusion(verdicts(e12=PARTLY)).endswith("12 open or with a control that fails; 13, 15, 17 not tested.")
 
 
 def test_what_was_not_run_is_said_and_has_no_link():
     runs = {"this run": verdicts(e12=SUPPORTED, e16=CONTRADICTED), "published": verdicts(e12=CONTRADICTED)}
     table = stances(runs).set_index("experiment")
-    assert len(table) == 6 and table.loc["13", "this run"] == NOT_RUN == table.loc["16", "published"]
+    assert len(table) == 6 and table.loc["13", "this run"] == NOT_TESTED == table.loc["16", "published"]
     assert table.loc["16", "this run"] == f"{AGAINST}\n✕ contradicted"
     lines = dict(zip(table.index, consequences(runs).splitlines(), strict=True))
     by_number = {experiment.notebook[:2]: experiment for experiment in EXPERIMENTS}
     assert lines["12"].startswith("* **[12](12_is_it_knowledge.html)**: the runs above do not agree. ")
-    assert lines["13"].startswith("* **13**: not run. ")
+    assert lines["13"].startswith("* **13**: not tested. ")
     assert lines["16"].startswith(f"* **[16](16_does_it_help_editing.html)**: {by_number['16'].if_against}. ")
     assert all(
         experiment.mind in lines[number] and experiment.others in lines[number] for number, experiment in by_number.items()
@@ -114,5 +114,5 @@ def test_what_would_change_the_mind_depends_on_the_answer():
 
 
 def test_without_any_verdict_nothing_is_decided():
-    assert conclusion([]) == "**The thesis is not decided here**: 12, 13, 15, 17 not run."
-    assert set(what_follows.stances({"this run": []})["this run"]) == {NOT_RUN}
+    assert conclusion([]) == "**The thesis is not decided here**: 12, 13, 15, 17 not tested."
+    assert set(what_follows.stances({"this run": []})["this run"]) == {NOT_TESTED}

@@ -79,7 +79,8 @@ def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outco
         _at_best(pairs[method].to_numpy(float), chosen_by) if at == BEST else pairs[method].to_numpy(float).mean(axis=1)
         for method in ("attribution", other)
     )
-    return Gain(mean_over_relations(pd.Series(own - others, pairs.index), seed), relations)
+    low, high = LIMITS[outcome]
+    return Gain(mean_over_relations(pd.Series(own - others, pairs.index), seed, (low - high, high - low)), relations)
 
 
 def _at_best(values: np.ndarray, groups: Sequence) -> np.ndarray:
