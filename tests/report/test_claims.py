@@ -232,10 +232,6 @@ def test_published_answers_are_those_of_every_result_that_can_test_the_section()
     lines = published_answers(42, "12")
     places = {results: results.folder / results.model / results.dataset for results in published_results()}
     able = [results for results, place in places.items() if (place / "is_it_knowledge.parquet").is_file()]
-        results
-        for results in published_results()
-        if (results.folder / results.model / results.dataset / "is_it_knowledge.parquet").is_file()
-    ]
     assert len(lines) == len(able) > 0
     for line, results in zip(lines, able, strict=True):
         assert line.startswith(f"* Published, {results.model} on {results.dataset}, {len(results.relations)} relations: **")
