@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,7 +25,14 @@ def both(request):
     """The explorer's data of one published result, and a function that reads its tables."""
     results = request.param
     folder = results.folder / results.model / results.dataset
-    return explorer_data(results), lambda table: pd.read_parquet(folder / f"{table}.parquet")
+
+    def read(table):
+        rows = pd.read_parquet(folder / f"{table}.parquet")
+        if "log_odds_after" in rows:  # then probabilities are not published
+            rows["probability_after"] = 1 / (1 + np.exp(-rows["log_odds_after"].astype(float)))
+        return rows
+
+    return explorer_data(results), read
 
 
 def facts_of(data) -> pd.DataFrame:
