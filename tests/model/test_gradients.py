@@ -59,6 +59,7 @@ def test_every_way_gives_the_same_numbers(model_type, changes, way):
         ("bert", {}, ONE_QUERY),
         ("albert", {}, ONE_QUERY),
         ("llama", {}, FORMULA),
+        ("llama", {"num_hidden_layers": 30}, FORMULA),  # in half precision rounding grows from layer to layer
         ("gemma3_text", {}, FORMULA),
         ("granite", {"residual_multiplier": 1.0}, FORMULA),
         ("granite", {"residual_multiplier": 0.22}, BLOCK_AGAIN),
@@ -74,9 +75,10 @@ def test_the_way_is_the_fastest_that_is_right(model_type, changes, way, dtype, c
     )
 
 
-def test_a_model_whose_batch_is_not_as_its_way_expects_is_noticed():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_model_whose_batch_is_not_as_its_way_expects_is_noticed(dtype):
     """The norm after the sum is hidden from the formula: the formula is refused by its numbers."""
-    lm = tiny_model("bert")
+    lm = tiny_model("bert", dtype)
     assert fastest_way(lm) == ONE_QUERY
     object.__setattr__(lm, "layout", replace(lm.layout, after_norm="", attention=None))
     assert fastest_way(lm) == BLOCK_AGAIN
