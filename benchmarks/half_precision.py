@@ -4,11 +4,10 @@
 """
 
 import argparse
-import random
 
 import pandas as pd
 import torch
-from time_prompts import all_prompts
+from time_prompts import all_prompts, drawn
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.attribution import Attribution, Quadrature, integrated_gradients
@@ -64,14 +63,13 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     lm, dataset = load_model(given.model, given.device), load_dataset(given.dataset)
-    prompts = all_prompts(lm, dataset)
-    drawn = random.Random(42).sample(prompts, min(given.prompts, len(prompts)))
-    exact = attributions(lm, drawn)
+    prompts = drawn(all_prompts(lm, dataset), given.prompts)
+    exact = attributions(lm, prompts)
     lines = {}
     for dtype in HALF:
         half = load_model(given.model, given.device, dtype)
-        lines[dtype] = summary(differences(exact, attributions(half, drawn)))
-    print(f"{lm.name} on {dataset.name}, {lm.device}, {len(drawn)} prompts, seed 42, torch {torch.__version__}\n")
+        lines[dtype] = summary(differences(exact, attributions(half, prompts)))
+    print(f"{lm.name} on {dataset.name}, {lm.device}, {len(prompts)} prompts, seed 42, torch {torch.__version__}\n")
     columns = list(lines[HALF[0]])
     rows = [["weights", *columns], ["---"] * (1 + len(columns)), *([dtype, *line.values()] for dtype, line in lines.items())]
     print("\n".join(f"| {' | '.join(row)} |" for row in rows))

@@ -21,6 +21,11 @@ def all_prompts(lm: LanguageModel, dataset: Dataset) -> list[Prompt]:
     return [prompt for prompt in encode(lm, dataset, facts) if isinstance(prompt, Prompt)]
 
 
+def drawn(prompts: list[Prompt], count: int) -> list[Prompt]:
+    """Return some of the prompts, always the same ones."""
+    return random.Random(42).sample(prompts, min(count, len(prompts)))
+
+
 def seconds_per_prompt(lm: LanguageModel, prompts: list[Prompt], quadrature: Quadrature) -> float:
     """Return the mean time of attributing prompts, after one of them as a warm-up."""
     integrated_gradients(lm, stack(prompts[:1], lm.device), quadrature)
@@ -43,9 +48,9 @@ def main() -> None:
     prompts = all_prompts(lm, dataset)
     if not prompts:
         parser.error(f"{given.model} can be given no prompt of {given.dataset}")
-    drawn = random.Random(42).sample(prompts, min(given.prompts, len(prompts)))
-    seconds = seconds_per_prompt(lm, drawn, Quadrature(given.quadrature))
-    print(f"{lm.name} on {dataset.name}, {given.quadrature}, {lm.device}: {seconds:.3g} s per prompt ({len(drawn)} timed)")
+    timed = drawn(prompts, given.prompts)
+    seconds = seconds_per_prompt(lm, timed, Quadrature(given.quadrature))
+    print(f"{lm.name} on {dataset.name}, {given.quadrature}, {lm.device}: {seconds:.3g} s per prompt ({len(timed)} timed)")
     print(f"{len(prompts):,} prompts of the whole data set: {seconds * len(prompts) / 3600:.3g} h by step 1")
 
 

@@ -45,6 +45,22 @@ def with_relative_positions(folder_of, folder: Path) -> Path:
     return mine
 
 
+def other_device(model, spoil) -> torch.device:
+    """A stand-in for an accelerator: to move the model there is to let `spoil` change it on the CPU."""
+
+    def to(device):
+        spoil(model)
+        return model
+
+    model.to = to
+    return torch.device("mps")
+
+
+def scale_a_weight(model) -> None:
+    """Change a weight of the vocabulary head."""
+    model.get_output_embeddings().weight.data[7] *= 1.5
+
+
 @contextmanager
 def no_hub(folder: Path):
     """Nothing listens where the hub should be, and its cache is empty."""

@@ -15,10 +15,10 @@ import known_facts
 import papermill
 import pytest
 import tiny_folders
-import torch
 import yaml
 from notebook_shell import run_here
 from safetensors.torch import load_file, save_file
+from spoilt_models import pickled_alone
 
 from kn_utils.chapters.attribution.table import attribute_relation
 from kn_utils.chapters.does_it_help_editing.table import compare_edits
@@ -108,13 +108,6 @@ class Place:
         """A copy of a tiny model that lacks a file."""
         folder = self.model()
         (folder / name).unlink()
-        return folder
-
-    def with_pickled_weights(self) -> Path:
-        """A copy of a tiny model with its weights in a pickle file only."""
-        folder = self.model()
-        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-        (folder / "model.safetensors").unlink()
         return folder
 
     def with_weight(self, value: float) -> Path:
@@ -347,7 +340,11 @@ ROWS |= {
     "an empty folder": (lambda at: load_model(at.folder), OSError, ["cannot load the model", "config.json", A_MODEL]),
     "no configuration": (lambda at: load_model(at.without("config.json")), OSError, ["mine': ", "config.json", A_MODEL]),
     "no weights": (lambda at: load_model(at.without("model.safetensors")), OSError, ["mine': ", "model.safetensors", A_MODEL]),
-    "pickled weights": (lambda at: load_model(at.with_pickled_weights()), OSError, ["mine': ", "model.safetensors", A_MODEL]),
+    "pickled weights": (
+        lambda at: load_model(pickled_alone(at.folder_of, at.folder)),
+        OSError,
+        ["mine': ", "model.safetensors", A_MODEL],
+    ),
     "no type of model": (lambda at: load_model(at.model(model_type=None)), OSError, ["mine': ", "model_type", A_MODEL]),
     "a type that there is not": (lambda at: load_model(at.model(model_type="mine")), OSError, ["mine': ", "`mine`", A_MODEL]),
     "an encoder-decoder": (

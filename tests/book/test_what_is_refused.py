@@ -7,7 +7,6 @@ import pytest
 import spoilt_models
 import spoilt_tokenizers
 import tiny_folders
-import torch
 from model_that_needs_its_start import NeedsStart
 from supported_models import tiny_language_model
 
@@ -44,15 +43,8 @@ def without_a_hub(at):
 
 
 def on_a_wrong_device(at):
-    """A stand-in for a device: the CPU with another weight."""
     model = load_model(at.folder_of("bert"), "cpu").model
-
-    def to(device):
-        model.get_output_embeddings().weight.data[7] *= 1.5
-        return model
-
-    model.to = to
-    moved("mine", model, torch.device("mps"))
+    moved("mine", model, spoilt_models.other_device(model, spoilt_models.scale_a_weight))
 
 
 MODELS = {

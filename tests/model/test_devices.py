@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from spoilt_models import other_device, scale_a_weight
 
 from kn_utils.model.attribution import Quadrature, integrated_gradients
 from kn_utils.model.devices import moved
@@ -21,23 +22,8 @@ def test_an_accelerator_gives_the_cpus_scores(folder_of, loaded, tiny_dataset, m
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
-def stand_in(monkeypatch, model, spoil):
-    """A device for this model that is the CPU with other weights."""
-
-    def to(device):
-        spoil(model)
-        return model
-
-    monkeypatch.setattr(model, "to", to)
-    return torch.device("cuda:1")
-
-
 def spoil_nothing(model):
     pass
-
-
-def scale_a_weight(model):
-    model.get_output_embeddings().weight.data[7] *= 1.5
 
 
 def write_nan(model):
@@ -49,27 +35,27 @@ def model(request, folder_of):
     return load_model(folder_of(request.param), "cpu").model
 
 
-def test_a_device_that_agrees_is_taken(monkeypatch, model):
-    assert moved("mine", model, stand_in(monkeypatch, model, spoil_nothing)) is model
+def test_a_device_that_agrees_is_taken(model):
+    assert moved("mine", model, other_device(model, spoil_nothing)) is model
     assert not any(module._forward_hooks for module in model.modules())
 
 
 @pytest.mark.parametrize(("spoil", "seen"), [(scale_a_weight, r"[\d.e-]+"), (write_nan, "nan")])
-def test_a_device_that_computes_something_else_is_refused_with_both_numbers(monkeypatch, model, spoil, seen):
+def test_a_device_that_computes_something_else_is_refused_with_both_numbers(model, spoil, seen):
     refused = (
-        rf"^'mine' on the device 'cuda:1': a probability is {seen} where the CPU computes [\d.e-]+ for the same prompt, "
+        rf"^'mine' on the device 'mps': a probability is {seen} where the CPU computes [\d.e-]+ for the same prompt, "
         "so this device cannot be trusted with this model; use 'cpu'$"
     )
     with pytest.raises(ValueError, match=refused):
-        moved("mine", model, stand_in(monkeypatch, model, spoil))
+        moved("mine", model, other_device(model, spoil))
 
 
-def test_wrong_gradients_alone_are_refused(monkeypatch, model):
+def test_wrong_gradients_alone_are_refused(model):
     def halve_gradients(model):
         model.get_output_embeddings().register_forward_pre_hook(lambda head, args: (args[0].detach() / 2 + args[0] / 2,))
 
     with pytest.raises(ValueError, match="a gradient is .* where the CPU computes"):
-        moved("mine", model, stand_in(monkeypatch, model, halve_gradients))
+        moved("mine", model, other_device(model, halve_gradients))
 
 
 def test_the_cpu_is_not_compared_with_itself(monkeypatch, model):

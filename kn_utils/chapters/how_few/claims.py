@@ -3,6 +3,10 @@
 Each function takes tables by name and a seed, and returns the conditions of a claim.
 """
 
+from collections.abc import Callable
+
+import pandas as pd
+
 from kn_utils.chapters.how_few.numbers import FEW, LONGER, NAMES, medians, ratio, second_less, second_share, smallest_sets
 from kn_utils.chapters.how_few.table import FIRST, RANDOM, WRONG
 from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
@@ -19,14 +23,8 @@ def few_suffice(tables: Tables, seed: int) -> list[Condition]:
         values = found.loc[(template, FIRST), ["value", "low", "high"]]
         return Condition(f"median size of the smallest set, on the {template} template", *values, **size, **more)
 
-    conditions = [median("other", below=FEW + 1)]
-    for name in (RANDOM, WRONG):
-        contrast = f"median of that size, divided by the size if {NAMES[name]}"
-        if name in facts:
-            conditions.append(Condition(contrast, *ratio(table, name, seed), **size, below=1, role=CONTROL))
-        else:
-            conditions.append(untested(contrast, "no relation has two objects"))
-    return [*conditions, median("own", role=SHOWN)]
+    controls = _against_other_sets(table, "median of that size, divided by the size if", ratio, seed, **size, below=1)
+    return [median("other", below=FEW + 1), *controls, median("own", role=SHOWN)]
 
 
 def others_do_the_same(tables: Tables, seed: int) -> list[Condition]:
@@ -36,16 +34,21 @@ def others_do_the_same(tables: Tables, seed: int) -> list[Condition]:
     """
     table = tables["how_few"]
     *interval, count = second_share(table, seed)
-    unit = unit_of("facts", table["relation"])
+    size = {"n": count, "unit": unit_of("facts", table["relation"])}
     contrast = f"share (%) of lost answers whose second set is at most {LONGER:g} times as large as the first"
-    conditions = [Condition(contrast, *interval, n=count, unit=unit, above=50)]
-    for name in (RANDOM, WRONG):
-        contrast = f"that share minus the share (%) with sets {NAMES[name]}"
-        if name in set(table["set"]):
-            conditions.append(Condition(contrast, *second_less(table, name, seed), n=count, unit=unit, above=0, role=CONTROL))
-        else:
-            conditions.append(untested(contrast, "no relation has two objects"))
-    return conditions
+    controls = _against_other_sets(table, "that share minus the share (%) with sets", second_less, seed, **size, above=0)
+    return [Condition(contrast, *interval, **size, above=50), *controls]
+
+
+def _against_other_sets(table: pd.DataFrame, contrast: str, statistic: Callable, seed: int, **more) -> list[Condition]:
+    """Return the controls: a statistic against sets among random candidates, and against sets chosen for a wrong object."""
+    there = set(table["set"])
+    return [
+        Condition(f"{contrast} {NAMES[name]}", *statistic(table, name, seed), **more, role=CONTROL)
+        if name in there
+        else untested(f"{contrast} {NAMES[name]}", "no relation has two objects")
+        for name in (RANDOM, WRONG)
+    ]
 
 
 _TABLES = ("how_few",)
