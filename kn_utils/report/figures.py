@@ -18,18 +18,28 @@ from kn_utils.stats.rule import SUPPORTED, UNTESTED, VERDICTS, signed
 SHOWN = (-200, 600)  # % of the paper's effect; a ratio of tiny numbers could be far outside
 
 
-def verdict_matrix(judged: dict[str, Sequence[Judged]]) -> str:
-    """Return an HTML table of all claims (rows) by run (columns): in each cell the verdict, the estimate and its interval."""
+def verdict_matrix(judged: dict[str, Sequence[Judged]], with_contrasts: bool = False) -> str:
+    """Return an HTML table of all claims (rows) by run (columns): in each cell the verdict, the estimate and its interval.
+
+    `with_contrasts` names the number below its claim.
+    """
     heads = "".join(f"<th scope='col'>{escape(name.partition(', ')[0])}</th>" for name in judged)  # without relations
     rows = []
     for text, row in by_row(judged).items():
-        rows.append(f"<tr><th scope='row'>{escape(text)}</th>{''.join(map(_cell, row))}</tr>")
+        named = _contrast(row) if with_contrasts else ""
+        rows.append(f"<tr><th scope='row'>{escape(text)}{named}</th>{''.join(map(_cell, row))}</tr>")
     legend = " ".join(f"<span class='{_class(name)}'>{signed(name)}</span>" for name in VERDICTS)
     return (
-        f"<table class='verdicts {NO_FORMULAS}'><caption>Claims of the paper (rows) in each run (columns): verdict, estimate and 95 % "
+        f"<table class='verdicts {NO_FORMULAS}'><caption>Claims (rows) in each run (columns): verdict, estimate and 95 % "
         f"interval. {legend}</caption><thead><tr><th scope='col'>claim</th>{heads}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+def _contrast(row: Sequence[Sequence[Judged]]) -> str:
+    """Return the name of the number that tests a row's claim; a row of several claims has none."""
+    names = [results[0].conditions[0].contrast for results in row if len(results) == 1 and results[0].conditions]
+    return f" <small>→ {escape(names[0])}</small>" if names else ""
 
 
 def _cell(results: Sequence[Judged]) -> str:

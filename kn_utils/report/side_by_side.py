@@ -1,6 +1,7 @@
 """The same claims for a run and for our published results."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from kn_utils.model.neurons import MIN_PROMPTS
 from kn_utils.plots.markup import scope
@@ -12,18 +13,17 @@ Runs = dict[str, tuple[Run | PublishedResults, Sequence[str]]]  # a run and its 
 
 
 def beside_published(run: Run, relations: Sequence[str]) -> Runs:
-    """Return a run, followed by our published results for the same relations; published results of this very run are left out.
+    """Return a run, followed by our published results on all their relations; published results of this very run are left out.
 
-    Only relations that can have knowledge neurons are used, see `with_enough_prompts`. If there are none, all relations with step 1 are
+    Only relations that can have knowledge neurons are used, see `with_enough_prompts`. If a run has none, all relations with step 1 are
     used, and if there are none of these, all relations.
     """
     counted = with_enough_prompts(run.read, relations) or made_for(run.read, ["facts"], relations) or relations
     runs: Runs = {f"this run: {scope(run, counted)}": (run, counted)}
     for results in published_results():
-        published = set(results.relations)
-        common = with_enough_prompts(results.read, [relation for relation in relations if relation in published])
-        if common and not is_same_run(results, run, counted):
-            runs[f"published: {scope(results, common)}"] = (results, common)
+        published = with_enough_prompts(results.read, results.relations)
+        if set(counted) != set(published) or not is_same_run(results, run, counted):
+            runs[f"published: {scope(results, published)}"] = (results, published)
     return runs
 
 
@@ -51,4 +51,15 @@ def with_enough_prompts(read: Read, relations: Sequence[str]) -> list[str]:
 
 def judge_runs(runs: Runs, seed: int, section: str = "") -> dict[str, list[Judged]]:
     """Test the claims of a section of the paper, by default all claims, on each run."""
-    return {name: judge_all(run.read, relations, seed, section) for name, (run, relations) in runs.items()}
+    return {name: _judged(run, tuple(relations), seed, section) for name, (run, relations) in runs.items()}
+
+
+def _judged(results: Run | PublishedResults, relations: tuple[str, ...], seed: int, section: str) -> list[Judged]:
+    if isinstance(results, PublishedResults):
+        return _judged_published(results, relations, seed, section)
+    return judge_all(results.read, relations, seed, section)
+
+
+@cache  # published results do not change while a notebook runs
+def _judged_published(results: PublishedResults, relations: tuple[str, ...], seed: int, section: str) -> list[Judged]:
+    return judge_all(results.read, relations, seed, section)

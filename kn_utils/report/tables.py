@@ -17,7 +17,6 @@ from kn_utils.stats.rule import (
     SHOWN,
     SUPPORTED,
     UNTESTED,
-    VERDICTS,
     Condition,
     failed_controls,
     signed,
@@ -83,12 +82,6 @@ def by_run(runs: dict[str, Sequence[Judged]], brief: bool = False) -> pd.DataFra
         cells = {name: _cell(result, brief) for name, result in zip(runs, same, strict=True)}
         rows.append({"claim": _with_contrast(measured), "paper": paper} | cells)
     return pd.DataFrame(rows)
-
-
-def verdict_sentences(judged: Sequence[Judged]) -> str:
-    """Return Markdown that lists the claims of each verdict."""
-    claims = {name: [result.claim.text for result in judged if result.verdict == name] for name in VERDICTS}
-    return " ".join(f"**{name.capitalize()}:** {'; '.join(texts)}." for name, texts in claims.items() if texts)
 
 
 def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:

@@ -9,7 +9,6 @@ import pytest
 from kn_utils.paths import ROOT
 from kn_utils.report import tables
 from kn_utils.report.judge import CLAIMS, Judged, judge, judge_all
-from kn_utils.report.verdicts import published_answers
 from kn_utils.stats.rule import (
     CONTRADICTED,
     CONTROL,
@@ -29,7 +28,6 @@ from kn_utils.stats.rule import (
     verdict,
 )
 from kn_utils.store.paper import paper_values
-from kn_utils.store.published import published_results
 
 
 def condition(low, high, role="claim", **bounds):
@@ -196,11 +194,6 @@ def judged(*verdicts_of_claims):
     return [Judged(Claim("9", name), conditions[verdict]) for name, verdict in zip("abcde", verdicts_of_claims, strict=False)]
 
 
-def test_sentences_name_the_claims_of_each_verdict():
-    found = judged(SUPPORTED, CONTRADICTED, UNTESTED, SUPPORTED, OPEN)
-    assert tables.verdict_sentences(found) == "**Supported:** a; d. **Open:** e. **Contradicted:** b. **Not tested:** c."
-
-
 def test_runs_are_compared_where_they_can_test_a_claim():
     runs = {
         "one": judged(SUPPORTED, SUPPORTED, CONTRADICTED, UNTESTED, OPEN),
@@ -226,13 +219,3 @@ def test_an_interval_a_little_outside_of_the_range_may_be_undecided():
     assert Condition("R", 30, 20, 40, below=25, undecided=25).required == "below 25 (contradicted above 50)"
     assert Condition("share", 30, 20, 24, above=50, undecided=25).state == CONTRADICTED
     assert Condition("share", 30, 20, 26, above=50, undecided=25).state == OPEN
-
-
-def test_published_answers_are_those_of_every_result_that_can_test_the_section():
-    lines = published_answers(42, "12")
-    places = {results: results.folder / results.model / results.dataset for results in published_results()}
-    able = [results for results, place in places.items() if (place / "is_it_knowledge.parquet").is_file()]
-    assert len(lines) == len(able) > 0
-    for line, results in zip(lines, able, strict=True):
-        assert line.startswith(f"* Published, {results.model} on {results.dataset}, {len(results.relations)} relations: **")
-        assert "setting neurons to zero harms what the model knows" in line and "Not tested" not in line

@@ -5,12 +5,17 @@ import re
 
 import pytest
 
+from kn_utils.data.facts import load_dataset
+from kn_utils.report import verdicts
 from kn_utils.report.figures import verdict_matrix
-from kn_utils.report.judge import Judged
+from kn_utils.report.judge import Judged, judge_all
 from kn_utils.report.opening import by_row, joint_verdict, sentences
+from kn_utils.stats.intervals import with_interval
 from kn_utils.stats.rule import CONTRADICTED, CONTROL, OPEN, PARTLY, SIGNS, SUPPORTED, UNTESTED, VERDICTS, Claim, Condition
-from kn_utils.store.published import PublishedResults
+from kn_utils.store.published import PublishedResults, published_results
+from kn_utils.store.runs import Run
 
+PARAREL = PublishedResults("starter", "pararel")
 HOLDS = Condition("more", 2.0, 1.0, 3.0, 10, above=0)
 FAILS = Condition("more", 2.0, -1.0, 3.0, 10, above=0)
 NO_INTERVAL = Condition("more", 2.0, math.nan, math.nan, 1, above=0)
@@ -40,7 +45,7 @@ def test_claims_that_no_run_can_test_are_left_out(runs):
 
 
 @pytest.mark.parametrize(
-    "verdicts, joint",
+    "found, joint",
     [
         ([SUPPORTED, SUPPORTED], SUPPORTED),
         ([CONTRADICTED, UNTESTED], CONTRADICTED),
@@ -49,8 +54,8 @@ def test_claims_that_no_run_can_test_are_left_out(runs):
         ([UNTESTED, UNTESTED], UNTESTED),
     ],
 )
-def test_claims_of_a_row_have_the_verdict_on_which_they_agree(verdicts, joint):
-    assert joint_verdict(verdicts) == joint
+def test_claims_of_a_row_have_the_verdict_on_which_they_agree(found, joint):
+    assert joint_verdict(found) == joint
 
 
 def test_sentences_count_the_claims_that_stand_everywhere_or_in_part_and_those_contradicted(runs):
@@ -83,3 +88,22 @@ def test_the_matrix_has_a_row_for_each_claim_and_a_cell_with_verdict_and_interva
     first, second = re.findall(r"<td class='verdict (.*?)'><b>(.*?)</b> <small>(.*?)</small></td>", html)[:2]
     assert first == second == (VERDICTS[0].replace(" ", "-"), f"{SIGNS[VERDICTS[0]]} {VERDICTS[0]}", "2.00 [1.00, 3.00]")
     assert html.count("<td") == 8 and all(name in html.partition("<thead>")[0] for name in VERDICTS)
+
+
+def test_a_chapter_names_the_number_of_each_claim(runs):
+    html = verdict_matrix(runs, with_contrasts=True)
+    claims = re.findall(r"<th scope='row'>(.*?)</th>", html)
+    assert claims[0] == f"a <small>→ {HOLDS.contrast}</small>" and claims[-1] == ERASURES
+
+
+def test_the_answer_of_a_chapter_has_all_published_results_on_all_their_relations(monkeypatch):
+    shown = []
+    monkeypatch.setattr(verdicts, "display", shown.append)
+    verdicts.answer(Run("starter", load_dataset("starter")), ["P36"], 42, "12", "It is.", "Or not.")
+    text, table = (one.data for one in shown)
+    assert text == "It is. Or not."
+    heads = re.findall(r"<th scope='col'>(.*?)</th>", table)
+    assert len(heads) == 2 + len(published_results()) and "published: starter on pararel" in heads
+    judged = judge_all(PARAREL.read, PARAREL.relations, 42, "12")[0]
+    number = judged.conditions[0]
+    assert with_interval(number.value, number.low, number.high) in table

@@ -6,6 +6,7 @@ import pytest
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.data.held_out import is_held_out_fact
+from kn_utils.model.neurons import MIN_PROMPTS
 from kn_utils.report import side_by_side
 from kn_utils.report.by_knowledge import LEFT_OUT_AND_WRONG, by_knowledge, groups_of_facts
 from kn_utils.report.judge import CLAIMS, judge
@@ -31,23 +32,25 @@ def test_a_run_stands_beside_all_published_results_but_its_own(published_as_read
     run = Run("starter", load_dataset("starter"))
     monkeypatch.setattr(Run, "read", lambda self, *what: OURS.read(*what))
     beside = {name: relations for name, (_, relations) in beside_published(run, ["P36"]).items()}
-    assert beside == {
-        "this run: starter (model) on the starter facts, P36": ["P36"],
-        "published: starter (model) on the starter facts, P36": ["P36"],
-    }
+    whole = f"published: starter (model) on the starter facts, {len(OURS.relations)} relations"
+    assert beside == {"this run: starter (model) on the starter facts, P36": ["P36"], whole: OURS.relations}
     monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: True)
-    assert list(beside_published(run, ["P36"])) == ["this run: starter (model) on the starter facts, P36"]
+    assert len(beside_published(run, ["P36"])) == 2 and len(beside_published(run, OURS.relations)) == 1
 
 
-def test_a_run_and_its_publication_count_the_same_relations(monkeypatch):
+def test_published_results_count_on_all_their_relations_with_enough_templates(monkeypatch):
     """Of some relations the decoder was asked with too few templates for knowledge neurons."""
     monkeypatch.setattr(side_by_side, "published_results", lambda: [DECODER])
     monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: False)
     prompts = DECODER.read("facts", DECODER.relations).groupby("relation")["prompts"].max()
     few, enough = prompts.idxmin(), prompts.idxmax()
-    beside = beside_published(DECODER, [enough, few])
-    assert [relations for _, relations in beside.values()] == [[enough], [enough]]
-    assert [relations for _, relations in beside_published(DECODER, [few]).values()] == [[few]]
+    [ours, published] = [relations for _, relations in beside_published(DECODER, [enough, few]).values()]
+    assert (
+        ours == [enough]
+        and published == [name for name in DECODER.relations if prompts[name] >= MIN_PROMPTS]
+        and few not in published
+    )
+    assert [relations for _, relations in beside_published(DECODER, [few]).values()] == [[few], published]
 
 
 def made(**relations):
@@ -67,9 +70,9 @@ def test_relations_that_were_not_run_are_left_out(published_as_read, monkeypatch
     monkeypatch.setattr(Run, "read", lambda self, *what: read(*what))
     ours, published = beside_published(Run("starter", load_dataset("starter")), ["P19", "P36", "P101"]).items()
     assert ours[0] == "this run: starter (model) on the starter facts, P19, P101" and ours[1][1] == ["P19", "P101"]
-    assert published[1][1] == ["P19", "P36", "P101"]
+    assert published[1][1] == OURS.relations
     monkeypatch.setattr(Run, "read", lambda self, *what: made(facts=[])(*what))
-    [nothing, _] = beside_published(Run("starter", load_dataset("starter")), ["P36", "P101"]).values()
+    [nothing, *_] = beside_published(Run("starter", load_dataset("starter")), ["P36", "P101"]).values()
     assert nothing[1] == ["P36", "P101"]
     assert described(*nothing) == {"relations": "step 1 has not been run"}
     assert by_knowledge("starter", nothing[0].read, nothing[1], seed=0).empty
