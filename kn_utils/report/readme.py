@@ -1,6 +1,6 @@
-"""Tables of verdicts on written pages: `python -m kn_utils.report.readme` writes them from our published results, and a test checks them.
+"""What written pages show of our published results: `python -m kn_utils.report.readme` writes it, and tests check it.
 
-The README has the verdicts; the page of deviations has them beside those of the earlier rule.
+The README has the verdicts and two pictures; the page of deviations has them beside those of the earlier rule.
 """
 
 import re
@@ -12,6 +12,7 @@ import pandas as pd
 from kn_utils.paths import DATA, ROOT
 from kn_utils.report.judge import OURS, Judged, judge_all, of_paper
 from kn_utils.report.opening import joint_verdict, row_of
+from kn_utils.report.pictures import write_pictures
 from kn_utils.report.side_by_side import with_enough_prompts
 from kn_utils.report.what_follows import thesis_verdict
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
@@ -99,3 +100,4 @@ if __name__ == "__main__":
     found = judged_results()
     write_table(verdict_table(found))
     write_table(earlier_table(found), DEVIATIONS)
+    write_pictures(SEED)

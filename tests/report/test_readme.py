@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 import pytest
+from PIL import Image
 
-from kn_utils.report import readme
+from kn_utils.report import pictures, readme
 from kn_utils.report.judge import CLAIMS
 from kn_utils.stats.rule import CONTRADICTED, PARTLY, SUPPORTED, UNTESTED, Claim
 
@@ -75,3 +76,9 @@ def test_the_pages_show_the_verdicts_on_the_published_tables():
     again = "run `python -m kn_utils.report.readme`"
     assert readme.shown_table() == readme.verdict_table(judged), again
     assert readme.shown_table(readme.DEVIATIONS) == readme.earlier_table(judged), again
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_the_pictures_show_the_published_tables(name):
+    with Image.open(pictures.FOLDER / f"{name}.png") as picture:
+        assert picture.info["Source"] == pictures.source(), "run `python -m kn_utils.report.readme`"
