@@ -1,6 +1,7 @@
 """Results for groups of facts: by whether the model answers them right, and by whether its training held them out."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from kn_utils.chapters.modify_activation.numbers import own_changes
 from kn_utils.data.held_out import held_out_facts
 from kn_utils.model.interventions import OPERATIONS
 from kn_utils.report.judge import Read, made_for, read_once
-from kn_utils.stats.intervals import with_interval
+from kn_utils.stats.intervals import NOT_NEGATIVE, with_interval
 from kn_utils.stats.means import mean_over_relations, over_facts
 from kn_utils.store.runs import FACT_KEY
 
@@ -70,6 +71,6 @@ def _measured(chosen: Facts, prompts: pd.DataFrame, results: dict[str, pd.Series
     row = {"facts": f"{len(chosen):,}", "prompts": f"{len(asked):,}", "answered right": f"{asked['correct'].mean():.1%}"}
     for name in (NEURONS, *map(CHANGE.format, OPERATIONS)):
         values = results[name][results[name].index.isin(wanted)] if name in results else pd.Series(dtype=float)
-        mean = over_facts if name == NEURONS else mean_over_relations
+        mean = partial(over_facts, limits=NOT_NEGATIVE) if name == NEURONS else mean_over_relations
         row[name] = with_interval(*mean(values, seed)) if len(values) else "–"
     return row

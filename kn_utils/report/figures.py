@@ -12,6 +12,7 @@ from kn_utils.plots.panels import panels
 from kn_utils.plots.style import LINE, SERIES, SERIES_MARKERS
 from kn_utils.report.judge import Judged
 from kn_utils.report.opening import by_row, joint_verdict
+from kn_utils.report.tables import NO_CONTROL
 from kn_utils.stats.intervals import with_interval
 from kn_utils.stats.rule import SUPPORTED, UNTESTED, VERDICTS, signed
 
@@ -48,12 +49,14 @@ def _cell(results: Sequence[Judged]) -> str:
 
 
 def _measured(results: Sequence[Judged]) -> str:
-    """Return the estimate and its interval, or of several claims how many are supported."""
+    """Return the estimate, its interval and whether a control was tested; or of several claims how many are supported."""
     tested = [result.verdict for result in results if result.verdict != UNTESTED]
     if len(results) > 1:
         return f"{tested.count(SUPPORTED)} of {len(tested)} supported" if tested else ""
     first = next(iter(results[0].conditions), None)
-    return with_interval(first.value, first.low, first.high) if first else ""
+    if not first:
+        return ""
+    return with_interval(first.value, first.low, first.high) + (f"; {NO_CONTROL}" if results[0].without_control else "")
 
 
 def _class(verdict: str) -> str:
@@ -64,8 +67,8 @@ def _class(verdict: str) -> str:
 def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
     """Show the effect of each claim in % of the paper's, with its interval, for every run that can test the claim.
 
-    Claims without a size in the paper are not shown. A negative effect is opposite to the paper's. Intervals are cut at the limits `SHOWN`;
-    an estimate outside is an arrow at the limit.
+    A row is named by the measure for which the paper gives a size; claims without one are not shown. A negative effect is opposite to the
+    paper's. What lies outside of `SHOWN` is an arrow at the limit: hollow for the end of an interval, filled for an estimate.
     """
     sizes = {name: {result.claim: result.size for result in judged} for name, judged in runs.items()}
     claims = [claim for claim in next(iter(sizes.values())) if any(found[claim] for found in sizes.values())]
@@ -78,11 +81,18 @@ def plot_effects(runs: dict[str, Sequence[Judged]], title: str) -> Figure:
                     height = row + 0.5 * (number - (len(runs) - 1) / 2) / len(runs)
                     value, *ends = (100 * share for share in size.of_paper)
                     axis.hlines(height, *np.clip(ends, *SHOWN), color=color, linewidth=2)
-                    shape = "<" if value < SHOWN[0] else ">" if value > SHOWN[1] else marker
-                    axis.plot(np.clip(value, *SHOWN), height, shape, color=color)
+                    for end in filter(_arrow, ends):
+                        axis.plot(np.clip(end, *SHOWN), height, _arrow(end), color=color, fillstyle="none")
+                    axis.plot(np.clip(value, *SHOWN), height, _arrow(value) or marker, color=color)
         axis.axvline(0, **LINE)
         axis.axvline(100, **LINE, linestyle="--", label="the paper's effect")
-        labels = [fill(f"{claim.text} ({claim.section})", 48) for claim in claims]
+        measures = [next(found[claim].contrast for found in sizes.values() if found[claim]) for claim in claims]
+        labels = [fill(f"{claim.section}: {measure}", 48) for claim, measure in zip(claims, measures, strict=True)]
         axis.set(xlabel="effect as % of the paper's", yticks=range(len(claims)), yticklabels=labels)
-        axis.set_ylim(len(claims) - 0.5, -0.5)
+        axis.set(xlim=(SHOWN[0] - 20, SHOWN[1] + 20), ylim=(len(claims) - 0.5, -0.5))
     return figure
+
+
+def _arrow(value: float) -> str:
+    """Return the marker of a value outside of `SHOWN`, and "" of one inside."""
+    return "<" if value < SHOWN[0] else ">" if value > SHOWN[1] else ""

@@ -70,6 +70,11 @@ class Judged:
         return [condition for condition in self.conditions if condition.role == CONTROL and condition.state == UNTESTED]
 
     @property
+    def without_control(self) -> bool:
+        """Whether the claim has controls, and none was tested."""
+        return len(self.untested_controls) == sum(condition.role == CONTROL for condition in self.conditions) > 0
+
+    @property
     def explanation(self) -> str:
         """Why the claim is not supported: the conditions that do not hold, with numbers, or why it is not tested; "" if it is."""
         if self.verdict == UNTESTED:

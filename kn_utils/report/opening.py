@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kn_utils.report.judge import Judged
 from kn_utils.report.side_by_side import Runs
-from kn_utils.stats.rule import CONTRADICTED, PARTLY, SUPPORTED, UNTESTED, Claim
+from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, Claim
 
 PAPERS_MODEL = "bert-base-cased"
 FIRST = {  # what a reader must know about a model before its results
@@ -30,22 +30,25 @@ def row_of(claim: Claim) -> str:
 
 
 def joint_verdict(verdicts: Sequence[str]) -> str:
-    """Return the verdict of a cell: that of its claims that were tested, or `PARTLY` if these differ."""
+    """Return the verdict of a cell: that of its tested claims; if these differ, `OPEN` if one is open and none supported, else `PARTLY`."""
     tested = set(verdicts) - {UNTESTED}
-    return tested.pop() if len(tested) == 1 else PARTLY if tested else UNTESTED
+    if len(tested) < 2:
+        return next(iter(tested), UNTESTED)
+    return OPEN if OPEN in tested and SUPPORTED not in tested else PARTLY
 
 
 def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
-    """Return Markdown with three sentences: what stands in every run, what is contradicted, and what one must know about the models."""
+    """Return Markdown that says what stands in every run, what is contradicted or open, and what one must know about the models."""
     cells = {text: [joint_verdict([result.verdict for result in cell]) for cell in row] for text, row in by_row(judged).items()}
     tested = {text: set(verdicts) - {UNTESTED} for text, verdicts in cells.items()}
     every = [text for text, verdicts in tested.items() if verdicts == {SUPPORTED}]
     partly = [text for text, verdicts in tested.items() if PARTLY in verdicts and verdicts <= {SUPPORTED, PARTLY}]
     against = [text for text, verdicts in tested.items() if CONTRADICTED in verdicts]
-    rest = len(tested) - len(every) - len(partly) - len(against)
-    stands = f"**Supported in every run, {len(every)} of {len(tested)} tested claims:** {_named(every)}. "
-    stands += f"**The effect is there in every run, but a control fails, {len(partly)}:** {_named(partly)}."
-    fails = f"**Contradicted in a run or more, {len(against)}:** {_named(against)}. Left, open in a run or more: {rest}."
+    unclear = [text for text in tested if text not in {*every, *partly, *against}]
+    stands = f"**Supported in every run that tests it, {len(every)} of {len(tested)} tested claims:** {_named(every)}. "
+    stands += f"**The effect is there in every such run, but a control fails, {len(partly)}:** {_named(partly)}."
+    fails = f"**Contradicted in a run or more, {len(against)}:** {_named(against)}. "
+    fails += f"**Open in a run or more, {len(unclear)}:** {_named(unclear)}."
     return f"{stands}\n\n{fails}\n\n{_models(runs)}"
 
 

@@ -25,6 +25,7 @@ from kn_utils.store.published import PublishedResults
 from kn_utils.store.runs import Run
 
 OURS = "ours [95 % interval]"
+NO_CONTROL = "no control tested"
 INPUTS = {
     "weights": "weights (SHA-256)",
     "n_facts": "facts per relation",
@@ -139,7 +140,7 @@ def _cell(result: Judged, brief: bool) -> str:
     first = _values(result.conditions[0])
     lines = [signed(result.verdict), first[OURS], first["n"]]
     if brief:
-        return "\n".join(lines)
+        return "\n".join(lines + [NO_CONTROL] * result.without_control)
     if result.verdict == PARTLY:
         failed = [condition.contrast for condition in failed_controls(result.conditions)]
         lines.append(f"does not hold: {'; '.join(failed)}")
@@ -148,9 +149,9 @@ def _cell(result: Judged, brief: bool) -> str:
             f"{len(untested)} of {sum(condition.role == CONTROL for condition in result.conditions)} controls not tested"
         )
     if result.size:
-        lines.append(f"ours / paper: {_size(result.size)}")
-    if others := result.at_other_limits:
-        lines.append("; ".join(f"at {limit} %: {found}" for limit, found in others.items()))
+        measure = "" if result.size is result.conditions[0] else f" ({result.size.contrast})"
+        lines.append(f"ours / paper{measure}: {_size(result.size)}")
+    lines += [f'if "hardly" means {limit} %: {found}' for limit, found in result.at_other_limits.items()]
     return "\n".join(lines)
 
 

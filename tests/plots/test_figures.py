@@ -327,9 +327,10 @@ def test_an_effect_beyond_the_axis_is_an_arrow_at_its_end():
     axis = plot_effects(runs, "Effects").axes[0]
     low, high = axis.get_xlim()
     assert -300 < low < SHOWN[0] and SHOWN[1] < high < 700
-    drawn = [
-        (line.get_marker(), *line.get_xdata())
-        for line in axis.lines
-        if line.get_marker() != "None" and len(line.get_xdata()) == 1
-    ]
-    assert drawn == [("o", 50), (">", SHOWN[1]), ("<", SHOWN[0])]
+    points = [line for line in axis.lines if line.get_marker() != "None" and len(line.get_xdata()) == 1]
+    drawn = {
+        fill: [(point.get_marker(), *point.get_xdata()) for point in points if point.get_fillstyle() == fill]
+        for fill in ("full", "none")
+    }
+    assert drawn["full"] == [("o", 50), (">", SHOWN[1]), ("<", SHOWN[0])]
+    assert drawn["none"] == [(">", SHOWN[1])] * 2 + [("<", SHOWN[0])] * 2  # both ends of the intervals

@@ -171,7 +171,7 @@ def test_the_tables_show_every_verdict_with_its_numbers():
         "10 facts",
         "does not hold: less than 1",
         "1 of 2 controls not tested",
-        "ours / paper: 0.50 [0.38, 0.62]",
+        "ours / paper (less than 1): 0.50 [0.38, 0.62]",
     ]
     assert compared.loc[0, ["paper", "theirs"]].tolist() == ["4.00 *\n(less than 1)", UNTESTED]
 

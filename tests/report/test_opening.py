@@ -10,6 +10,7 @@ from kn_utils.report import verdicts
 from kn_utils.report.figures import verdict_matrix
 from kn_utils.report.judge import Judged, judge_all
 from kn_utils.report.opening import by_row, joint_verdict, sentences
+from kn_utils.report.tables import by_run
 from kn_utils.stats.intervals import with_interval
 from kn_utils.stats.rule import CONTRADICTED, CONTROL, OPEN, PARTLY, SIGNS, SUPPORTED, UNTESTED, VERDICTS, Claim, Condition
 from kn_utils.store.published import PublishedResults, published_results
@@ -51,6 +52,8 @@ def test_claims_that_no_run_can_test_are_left_out(runs):
         ([CONTRADICTED, UNTESTED], CONTRADICTED),
         ([SUPPORTED, CONTRADICTED], PARTLY),
         ([OPEN, SUPPORTED], PARTLY),
+        ([PARTLY, OPEN, UNTESTED], OPEN),
+        ([PARTLY, CONTRADICTED], PARTLY),
         ([UNTESTED, UNTESTED], UNTESTED),
     ],
 )
@@ -65,9 +68,9 @@ def test_sentences_count_the_claims_that_stand_everywhere_or_in_part_and_those_c
     runs["this run: one"][0] = Judged(CLAIMS[0], [HOLDS, control])
     runs["this run: one"][1] = Judged(CLAIMS[1], [against])
     stands, fails, known = sentences(runs, models).split("\n\n")
-    assert f"Supported in every run, 1 of 4 tested claims:** {ERASURES}." in stands
-    assert stands.endswith("**The effect is there in every run, but a control fails, 1:** a.")
-    assert fails == "**Contradicted in a run or more, 1:** b. Left, open in a run or more: 1."
+    assert f"Supported in every run that tests it, 1 of 4 tested claims:** {ERASURES}." in stands
+    assert stands.endswith("**The effect is there in every such run, but a control fails, 1:** a.")
+    assert fails == "**Contradicted in a run or more, 1:** b. **Open in a run or more, 1:** c."
     assert (
         "BERT-base-cased, the paper's model, was **not** run" in known
         and "`starter` is our model" in known
@@ -107,3 +110,11 @@ def test_the_answer_of_a_chapter_has_all_published_results_on_all_their_relation
     judged = judge_all(PARAREL.read, PARAREL.relations, 42, "12")[0]
     number = judged.conditions[0]
     assert with_interval(number.value, number.low, number.high) in table
+
+
+def test_a_cell_says_if_no_control_was_tested(runs):
+    untested = Condition("control", math.nan, math.nan, math.nan, n=0, above=0, role=CONTROL)
+    runs["this run: one"][0] = Judged(CLAIMS[0], [HOLDS, untested])
+    assert "<small>2.00 [1.00, 3.00]; no control tested</small>" in verdict_matrix(runs)
+    [cell, *_] = by_run(runs, brief=True)["this run: one"]
+    assert cell.endswith("no control tested") and verdict_matrix(runs).count("no control tested") == 1

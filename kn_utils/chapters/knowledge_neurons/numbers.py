@@ -124,7 +124,7 @@ def threshold_grid(scores: pd.DataFrame, facts: pd.DataFrame, score_shares: Sequ
 def widest_neurons(neurons: pd.DataFrame, facts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
     """Return the n neurons that most facts have; `neurons` are of one method.
 
-    Columns neuron (its name), facts, share (% of facts), relations, objects (the most frequent, with their counts).
+    Columns neuron (its name), facts, share of facts (%), relations, most frequent objects (with their counts).
     """
     joined = neurons.merge(facts, on=FACT_KEY)
     rows = []
@@ -132,7 +132,7 @@ def widest_neurons(neurons: pd.DataFrame, facts: pd.DataFrame, n: int = 10) -> p
         objects = ", ".join(f"{name} ({count})" for name, count in its_facts["object"].value_counts().head(4).items())
         share = 100 * len(its_facts) / len(facts)
         rows.append((neuron_name(*neuron), len(its_facts), share, its_facts["relation"].nunique(), objects))
-    table = pd.DataFrame(rows, columns=["neuron", "facts", "share", "relations", "objects"])
+    table = pd.DataFrame(rows, columns=["neuron", "facts", "share of facts (%)", "relations", "most frequent objects"])
     return table.sort_values(["facts", "neuron"], ascending=[False, True], ignore_index=True).head(n)
 
 

@@ -29,7 +29,7 @@ def plot_relations(changes: pd.DataFrame, operation: str, measure: str, labels: 
     ours = rows[(rows["target"] == "own") & (rows["method"] == "attribution")]
     order = ours.sort_values("change", ascending=operation == "suppress")["relation"]
     targets = [target for target in TARGETS if target in set(rows["target"])]
-    size = {"height": 0.22 * len(order) + 1.6, "columns": len(targets)}
+    size = {"height": 0.3 * len(order) + 1.6, "columns": len(targets)}
     with panels(title, **size, sharex=True, sharey=True) as (figure, axes):
         for axis, target in zip(axes, targets, strict=True):
             table = rows[rows["target"] == target].set_index("relation").loc[order].reset_index()
@@ -46,7 +46,9 @@ def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
         for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
             rows = flips[(flips["operation"] == operation) & (flips["target"] == "own")]
             plot_intervals(axis, rows.rename(columns={"flip": "label", "share": "value"}))
-            axis.set(title=f"neurons {verb}", xlabel="prompts whose top answer changes (%)", xlim=(0, None))
+            axis.set(
+                title=f"neurons {verb}", xlabel="prompts whose top answer changes (%)", xlim=(-1, None)
+            )  # marks at zero are whole
     return figure
 
 
