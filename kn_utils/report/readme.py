@@ -1,6 +1,6 @@
 """What written pages show of our published results: `python -m kn_utils.report.readme` writes it, and tests check it.
 
-The README has the verdicts and two pictures; the page of deviations has them beside those of the earlier rule.
+The README has the verdicts and two pictures; the page of results has what was run; the page of deviations has them beside those of the earlier rule.
 """
 
 import re
@@ -19,9 +19,9 @@ from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
 from kn_utils.store.published import published_results
 from kn_utils.store.runs import facts_with_prompts
 
-README, DEVIATIONS = ROOT / "README.md", ROOT / "book" / "deviations.md"
+README, DEVIATIONS, RESULTS = ROOT / "README.md", ROOT / "book" / "deviations.md", ROOT / "book" / "results.md"
 EARLIER = DATA / "published" / "earlier_verdicts.csv"  # of the rule of earlier versions, as the README had them
-MARKED = re.compile(r"(?<=<!-- verdicts -->\n).*?(?=<!-- end of verdicts -->)", re.DOTALL)
+MARKED = re.compile(r"(?<=<!-- computed -->\n).*?(?=<!-- end of computed -->)", re.DOTALL)
 CELLS = {SUPPORTED: "● yes", PARTLY: "◐ partly", OPEN: "○ open", CONTRADICTED: "✕ no", UNTESTED: "–"}
 THESIS = f"12 to 17, {OURS}: they store facts"
 SEED = 42  # of the bootstrap; the same as in the report
@@ -68,6 +68,23 @@ def earlier_table(judged: dict[str, Sequence[Judged]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def published_table() -> str:
+    """Return a Markdown table with a row for each of our published results: its facts, the erasures of notebook 07, and its run list."""
+    rows = [
+        ["model", "data set", "facts with prompts", "erased in notebook 07", "run list in `data/published/runs/`"],
+        ["---"] * 5,
+    ]
+    for results in published_results():
+        asked, facts = results.made_with("facts", results.relations[0])["n_facts"], results.read("facts", results.relations)
+        drawn = f"{asked} of each relation" if asked else "all"
+        counted = f"{len(facts_with_prompts(facts)):,} of {len(results.relations)} relations (drawn: {drawn})"
+        erased = results.provenance("erase_relation")
+        others = {made["inputs"]["other_facts"] for made in erased.values()}
+        evaluated = f"{len(erased)} relations, each evaluated on {', '.join(map(str, others))} facts of every other"
+        rows.append([results.model, results.dataset, counted, evaluated, f"`{results.model}_{results.dataset}.yml`"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def shown_table(path: Path = README) -> str:
     """Return the table between the marks of a page."""
     return MARKED.search(path.read_text(encoding="utf-8")).group()
@@ -100,4 +117,5 @@ if __name__ == "__main__":
     found = judged_results()
     write_table(verdict_table(found))
     write_table(earlier_table(found), DEVIATIONS)
+    write_table(published_table(), RESULTS)
     write_pictures(SEED)

@@ -86,17 +86,13 @@ def by_run(runs: dict[str, Sequence[Judged]], brief: bool = False) -> pd.DataFra
 
 
 def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
-    """Return Markdown that lists the claims supported in all runs that can test them, contradicted in all, and the others."""
-    kinds: dict[str, list[str]] = {
-        "Supported wherever they can be tested": [],
-        "Contradicted wherever they can be tested": [],
-        "Other claims": [],
-    }
+    """Return Markdown that lists the claims that several runs can test: supported in all of these, contradicted in all, and others."""
+    kinds: dict[str, list[str]] = {"Supported in every run": [], "Contradicted in every run": [], "Other claims": []}
     every, nowhere, mixed = kinds.values()
     for same in zip(*runs.values(), strict=True):
-        verdicts = {result.verdict for result in same} - {UNTESTED}
-        if verdicts:
-            kind = every if verdicts == {SUPPORTED} else nowhere if verdicts == {CONTRADICTED} else mixed
+        verdicts = [result.verdict for result in same if result.verdict != UNTESTED]
+        if len(verdicts) > 1:
+            kind = every if set(verdicts) == {SUPPORTED} else nowhere if set(verdicts) == {CONTRADICTED} else mixed
             kind.append(same[0].claim.text)
     return " ".join(f"**{kind}:** {'; '.join(texts)}." for kind, texts in kinds.items() if texts)
 

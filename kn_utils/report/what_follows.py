@@ -38,10 +38,11 @@ class Experiment:
 
     def stance(self, judged: Sequence[Judged]) -> str:
         """Return what its claims say of the thesis: the least favourable stance of those that were tested, or `NOT_TESTED`."""
-        found = {self._stance(result) for result in self.claims(judged)}
+        found = {self.stance_of_claim(result) for result in self.claims(judged)}
         return next((stance for stance in (AGAINST, UNCLEAR, FAILS, FOR) if stance in found), NOT_TESTED)
 
-    def _stance(self, result: Judged) -> str:
+    def stance_of_claim(self, result: Judged) -> str:
+        """Return what one of its claims says of the thesis."""
         stance = STANCES[result.verdict]
         if result.claim.text not in self.opposed:
             return stance
@@ -153,8 +154,18 @@ def stances(runs: dict[str, Sequence[Judged]]) -> pd.DataFrame:
 
 def _cell(experiment: Experiment, judged: Sequence[Judged]) -> str:
     stance = experiment.stance(judged)
-    tested = [signed(result.verdict) for result in experiment.claims(judged) if result.verdict != UNTESTED]
-    return "\n".join([stance, *tested])
+    tested = [result for result in experiment.claims(judged) if result.verdict != UNTESTED]
+    if len(tested) < 2:
+        return "\n".join([stance, *(signed(result.verdict) for result in tested)])
+    return "\n".join([stance, *(f"{signed(result.verdict)}: {experiment.stance_of_claim(result)}" for result in tested)])
+
+
+def _stance_of_all(found: Sequence[str]) -> str:
+    """Return what runs say together: a run that is open contradicts no other."""
+    clear = set(found) - {UNCLEAR}
+    if len(clear) > 1:
+        return DIFFERS if AGAINST in clear else FAILS
+    return clear.pop() if clear else UNCLEAR if found else NOT_TESTED
 
 
 def consequences(runs: dict[str, Sequence[Judged]]) -> str:
@@ -164,13 +175,16 @@ def consequences(runs: dict[str, Sequence[Judged]]) -> str:
     """
     lines = []
     for experiment in EXPERIMENTS:
-        found = {experiment.stance(judged) for judged in runs.values()} - {NOT_TESTED}
-        stance = DIFFERS if len(found) > 1 else next(iter(found), NOT_TESTED)
+        found = [stance for judged in runs.values() if (stance := experiment.stance(judged)) != NOT_TESTED]
+        stance = _stance_of_all(found)
+        share = (
+            f" (in {found.count(stance)} of {len(found)} runs)" if stance in found and found.count(stance) < len(found) else ""
+        )
         follows = {FOR: experiment.if_for, FAILS: f"{experiment.if_for}, but a control fails", AGAINST: experiment.if_against}
-        follows |= {UNCLEAR: "these data do not tell", NOT_TESTED: "not tested", DIFFERS: "the runs above do not agree"}
+        follows |= {UNCLEAR: "these data do not decide it", NOT_TESTED: "not tested", DIFFERS: "the runs above do not agree"}
         number = experiment.notebook[:2]
         title = number if stance == NOT_TESTED else f"[{number}]({experiment.notebook}.html)"
         mind = f"another model in which {experiment.if_against}" if stance in (FOR, FAILS) else experiment.mind
-        text = f"{follows[stance]}. *What would change one's mind:* {mind}. *Others:* {experiment.others}."
+        text = f"{follows[stance]}{share}. *What would change one's mind:* {mind}. *Others:* {experiment.others}."
         lines.append(f"* **{title}**: {text}")
     return "\n".join(lines)

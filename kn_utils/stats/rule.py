@@ -164,7 +164,7 @@ def signed(verdict: str) -> str:
 def unit_of(name: str, relations: Sequence) -> str:
     """Return the name of what is counted and the number of its relations as text; `relations` has the relation of each."""
     count = len(set(relations))
-    return f"{name} of {count} relations" if count > 1 else f"{name} of this relation"
+    return f"{name} of {count} relation{'s' if count > 1 else ''}"
 
 
 def reported(contrast: Callable[..., float], *ids: str) -> Reported:

@@ -196,12 +196,10 @@ def judged(*verdicts_of_claims):
 
 def test_runs_are_compared_where_they_can_test_a_claim():
     runs = {
-        "one": judged(SUPPORTED, SUPPORTED, CONTRADICTED, UNTESTED, OPEN),
-        "two": judged(UNTESTED, PARTLY, CONTRADICTED, UNTESTED, CONTRADICTED),
-    }
-    compared = (
-        "**Supported wherever they can be tested:** a. **Contradicted wherever they can be tested:** c. **Other claims:** b; e."
-    )
+        "one": judged(SUPPORTED, SUPPORTED, CONTRADICTED, SUPPORTED, OPEN),
+        "two": judged(SUPPORTED, PARTLY, CONTRADICTED, UNTESTED, CONTRADICTED),
+    }  # only one run can test d
+    compared = "**Supported in every run:** a. **Contradicted in every run:** c. **Other claims:** b; e."
     assert tables.compared_verdicts(runs) == compared
 
 

@@ -47,10 +47,10 @@ def test_a_row_for_each_claim_that_can_be_tested_and_one_for_all_erasures():
 
 def test_the_table_is_put_between_its_marks(tmp_path):
     page = tmp_path / "README.md"
-    page.write_text("before\n<!-- verdicts -->\n| old |\n<!-- end of verdicts -->\nafter", encoding="utf-8")
+    page.write_text("before\n<!-- computed -->\n| old |\n<!-- end of computed -->\nafter", encoding="utf-8")
     readme.write_table("| \\1 |\n", page)
     assert readme.shown_table(page) == "| \\1 |\n"
-    assert page.read_text(encoding="utf-8") == "before\n<!-- verdicts -->\n| \\1 |\n<!-- end of verdicts -->\nafter"
+    assert page.read_text(encoding="utf-8") == "before\n<!-- computed -->\n| \\1 |\n<!-- end of computed -->\nafter"
 
 
 def test_earlier_verdicts_stand_beside_those_of_now(tmp_path, monkeypatch):
@@ -76,6 +76,10 @@ def test_the_pages_show_the_verdicts_on_the_published_tables():
     again = "run `python -m kn_utils.report.readme`"
     assert readme.shown_table() == readme.verdict_table(judged), again
     assert readme.shown_table(readme.DEVIATIONS) == readme.earlier_table(judged), again
+
+
+def test_the_page_of_results_says_what_was_run():
+    assert readme.shown_table(readme.RESULTS) == readme.published_table(), "run `python -m kn_utils.report.readme`"
 
 
 @pytest.mark.parametrize("name", pictures.PICTURES)

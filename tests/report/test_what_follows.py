@@ -105,6 +105,30 @@ def test_what_was_not_run_is_said_and_has_no_link():
     )
 
 
+@pytest.mark.parametrize(
+    "found, follows",
+    [
+        ((SUPPORTED, CONTRADICTED), "the runs above do not agree."),
+        ((PARTLY, CONTRADICTED), "the runs above do not agree."),
+        ((OPEN, CONTRADICTED), f"{EXPERIMENTS[0].if_against} (in 1 of 2 runs)."),
+        ((CONTRADICTED, UNTESTED), f"{EXPERIMENTS[0].if_against}."),
+        ((SUPPORTED, PARTLY), f"{EXPERIMENTS[0].if_for}, but a control fails (in 1 of 2 runs)."),
+        ((OPEN, OPEN), "these data do not decide it."),
+        ((UNTESTED, UNTESTED), "not tested."),
+    ],
+)
+def test_an_open_run_contradicts_no_other(found, follows):
+    [line, *_] = consequences({str(number): verdicts(e12=verdict) for number, verdict in enumerate(found)}).splitlines()
+    assert line.partition("**: ")[2].startswith(follows)
+
+
+def test_each_of_several_claims_says_whether_it_speaks_for_the_thesis():
+    [few] = [experiment for experiment in EXPERIMENTS if experiment.notebook.startswith("17")]
+    both = [Judged(Claim("17, beyond the paper", text), INTERVALS[CONTRADICTED]) for text in ("few suffice", *few.opposed)]
+    shown = stances({"this run": both}).set_index("experiment").loc["17", "this run"]
+    assert shown == f"{AGAINST}\n✕ contradicted: {AGAINST}\n✕ contradicted: {FOR}"
+
+
 def test_what_would_change_the_mind_depends_on_the_answer():
     [line, *_] = consequences({"this run": verdicts(e12=SUPPORTED)}).splitlines()
     first = EXPERIMENTS[0]
