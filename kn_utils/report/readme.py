@@ -69,7 +69,7 @@ def earlier_table(judged: dict[str, Sequence[Judged]]) -> str:
 
 
 def published_table() -> str:
-    """Return a Markdown table with a row for each of our published results: its facts, the erasures of notebook 07, and its run list."""
+    """Return a Markdown table with a row for each of our published results: facts, the erasures of notebook 07, and run list."""
     rows = [
         ["model", "data set", "facts with prompts", "erased in notebook 07", "run list in `data/published/runs/`"],
         ["---"] * 5,
