@@ -1,6 +1,7 @@
 """What written pages show of our published results: `python -m kn_utils.report.readme` writes it, and tests check it.
 
-The README has the verdicts and two pictures; the page of results has what was run; the page of deviations has them beside those of the earlier rule.
+The README has the verdicts and two pictures, the page of results what was run, and the page of deviations the verdicts beside those of
+the earlier rule.
 """
 
 import re
