@@ -1,4 +1,5 @@
-// Result tables in the browser: a click on a header sorts the rows, and long tables have a field that filters them.
+// Result tables in the browser: a click on a header sorts the rows, and long tables have a field that filters them. What is wider than
+// the page has the class "more" until its end is in view. A table of claims knows the number of its other columns.
 // Nothing is loaded from elsewhere; without this script the tables are complete.
 const SORTED_FROM = 8, FILTERED_FROM = 20; // rows
 
@@ -52,8 +53,18 @@ function prepare(table) {
   if (count >= FILTERED_FROM) makeFilter(table);
 }
 
+function markMore(box) {
+  const mark = () => box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 4);
+  box.addEventListener("scroll", mark, { passive: true });
+  new ResizeObserver(mark).observe(box);
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".cell_output table:not(.verdicts)").forEach(prepare);
+  document.querySelectorAll(".claims, .verdicts").forEach((table) => {
+    table.style.setProperty("--cells", table.tHead.rows[0].cells.length - 1);
+  });
+  document.querySelectorAll(".bd-article :is(table, figure, div.math, .pst-scrollable-table-container)").forEach(markMore);
 });
 
 // A printed page has no folds to click on: what they hold is printed, but for code.

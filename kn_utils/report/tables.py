@@ -98,11 +98,17 @@ def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
 
 
 def styled(table: pd.DataFrame) -> Styler:
-    """Return a table of texts for display: aligned left, with line breaks, and escaped HTML."""
+    """Return a table of texts for display: aligned left, with line breaks, and escaped HTML.
+
+    A table of claims has the class that book/_static/book.css shows on a phone with each claim above its cells.
+    """
     left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: pre-line"}
     shown = with_plain_headers(table).style.format(na_rep="", escape="html").format_index(escape="html", axis="columns")
-    sentences = {"claim": [{"selector": "td", "props": "min-width: 16rem"}]} if "claim" in shown.columns else {}
-    return shown.hide(axis="index").set_table_styles([left]).set_table_styles(sentences, overwrite=False)
+    shown = shown.hide(axis="index").set_table_styles([left])
+    if "claim" not in shown.columns:
+        return shown
+    sentences = {"claim": [{"selector": "td", "props": "min-width: min(16rem, 40vw)"}]}
+    return shown.set_table_styles(sentences, overwrite=False).set_table_attributes('class="claims"')
 
 
 def described(results: Run | PublishedResults, relations: Sequence[str]) -> dict[str, str]:

@@ -144,3 +144,9 @@ def test_shown_texts_are_not_html():
     assert "&lt;b&gt;" in html and "&lt;i&gt;" in html and "<i>" not in html
     named = styled(pd.DataFrame({"a": ["b"]}, index=pd.Index(["<u>"], name="who"))).to_html()
     assert "&lt;u&gt;" in named
+
+
+def test_a_table_of_claims_has_the_class_for_phones_and_still_no_formulas():
+    with pd.option_context("styler.html.mathjax", False):
+        assert 'mathjax_ignore claims"' in styled(pd.DataFrame({"claim": ["a"], "paper": [1]})).to_html()
+        assert "claims" not in styled(pd.DataFrame({"relation": ["a"]})).to_html()
