@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kn_utils.plots.style import NAMES, WIDTH
 
+FEW_DECADES = 4
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -41,8 +42,9 @@ def _share_legend(figure: Figure, columns: int) -> None:
 
 
 def label_log_scale(axis: Axis) -> None:
-    """Label a logarithmic axis with plain numbers at 1, 2 and 5 of every decade."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """Label a logarithmic axis with plain numbers: at 1, 2 and 5 of every decade, or at powers of ten if it has more than `FEW_DECADES`."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high <= low * 10**FEW_DECADES else (1,)))
     write_numbers(axis)
 
 

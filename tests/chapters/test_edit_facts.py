@@ -301,6 +301,30 @@ def test_gains_are_in_log_odds_and_probabilities():
     assert stored["gain of the new object's log-odds"] == 2.5
 
 
+def test_intervals_stay_within_what_is_possible():
+    edits = pd.DataFrame(
+        {"relation": ["P1", "P2"], "rule": "scaled", "method": "attribution", "rank_before": [2, 9], "rank_after": 1}
+    )
+    edits = edits.assign(probability_before=[0.0, 0.9], probability_after=[0.9, 0.95])
+    edits = edits.assign(old_probability_before=[0.9, 0.1], old_probability_after=[0.05, 0.09])
+    found = summary.gains(edits, 1).set_index("quantity")[["low", "high"]]
+    assert found.loc["gain of the new object's probability"].between(-1, 1).all()
+    assert found.loc["rank of the new object before", "low"] == 1 and found.loc["reciprocal rank before", "high"] <= 1
+    perplexities = {"perplexity_same_before": [5.0, 9.0], "perplexity_other_before": 2.0}
+    edits = edits.assign(**perplexities, perplexity_same_after=[4e6, 8.0], perplexity_other_after=[2.0, 3.0])
+    rises = summary.perplexity_rises(edits, 1)
+    assert rises["low"].min() == 1 - 9 and rises.loc[0, "value"] == pytest.approx(2e6, rel=1e-5)
+    assert summary.named_rises(rises).loc[0, "median rise"] == "2.0·10⁶"
+
+
+def test_a_few_relations_are_said():
+    def edits(count):
+        return pd.DataFrame({"relation": [f"P{number}" for number in range(count)]})
+
+    assert summary.few_relations(edits(2)).startswith("Only 2 relations have edits")
+    assert summary.few_relations(edits(1)) == summary.few_relations(edits(5)) == ""
+
+
 def test_edits_are_clean_if_both_perplexities_stay_within_a_tenth():
     before = {"perplexity_same_before": 10.0, "perplexity_other_before": 20.0}
     after = [(11.0, 22.0), (11.1, 20.0), (10.0, 23.0), (9.0, math.nan)]

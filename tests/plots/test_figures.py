@@ -29,7 +29,7 @@ from kn_utils.plots import layers, style
 from kn_utils.plots.bars import plot_bars
 from kn_utils.plots.changes import MEAN, PROBABILITY
 from kn_utils.plots.files import file_links, save_figure
-from kn_utils.plots.panels import panels, plain_number
+from kn_utils.plots.panels import label_log_scale, panels, plain_number
 from kn_utils.report.figures import SHOWN, plot_effects
 from kn_utils.report.judge import Judged
 from kn_utils.stats.layers import layer_intervals, layer_shares
@@ -147,6 +147,18 @@ def test_panels_share_a_title_and_a_legend_that_names_the_methods_in_one_order()
 )
 def test_numbers_on_scales_are_for_people(value, text):
     assert plain_number(value) == text
+
+
+@pytest.mark.parametrize("largest, labels", [(100, {"1", "2", "5", "10", "20", "50", "100"}), (1e9, {"1", "100", "10⁶", "10⁸"})])
+def test_a_logarithmic_scale_has_labels_however_long_it_is(largest, labels):
+    with panels("title", 3) as (figure, [axis]):
+        axis.plot([0, 1], [1, largest])
+        axis.set_yscale("log")
+        label_log_scale(axis.yaxis)
+    figure.canvas.draw()
+    low, high = axis.get_ylim()
+    shown = {label.get_text() for label in axis.get_yticklabels() if low <= label.get_position()[1] <= high}
+    assert labels <= shown, shown
 
 
 def test_panels_without_labels_have_no_legend():

@@ -64,6 +64,10 @@ def side_effects(tables: Tables, seed: int) -> list[Condition]:
             continue
         ratio = np.exp(over_facts(logs, seed))
         conditions.append(hardly(f"perplexity on {text}, after / before", ratio, TIMES, n=len(logs), unit="edits"))
+    if "matched" in edits:
+        beside = (log_ratio(ours, SAME) - log_ratio(edits["matched"], SAME)).dropna()
+        text = "perplexity on other facts of the relation, after / before, divided by that of edits of matched neurons"
+        conditions.append(Condition(text, *np.exp(over_facts(beside, seed)), n=len(beside), unit="edits", role=SHOWN))
     paper = reported(np.subtract, PAPER[SAME], f"{PAPER[SAME]}_random")
     text = f"mean rise of perplexity on other facts of the relation, {RANDOM}"
     return [*conditions, _difference(text, ours, edits["random"], partial(rise, where=SAME), seed, role=SHOWN, paper=paper)]

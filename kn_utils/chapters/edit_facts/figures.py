@@ -16,7 +16,7 @@ COLOURS = {CHANGED: "#56B4E9", SUCCESS: "#0072B2", SAME: "#D55E00", OTHER: "#E69
 
 def plot_rates(rates: pd.DataFrame, title: str) -> Figure:
     """Show the rates of all outcomes, a panel per rule, with random neurons as control and the paper's values."""
-    return _plot_rules(rates, "share of edits (%)", title, xlim=(-2, 102))
+    return _plot_rules(rates, "share of edits (%)", title, xlim=(-4, 104))
 
 
 def plot_perplexities(rises: pd.DataFrame, title: str) -> Figure:
@@ -44,14 +44,15 @@ def plot_strengths(strengths: pd.DataFrame, title: str) -> Figure:
     """Show the rates of outcomes and the perplexity ratios on other facts for each lambda2."""
     with panels(title, 3.4, columns=2, legend_columns=3) as (figure, axes):
         for axis, quantities in zip(axes, ((CHANGED, SUCCESS), (SAME, OTHER)), strict=True):
-            for quantity in quantities:
+            for quantity, look in zip(quantities, ({"markersize": 10, "fillstyle": "none"}, {}), strict=True):  # both are seen
                 rows, color = strengths[strengths["quantity"] == quantity], COLOURS[quantity]
-                axis.plot(rows["lambda2"], rows["value"], f"{MARKERS[quantity]}-", color=color, label=quantity)
+                axis.plot(rows["lambda2"], rows["value"], f"{MARKERS[quantity]}-", color=color, label=quantity, **look)
                 axis.fill_between(rows["lambda2"], rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
             axis.axvline(8, **LINE, linestyle=":", label="the paper's lambda2")
             axis.set(xlabel="lambda2, the weight of the new object", xticks=sorted(strengths["lambda2"].unique()))
-        axes[0].set(title="edited facts", ylabel="share of edits (%)", ylim=(-2, 102))
+        axes[0].set(title="edited facts", ylabel="share of edits (%)", ylim=(-4, 104))
         axes[1].set(title="other facts", ylabel="perplexity after / before", yscale="log")
+        axes[1].axhline(1, **LINE)
         label_log_scale(axes[1].yaxis)
     return figure
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from kn_utils.chapters.edit_facts.plans import COMMON
 from kn_utils.model.neurons import COMMON_SHARE
-from kn_utils.stats.intervals import PERCENT, bootstrap_interval, interval_texts
+from kn_utils.stats.intervals import PERCENT, bootstrap_interval, interval_texts, number
 from kn_utils.stats.log_odds import log_odds, log_odds_change
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
@@ -24,6 +24,8 @@ PAPER = {  # ids of the paper's values, without the suffix for random neurons
 }
 SUFFIXES = {"attribution": "", "random": "_random"}
 BY_RULE = ["rule", "method"]
+UNLIMITED = (-np.inf, np.inf)
+FEW_RELATIONS = 5  # with fewer, intervals over relations are very long
 CLEAN = 1.1  # largest ratio of perplexities of an edit that does no harm
 CLEAN_SUCCESS = "success without harm to other facts"
 
@@ -98,7 +100,7 @@ def log_ratio(edits: pd.DataFrame, where: str) -> pd.Series:
 
 def rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the share (%) of edits with each outcome of `RATES`: columns rule, method, quantity, value, low, high, edits."""
-    return _means(edits, BY_RULE, {name: rate(edits, name) for name in RATES}, seed, limits=PERCENT)
+    return _means(edits, BY_RULE, {name: rate(edits, name) for name in RATES}, seed, PERCENT)
 
 
 def template_rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -107,35 +109,41 @@ def template_rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     Columns as in `rates`.
     """
     columns = {f"{name}, other templates": other_templates_rate(edits, name) for name in TEMPLATE_RATES}
-    return _means(edits, BY_RULE, columns | {CLEAN_SUCCESS: clean_rate(edits)}, seed, limits=PERCENT)
+    return _means(edits, BY_RULE, columns | {CLEAN_SUCCESS: clean_rate(edits)}, seed, PERCENT)
 
 
 def gains(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the mean changes of the objects' log-odds and probabilities, and of the new object's rank; columns as in `rates`."""
-    old = log_odds(edits["old_probability_after"]) - log_odds(edits["old_probability_before"])
-    columns = {
-        "gain of the new object's log-odds": log_odds_change(edits),
-        "gain of the old object's log-odds": pd.Series(old, index=edits.index),
-        "gain of the new object's probability": edits["probability_after"] - edits["probability_before"],
-        "gain of the old object's probability": edits["old_probability_after"] - edits["old_probability_before"],
-        "rank of the new object before": edits["rank_before"],
-        "rank of the new object after": edits["rank_after"],
-        "reciprocal rank before": 1 / edits["rank_before"],
-        "reciprocal rank after": 1 / edits["rank_after"],
-    }
-    return _means(edits, BY_RULE, columns, seed)
+    old = pd.Series(log_odds(edits["old_probability_after"]) - log_odds(edits["old_probability_before"]), index=edits.index)
+    new_gain = edits["probability_after"] - edits["probability_before"]
+    old_gain = edits["old_probability_after"] - edits["old_probability_before"]
+    ranks = {when: edits[f"rank_{when}"] for when in ("before", "after")}
+    groups = [
+        ({"gain of the new object's log-odds": log_odds_change(edits), "gain of the old object's log-odds": old}, UNLIMITED),
+        ({"gain of the new object's probability": new_gain, "gain of the old object's probability": old_gain}, (-1, 1)),
+        ({f"rank of the new object {when}": rank for when, rank in ranks.items()}, (1, np.inf)),
+        ({f"reciprocal rank {when}": 1 / rank for when, rank in ranks.items()}, (0, 1)),
+    ]
+    return pd.concat([_means(edits, BY_RULE, columns, seed, limits) for columns, limits in groups], ignore_index=True)
 
 
 def perplexity_rises(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the mean and the median increase of perplexity on other facts; columns as in `rates`, and median."""
     rises = {where: rise(edits, where) for where in PERPLEXITIES}
     medians = edits[BY_RULE].assign(**rises).groupby(BY_RULE).median().stack().rename("median")
-    return _means(edits, BY_RULE, rises, seed).join(medians, on=[*BY_RULE, "quantity"])
+    lowest = 1 - edits[[f"{column}_before" for column in PERPLEXITIES.values()]].max(axis=None)  # no perplexity is below 1
+    return _means(edits, BY_RULE, rises, seed, (lowest, np.inf)).join(medians, on=[*BY_RULE, "quantity"])
+
+
+def named_rises(rises: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `perplexity_rises` for display: numbers as texts, since some are in millions."""
+    shown = rises[["rule", "method", "quantity", "edits"]]
+    return shown.assign(**{"mean rise": interval_texts(rises), "median rise": rises["median"].map(number)})
 
 
 def perplexity_ratios(edits: pd.DataFrame, seed: int, keys: Sequence[str] = BY_RULE) -> pd.DataFrame:
     """Return the geometric mean of the ratio of perplexities on other facts, after / before an edit; columns as in `rates`."""
-    means = _means(edits, keys, {where: log_ratio(edits, where) for where in PERPLEXITIES}, seed)
+    means = _means(edits, keys, {where: log_ratio(edits, where) for where in PERPLEXITIES}, seed, UNLIMITED)
     return means.assign(**np.exp(means[["value", "low", "high"]]))
 
 
@@ -155,9 +163,17 @@ def finding(rates: pd.DataFrame, templates: pd.DataFrame, ratios: pd.DataFrame) 
     )
 
 
+def few_relations(edits: pd.DataFrame) -> str:
+    """Return a sentence if fewer than `FEW_RELATIONS` relations have edits, but more than one; else ""."""
+    count = edits["relation"].nunique()
+    if not 1 < count < FEW_RELATIONS:
+        return ""
+    return f"Only {count} relations have edits, so intervals over relations are long and say little."
+
+
 def strengths(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return rates (%) and perplexity ratios for each lambda2; `table` is step 6's `edit_strength`."""
-    shares = _means(table, ["lambda2"], {name: rate(table, name) for name in (CHANGED, SUCCESS)}, seed, limits=PERCENT)
+    shares = _means(table, ["lambda2"], {name: rate(table, name) for name in (CHANGED, SUCCESS)}, seed, PERCENT)
     return pd.concat([shares, perplexity_ratios(table, seed, ["lambda2"])], ignore_index=True)
 
 
@@ -167,8 +183,8 @@ def by_paper_id(means: pd.DataFrame) -> dict[str, tuple[float, float, float, int
     return {PAPER[row.quantity] + SUFFIXES[row.method]: (row.value, row.low, row.high, row.edits) for row in scaled.itertuples()}
 
 
-def _means(table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Series], seed: int, **options) -> pd.DataFrame:
-    """Return the mean over edits of every column with values, for each key; for `options` see `bootstrap_interval`."""
+def _means(table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Series], seed: int, limits: tuple) -> pd.DataFrame:
+    """Return the mean over edits of every column with values, for each key, with intervals within `limits`."""
     values = pd.DataFrame(columns).dropna(axis="columns", how="all")
     rows = []
     for key, group in values.groupby([table[name] for name in keys], sort=False):
@@ -177,6 +193,6 @@ def _means(table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Serie
         def means(drawn: np.ndarray, _: np.ndarray, numbers=numbers) -> np.ndarray:
             return pd.DataFrame(numbers[drawn]).mean().to_numpy()
 
-        found = bootstrap_interval(means, relations, seed, pooled=True, **options)
+        found = bootstrap_interval(means, relations, seed, pooled=True, limits=limits)
         rows += [(*key, *row, len(group)) for row in zip(group.columns, *found, strict=True)]
     return pd.DataFrame(rows, columns=[*keys, "quantity", "value", "low", "high", "edits"])

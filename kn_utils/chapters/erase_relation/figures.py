@@ -95,9 +95,10 @@ def plot_by_relation(rises: pd.DataFrame, labels: dict[str, str], title: str) ->
     return figure
 
 
-def plot_doses(doses: pd.DataFrame, title: str) -> Figure:
+def plot_doses(doses: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:
     """Show relative perplexity against the number of erased neurons, a panel per erased relation."""
-    relations = list(dict.fromkeys(doses["relation"]))
+    names = _names(doses["relation"], labels)
+    relations = list(names)
     columns = min(4, len(relations))
     size = {"rows": math.ceil(len(relations) / columns), "columns": columns, "legend_columns": 2}
     with panels(title, 2.2 * size["rows"] + 1, **size, sharex=True, sharey=True) as (figure, axes):
@@ -108,7 +109,7 @@ def plot_doses(doses: pd.DataFrame, title: str) -> Figure:
                 axis.plot(rows["neurons"], rows["ratio"], line, **look)
             axis.set_xscale("symlog", linthresh=1)
             axis.set_xticks([0, *DOSES[::2]], [0, *DOSES[::2]])
-            axis.set(title=relation, xlabel="neurons erased", xlim=(-0.3, 1.2 * DOSES[-1]))
+            axis.set(title=names[relation], xlabel="neurons erased", xlim=(-0.3, 1.2 * DOSES[-1]))
         for axis in axes[::columns]:
             axis.set_ylabel("perplexity after / before")
         for axis in axes[len(relations) :]:

@@ -12,7 +12,7 @@ ACCURACY_BEFORE, ACCURACY_AFTER, LOSS = "accuracy before (%)", "accuracy after (
 QUANTITIES = (BEFORE, AFTER, RISE, ACCURACY_BEFORE, ACCURACY_AFTER, LOSS)
 ERASED_IN_THE_PAPER = ("P19", "P27", "P106", "P937")
 LIMITS = np.transpose(
-    [[0, np.inf], [0, np.inf], [-100, np.inf], [0, 100], [0, 100], [-100, 100]]
+    [[1, np.inf], [1, np.inf], [-100, np.inf], [0, 100], [0, 100], [-100, 100]]
 )  # of the values of `QUANTITIES`
 KNOWN = 10  # %; a relation with fewer right answers is not known, and has nothing to erase
 SCORES = ["prompts", "correct", "log_probability"]
@@ -103,7 +103,7 @@ def finding(erasures: pd.DataFrame) -> str:
     beside = more = ""
     if others is not None:
         beside = f" and that of all other relations by {number(others.median())} %"
-        more = f" The perplexity of the relation rises more than that of the others in {(own > others).sum()} of {len(rises)} erasures."
+        more = f" In {(own > others).sum()} of {len(rises)} erasures the estimate for the relation is above that for the others."
     return (
         f"An erasure changes the perplexity of the relation by {number(own.median())} %{beside}; "
         f"if random neurons are erased, that of the relation changes by {number(random.median())} %{medians}.{more}"
