@@ -134,6 +134,9 @@ def test_a_share_is_a_ratio_of_means_on_the_facts_that_have_both():
     assert value == pytest.approx(75) and low == pytest.approx(100 - same.high) and high == pytest.approx(100 - same.low)
     assert numbers.own_change(wide, 0).startswith("−14.5 [")
     assert "same object, same relation 25.0 [" in numbers.finding(wide, 0)
+    one = {(kind, ITSELF): {("P1", 0): change} for kind, change in ((OWN, -2.0), (SAME_SAME, -1.0), (OTHER_SAME, -0.5))}
+    shown = "same object, same relation 50.0 % (no interval); other object, same relation 25.0 % (no interval)."
+    assert numbers.finding(numbers.changes(table_of(one)), 0).endswith(shown)
     [axis] = plot_shares(numbers.shares(wide, 0), "title").axes
     assert list(axis.lines[0].get_xdata()) == pytest.approx([25, 100])
     assert numbers.named_shares(numbers.shares(wide, 0))["neurons"].tolist() == [numbers.NAMES[SAME_SAME], "own, on another fact"]

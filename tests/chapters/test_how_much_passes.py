@@ -259,6 +259,36 @@ def test_the_share_of_knowledge_neurons_in_that_of_all_neurons():
     assert numbers.of_all_neurons(table, seed=0) == pytest.approx((25, 25, 25))
 
 
+def test_names_units_and_numbers_of_the_states_that_are_taken_over():
+    table = table_of(SITES)
+    table.loc[table["states"] == step.ALL_NEURONS, "neurons"] = 9216
+    table.loc[(table["states"] == step.OWN) & (table["pair"] == 0), "neurons"] = 4
+    shown = numbers.named_table(numbers.shares(table, 0))
+    assert shown.columns[1:5].tolist() == ["neurons", "answer: the source's (%)", "answer: its own (%)", "answer: another (%)"]
+    places = [numbers.NAMES[name] for name in (step.OWN, step.MATCHED, step.ALL_NEURONS)]
+    assert shown.loc[places, "neurons"].tolist() == ["3.50", "3", "9,216"]
+
+
+def test_relations_without_a_pair_are_counted():
+    table = table_of(SITES, relations=2)
+    assert numbers.without_pairs(table, ["P0", "P1"]) == ""
+    assert numbers.without_pairs(table, ["P0", "P1", "P2"]).startswith(" Without a pair: 1 of 3 relations, since no two of their")
+
+
+def test_the_unit_follows_a_share_without_an_interval():
+    found = numbers.shares(table_of(SITES), 0).assign(low=float("nan"), high=float("nan"))
+    assert "0.00 % (no interval) through all neurons there" in numbers.finding(found)
+
+
+def test_the_figure_shows_every_estimate_and_no_line_through_its_number():
+    table = table_of(SITES | {(step.OWN, 0): -20.0, (step.AT_SUBJECT, 0): 130.0, (step.NOTHING, 0): 0.0})
+    [axis] = plot_shares(numbers.shares(table, 0), "title").axes
+    assert axis.get_xlim() == pytest.approx((-28, 138))
+    highest = max(line.get_zorder() for line in axis.lines)
+    for text in axis.texts:
+        assert text.get_zorder() > highest and text.get_bbox_patch().get_facecolor() == (1, 1, 1, 1)
+
+
 # ---- models in which the truth is known
 
 

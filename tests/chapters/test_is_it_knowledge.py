@@ -221,7 +221,8 @@ def test_nothing_to_compare_is_said(rows):
 
 
 @pytest.mark.parametrize(
-    "low, high, expected", [(51, 90, "not knowledge"), (3, 24, "knowledge"), (10, 90, "open"), (26, 49, "open")]
+    "low, high, expected",
+    [(51, 90, "not knowledge"), (3, 24, "knowledge"), (10, 90, "open"), (26, 49, "open"), (np.nan, np.nan, "not tested")],
 )
 def test_the_rule(low, high, expected):
     assert numbers.by_the_rule(low, high) == expected
@@ -242,10 +243,30 @@ def test_figures_and_texts_show_the_numbers():
     assert drawn["matched neurons"] == [0.5] * 3
     assert list(count.lines[0].get_xdata()) == [3] * 3 and list(agreement.lines[0].get_xdata()) == [50] * 3
     text = numbers.finding(means, ratios)
-    assert "changes the log-odds of its object by −1.50 [" in text and "wrong objects 166.7 [" in text
-    assert numbers.named_ratios(ratios)["by the rule"].tolist() == ["not knowledge"] * 2
-    assert numbers.named_means(means).index.tolist() == [numbers.NAMES[group] for group in groups]
-    assert len(numbers.new_relations(means)) == 3
+    assert "changes the log-odds of its object by −1.50 [" in text and "] %; wrong objects 166.7 [" in text
+    assert numbers.named_ratios(ratios).set_index("group").loc["wrong objects", "by the rule"] == "not knowledge"
+
+
+def test_a_group_without_items_is_said_and_has_dashes():
+    table = table_of({("P1", KNOWN): [-1.0, -1.5], ("P1", NEVER_RIGHT): [-2.0, -2.5], ("P2", INVENTED): [-3.0]})
+    means, ratios = numbers.group_means(table, 0), numbers.ratios(table, 0)
+    rows = numbers.named_means(means)
+    assert rows.index.tolist() == [numbers.NAMES[group] for group in GROUPS] and rows["items"].tolist() == [2, 2, 0, 1, 0, 0]
+    assert rows.loc["grammar", list(numbers.MEASURES)].isna().all()
+    assert numbers.new_relations(means).set_index("group")["change of log-odds"][numbers.NAMES[LEFT_OUT]] == "–"
+    named = numbers.named_ratios(ratios).set_index("group")
+    assert named["items"].tolist() == [2, 0, 0, 0, 0]  # P2 has no known fact to compare
+    assert named.loc["invented subjects"].tolist() == ["–", "not tested", 0]
+    assert numbers.missing(means) == " Not shown, without items to compare: facts left out of training; wrong objects; grammar."
+    assert "invented subjects; wrong objects" in numbers.missing(ratios)
+    every = table_of({("P1", group): [-1.0, -2.0] for group in GROUPS})
+    assert numbers.missing(numbers.group_means(every, 0)) == ""
+
+
+def test_the_unit_follows_a_share_without_an_interval():
+    table = table_of({("P1", KNOWN): [-2.0], ("P1", NEVER_RIGHT): [-1.0]})
+    text = numbers.finding(numbers.group_means(table, 0), numbers.ratios(table, 0))
+    assert text.endswith("facts never answered right 50.0 % (no interval).")
 
 
 # ---- models for which the truth is known

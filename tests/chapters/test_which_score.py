@@ -202,9 +202,9 @@ def test_the_leaderboard_has_means_over_relations_and_the_area_over_the_logarith
     board = numbers.leaderboard(ranks_of(sets), sets, "zero", seed=0).set_index(["score", "quantity"])["value"]["gradient"]
     assert board["rank correlation"] == pytest.approx((0.5 + 0.25) / 2)
     assert board["recall, 4 neurons"] == 0.75 and board["recall, 20 neurons"] == pytest.approx(0.6)
-    assert board["joint share, 4 neurons"] == pytest.approx((25 + 50) / 2)
+    assert board["joint share, 4 neurons (%)"] == pytest.approx((25 + 50) / 2)
     mean = (37.5 + 100) / 2  # between 4 and 16, and between 16 and 20: a straight line from 37.5 to 100 and back
-    assert board["area"] == pytest.approx(mean)
+    assert board["area (%)"] == pytest.approx(mean)
 
 
 # ---- the rule
@@ -329,19 +329,27 @@ def test_the_finding_names_the_best_score_and_those_that_beat_others():
     sets = study({4: (0.8, 0.9, 0.2), 20: (0.8, 0.9, 0.2)})
     board = numbers.leaderboard(ranks_of(sets), sets, "zero", seed=0)
     text = numbers.finding(board, numbers.beats(numbers.differences(sets, "zero", seed=0)))
-    assert "gradient x activation 90.0 [" in text and "activation (the paper's baseline) 20.0 [" in text
+    assert "gradient x activation 90.0 [" in text and "] %; activation (the paper's baseline) 20.0 [" in text
     assert (
         "gradient x activation (3 of 3)" in text and "activation (the paper's baseline) (" not in text.partition("rule above")[2]
     )
+
+
+def test_the_table_of_who_beats_whom_has_dots_or_dashes_and_their_number():
+    beaten = numbers.beats(numbers.differences(study({4: (0.8, 0.9, 0.2), 20: (0.8, 0.9, 0.2)}), "zero", seed=0))
+    assert numbers.named_beats(beaten).loc["3 gradient x activation"].tolist() == ["●", "●", "–", "●"]
+    assert numbers.counted_dots(beaten) == f"Dots: {beaten.to_numpy().sum()} of 12 possible."
+    assert (numbers.named_beats(beaten & False) == "–").all(axis=None)
+    assert numbers.counted_dots(beaten & False) == "There is no dot: no score beats another here."
 
 
 def test_figures_show_every_score(done):
     *_, ranks, sets = done
     boards = {ablation: numbers.leaderboard(ranks, sets, ablation, seed=0) for ablation in ABLATIONS}
     first, second = plot_board(boards, "title").axes
-    order = boards["zero"].query("quantity == 'joint share, 4 neurons'").sort_values("value", ascending=False)["score"]
+    order = boards["zero"].query("quantity == 'joint share, 4 neurons (%)'").sort_values("value", ascending=False)["score"]
     assert [label.get_text() for label in first.get_yticklabels()] == [numbers.NAMES[name] for name in order]
-    twenty = boards["mean"].query("quantity == 'joint share, 20 neurons'").set_index("score").loc[order, "value"]
+    twenty = boards["mean"].query("quantity == 'joint share, 20 neurons (%)'").set_index("score").loc[order, "value"]
     drawn = [list(line.get_xdata()) for line in second.lines if line.get_label() == "neurons set to their mean"]
     assert drawn == [twenty.tolist()]
     curves = {ablation: numbers.curves(sets, ablation, seed=0) for ablation in ABLATIONS}
@@ -349,8 +357,12 @@ def test_figures_show_every_score(done):
     expected = curves["mean"].query("score == 'magnitude'")["value"].tolist()
     assert lines[numbers.NAMES["magnitude"]] == expected
     seconds = pd.Series({name: 0.1 * number for number, name in enumerate(SCORES, start=1)})
-    points = {line.get_label(): line.get_xdata()[0] for line in plot_costs(boards["zero"], seconds, "title").axes[0].lines[:-1]}
-    assert points[numbers.NAMES["gradient"]] == seconds["gradient"]
+    points = {line.get_label(): line for line in plot_costs(boards["zero"], seconds, "title").axes[0].lines[:-1]}
+    assert points[numbers.NAMES["gradient"]].get_xdata()[0] == seconds["gradient"]
+    looks = {name: (LOOKS[name][0], points[numbers.NAMES[name]].get_fillstyle()) for name in SCORES}
+    assert len(set(looks.values())) == len(SCORES)  # colour and fill tell all scores apart
+    hollow, full = points[numbers.NAMES["log_odds"]], points[numbers.NAMES["released"]]  # which take equally long
+    assert hollow.get_fillstyle() == "none" and hollow.get_markersize() > full.get_markersize()
 
 
 def test_intervals_of_correlations_and_recalls_stay_within_their_limits(done):

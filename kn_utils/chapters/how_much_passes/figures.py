@@ -40,18 +40,23 @@ LAYER_NAMES = {
 
 
 def plot_shares(found: pd.DataFrame, title: str) -> Figure:
-    """Show how much passes through each kind of states, with its interval; dashed lines are the limits of the rule."""
+    """Show how much passes through each kind of states, with its interval; dashed lines are the limits of the rule.
+
+    With few relations intervals are much longer, and are cut.
+    """
     rows = whole(found).drop(NOTHING)
+    above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "va": "bottom", "zorder": 4}
+    above |= {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5}}  # so that no line goes through the number
     with panels(title, 0.32 * len(rows) + 1.1) as (figure, [axis]):
         for height, (name, row) in enumerate(rows.iterrows()):
             color, marker = LOOKS[name]
             axis.hlines(height, row["low"], row["high"], color=color, linewidth=2)
             axis.plot(row["value"], height, marker, color=color)
-            axis.annotate(number(row["value"]), (row["value"], height), (0, 5), textcoords="offset points", ha="center")
+            axis.annotate(number(row["value"]), (row["value"], height), **above)
         for limit, style in ((0, "-"), (ELSEWHERE, "--"), (THERE, "--"), (100, "-")):
-            axis.axvline(limit, **LINE, linestyle=style, zorder=0)
+            axis.axvline(limit, **LINE, linestyle=style, zorder=1)
         axis.set(yticks=range(len(rows)), yticklabels=[NAMES[name] for name in rows.index], ylim=(len(rows) - 0.5, -0.7))
-        axis.set(xlabel="share that passes (%)", xlim=(-8, 108))
+        axis.set(xlabel="share that passes (%)", xlim=(min(rows["value"].min(), 0) - 8, max(rows["value"].max(), 100) + 8))
     return figure
 
 

@@ -1,5 +1,7 @@
 """Statistics of the table of notebook 15."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -16,11 +18,11 @@ from kn_utils.chapters.how_much_passes.table import (
 )
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prompts import Prompt, usable_prompts
-from kn_utils.stats.intervals import INTERVAL, interval_texts, mean_of_relations
+from kn_utils.stats.intervals import INTERVAL, interval_texts, mean_of_relations, number
 from kn_utils.stats.means import group_sums, share_of_effect
 from kn_utils.store.runs import NothingToShowError, Run
 
-ANSWERS = ("source", "fact", "other")
+ANSWERS = {"source": "answer: the source's (%)", "fact": "answer: its own (%)", "other": "answer: another (%)"}
 SITE, PAIR = ["states", "layer"], ["relation", "pair"]
 THERE, ELSEWHERE = 50, 20  # %; limits of the rule
 NAMES = {
@@ -73,7 +75,7 @@ def shares(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     by_site = table.groupby(SITE)
     found["neurons"], found["pairs"] = by_site["neurons"].mean(), by_site.size() // 2
     answers = pd.crosstab([table[name] for name in SITE], table["answer"], normalize="index")
-    return found.join(100 * answers.reindex(columns=ANSWERS, fill_value=0.0)).reset_index()
+    return found.join(100 * answers.reindex(columns=list(ANSWERS), fill_value=0.0)).reset_index()
 
 
 def difference(table: pd.DataFrame, states: str, other: str, seed: int) -> tuple[float, ...]:
@@ -120,8 +122,8 @@ def by_layer(found: pd.DataFrame) -> pd.DataFrame:
 def named_table(found: pd.DataFrame) -> pd.DataFrame:
     """Return `shares` for display: a row for each kind of states, the share with both intervals, and the answers (%)."""
     rows = whole(found)
-    shown = rows[["neurons", *ANSWERS, "pairs"]].rename(columns={"source": "answer: the source's", "fact": "answer: its own"})
-    shown = shown.rename(columns={"other": "answer: another"})
+    shown = rows[["neurons", *ANSWERS, "pairs"]].rename(columns=ANSWERS)
+    shown["neurons"] = [number(int(mean) if mean.is_integer() else mean) for mean in rows["neurons"]]
     shown.insert(0, "share (%)", interval_texts(rows, INTERVAL))
     return shown.set_axis([NAMES[name] for name in rows.index]).rename_axis("states taken over")
 
@@ -130,12 +132,20 @@ def finding(found: pd.DataFrame) -> str:
     """Return two sentences: how much passes through knowledge neurons, and through what else, from the table of `shares`."""
     rows = whole(found)
     text = dict(zip(rows.index, interval_texts(rows), strict=True))
-    return (
+    sentences = (
         f"Of what distinguishes two facts of a relation, {text[OWN]} % passes through their knowledge neurons at the prediction position, "
         f"and {text[ALL_NEURONS]} % through all neurons there. Through all neurons at the subject passes {text[AT_SUBJECT]} %, and through "
         f"the attention outputs of the last layer {text[ONE_ATTENTION]} %: they alone make the other fact's object the answer in "
         f"{rows.loc[ONE_ATTENTION, 'source']:.0f} % of cases."
     )
+    return sentences.replace("(no interval) %", "% (no interval)")
+
+
+def without_pairs(table: pd.DataFrame, relations: Sequence[str]) -> str:
+    """Return a sentence on the relations that have no pair, after a space; "" if all have one."""
+    missing = len(set(relations) - set(table["relation"]))
+    reason = "no two of their known facts have different objects and, by one template, right answers in prompts of equal length"
+    return f" Without a pair: {missing} of {len(relations)} relations, since {reason}." if missing else ""
 
 
 def first_pair(lm: LanguageModel, run: Run, table: pd.DataFrame) -> tuple[Prompt, Prompt]:

@@ -8,6 +8,7 @@ from scipy.special import expit
 from kn_utils.chapters.is_it_knowledge.table import GRAMMAR, GROUPS, INVENTED, KNOWN, LEFT_OUT, NEVER_RIGHT, WRONG_OBJECT
 from kn_utils.stats.intervals import INTERVAL, NOT_NEGATIVE, PERCENT, interval_texts, side_by_side, with_interval
 from kn_utils.stats.means import mean_over_relations, share_of_effect
+from kn_utils.stats.rule import UNTESTED
 from kn_utils.store.runs import NothingToShowError
 
 HALF, QUARTER = 50, 25  # %, the limits of the rule
@@ -81,36 +82,46 @@ def ratios(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def by_the_rule(low: float, high: float) -> str:
-    """Return what an interval of R (%) means by the rule."""
+    """Return what an interval of R (%) means by the rule; without an interval, nothing is tested."""
+    if math.isnan(low):
+        return UNTESTED
     return "not knowledge" if low > HALF else "knowledge" if high < QUARTER else "open"
 
 
+def missing(found: pd.DataFrame) -> str:
+    """Return a sentence on the groups that are not in a table of `group_means` or `ratios`, after a space; "" if all are there."""
+    names = [NAMES[group] for group in GROUPS if group != KNOWN and group not in set(found["group"])]
+    return f" Not shown, without items to compare: {'; '.join(names)}." if names else ""
+
+
 def named_means(means: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `group_means` for display: a row per group."""
-    wide = side_by_side(means, ["group"], ["measure"]).loc[list(dict.fromkeys(means["group"]))]
-    items = means[means["measure"] == CHANGE].set_index("group")["items"]
+    """Return the table of `group_means` for display: a row per group, also for those without items."""
+    wide = side_by_side(means, ["group"], ["measure"]).reindex(list(GROUPS))
+    items = means[means["measure"] == CHANGE].set_index("group")["items"].reindex(wide.index, fill_value=0)
     return wide[list(MEASURES)].assign(items=items).rename(index=NAMES).rename_axis(index="group", columns=None)
 
 
 def new_relations(means: pd.DataFrame) -> pd.DataFrame:
     """Return the change by the own neurons with its interval, and the interval for a new relation, for display."""
-    rows = means[means["measure"] == CHANGE]
-    return pd.DataFrame({"group": rows["group"].map(NAMES), "change of log-odds": interval_texts(rows, INTERVAL)})
+    rows = means[means["measure"] == CHANGE].set_index("group").reindex(list(GROUPS))
+    return pd.DataFrame({"group": [NAMES[group] for group in rows.index], "change of log-odds": interval_texts(rows, INTERVAL)})
 
 
 def named_ratios(ratios: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `ratios` for display, with what each means by the rule."""
-    means = [by_the_rule(row.low, row.high) for row in ratios.itertuples()]
-    columns = {"group": ratios["group"].map(NAMES), "R (%)": interval_texts(ratios), "by the rule": means}
-    return pd.DataFrame(columns | {"items": ratios["items"]})
+    """Return the table of `ratios` for display, with what each means by the rule, also for groups without items."""
+    rows = ratios.set_index("group").reindex(list(GROUPS[1:]))
+    columns = {"group": [NAMES[group] for group in rows.index], "R (%)": interval_texts(rows)}
+    columns |= {"by the rule": [by_the_rule(row.low, row.high) for row in rows.itertuples()]}
+    return pd.DataFrame(columns | {"items": rows["items"].fillna(0).astype(int).tolist()})
 
 
 def finding(means: pd.DataFrame, ratios: pd.DataFrame) -> str:
     """Return two sentences, from the tables of `group_means` and `ratios`."""
     known = means[(means["group"] == KNOWN) & (means["measure"] == CHANGE)].iloc[0]
     shares = [f"{NAMES[row.group]} {with_interval(row.value, row.low, row.high)} %" for row in ratios.itertuples()]
-    return (
+    text = (
         f"Suppressing four neurons of a known fact changes the log-odds of its object by "
         f"{with_interval(known['value'], known['low'], known['high'])}. In per cent of this, four neurons chosen in the same way "
-        f"change the log-odds of what is not known by: {', '.join(shares)}."
+        f"change the log-odds of what is not known by: {'; '.join(shares)}."
     )
+    return text.replace("(no interval) %", "% (no interval)")

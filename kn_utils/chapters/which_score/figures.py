@@ -19,6 +19,7 @@ LOOKS = {
     "activation": ("#D55E00", "s", "-"),
     "magnitude": ("#7F7F7F", "^", ":"),
 }
+HOLLOW = ("controlled", "log_odds", "frozen_norms")  # beside a score of the same colour or time; larger, so they hide none
 ABLATION_TITLES = {"zero": "neurons set to zero", "mean": "neurons set to their mean"}
 
 
@@ -50,13 +51,19 @@ def plot_curves(curves: dict[str, pd.DataFrame], title: str) -> Figure:
         for axis, (ablation, table) in zip(axes, curves.items(), strict=True):
             for score, rows in table.groupby("score", sort=False):
                 color, marker, line = LOOKS[score]
-                axis.plot(rows["size"], rows["value"], line, marker=marker, markersize=4, color=color, label=NAMES[score])
+                look = {"color": color, "marker": marker, "label": NAMES[score]} | _marker(score)
+                axis.plot(rows["size"], rows["value"], line, **look)
             for end in (0, 100):
                 axis.axhline(end, **LINE)
             axis.set(title=ABLATION_TITLES[ablation], xscale="log", xlabel="neurons in the set")
             write_numbers(axis.xaxis)
         axes[0].set_ylabel("joint share\n(% of the best set's)")
     return figure
+
+
+def _marker(score: str) -> dict:
+    """Return the size and fill of a score's marker."""
+    return {"markersize": 8, "fillstyle": "none"} if score in HOLLOW else {"markersize": 4, "fillstyle": "full"}
 
 
 def _limits(*boards: pd.DataFrame) -> tuple[float, float]:
@@ -66,15 +73,19 @@ def _limits(*boards: pd.DataFrame) -> tuple[float, float]:
 
 
 def plot_costs(board: pd.DataFrame, seconds: pd.Series, title: str) -> Figure:
-    """Show the joint share of each score against its time for a prompt, a panel per size; `seconds` are of `core_seconds`."""
+    """Show the joint share of each score against its time for a prompt, a panel per size; `seconds` are of `core_seconds`.
+
+    Scores may take equally long: intervals of those in `HOLLOW` are wider, and lie below the others.
+    """
     with panels(title, 3.8, columns=len(SHARES), legend_columns=3, sharey=True) as (figure, axes):
         for axis, (size, quantity) in zip(axes, SHARES.items(), strict=True):
             rows = board[board["quantity"] == quantity].set_index("score")
             for score in seconds.index:
                 color, marker, _ = LOOKS[score]
                 value, low, high = rows.loc[score, ["value", "low", "high"]]
-                axis.vlines(seconds[score], low, high, color=color, linewidth=2)
-                axis.plot(seconds[score], value, marker, color=color, linestyle="none", label=NAMES[score])
+                below = {"linewidth": 4, "zorder": 1} if score in HOLLOW else {"linewidth": 1.5, "zorder": 2}
+                axis.vlines(seconds[score], low, high, color=color, **below)
+                axis.plot(seconds[score], value, marker, color=color, label=NAMES[score], zorder=3, **_marker(score))
             axis.axhline(100, **LINE)
             axis.set(title=f"{size} neurons", xscale="log", xlabel="core-seconds for a prompt", ylim=_limits(board))
             write_numbers(axis.xaxis)

@@ -30,8 +30,8 @@ NAMES = {
     EXACT: "exact effects",
 }
 RANKS = {"rank_correlation": "rank correlation"} | {f"recall_{size}": f"recall, {size} neurons" for size in RECALL_SIZES}
-SHARES = {size: f"joint share, {size} neurons" for size in RECALL_SIZES}
-AREA = "area"
+SHARES = {size: f"joint share, {size} neurons (%)" for size in RECALL_SIZES}
+AREA = "area (%)"
 
 
 class JointShares:
@@ -145,8 +145,14 @@ def named_beats(beaten: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `beats` for display: a dot where the score of the row beats that of the column, named by its number."""
     numbered = {name: f"{number}" for number, name in enumerate(beaten.columns, start=1)}
     rows = {name: f"{numbered[name]} {NAMES[name]}" for name in beaten.index}
-    shown = beaten.map(lambda above: "●" if above else "").rename(index=rows, columns=numbered)
+    shown = beaten.map(lambda above: "●" if above else "–").rename(index=rows, columns=numbered)
     return shown.rename_axis(index="score", columns=None)
+
+
+def counted_dots(beaten: pd.DataFrame) -> str:
+    """Return how many dots `named_beats` shows, or a sentence that there is none."""
+    dots, pairs = int(beaten.to_numpy().sum()), len(beaten) * (len(beaten) - 1)
+    return f"Dots: {dots} of {pairs} possible." if dots else "There is no dot: no score beats another here."
 
 
 def named_differences(differences: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
@@ -165,10 +171,11 @@ def finding(board: pd.DataFrame, beaten: pd.DataFrame) -> str:
     shown = dict.fromkeys([best, "gradient", "released", "activation"])
     text = [f"{NAMES[name]} {with_interval(*four.loc[name, INTERVAL[:3]])} %" for name in shown]
     winners = [f"{NAMES[name]} ({int(row.sum())} of {len(row) - 1})" for name, row in beaten.iterrows() if row.any()]
-    return (
-        f"The four neurons with the highest scores, ablated together, do this share of what the best four do: {', '.join(text)}. "
-        f"By the rule above, these scores beat others: {', '.join(winners) or 'none'}."
+    sentences = (
+        f"The four neurons with the highest scores, ablated together, do this share of what the best four do: {'; '.join(text)}. "
+        f"By the rule above, these scores beat others: {'; '.join(winners) or 'none'}."
     )
+    return sentences.replace("(no interval) %", "% (no interval)")
 
 
 def prompt_of(lm: LanguageModel, run: Run, ranks: pd.DataFrame) -> Prompt:
