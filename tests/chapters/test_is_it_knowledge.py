@@ -242,7 +242,9 @@ def test_figures_and_texts_show_the_numbers():
     assert drawn["own neurons"] == means.query("measure == 'own neurons'")["value"].tolist()
     assert drawn["matched neurons"] == [0.5] * 3
     assert list(count.lines[0].get_xdata()) == [3] * 3 and list(agreement.lines[0].get_xdata()) == [50] * 3
-    text = numbers.finding(means, ratios)
+    in_probabilities = numbers.ratios(table, 0, numbers.PROBABILITY)
+    assert in_probabilities["value"].tolist() != ratios["value"].tolist()
+    text = numbers.finding(means, ratios, in_probabilities)
     assert "changes the log-odds of its object by −1.50 [" in text and "] %; wrong objects 166.7 [" in text
     assert numbers.named_ratios(ratios).set_index("group").loc["wrong objects", "by the rule"] == "not knowledge"
 
@@ -265,8 +267,9 @@ def test_a_group_without_items_is_said_and_has_dashes():
 
 def test_the_unit_follows_a_share_without_an_interval():
     table = table_of({("P1", KNOWN): [-2.0], ("P1", NEVER_RIGHT): [-1.0]})
-    text = numbers.finding(numbers.group_means(table, 0), numbers.ratios(table, 0))
-    assert text.endswith("facts never answered right 50.0 % (no interval).")
+    changes = [numbers.ratios(table, 0, change) for change in (numbers.CHANGE, numbers.PROBABILITY)]
+    text = numbers.finding(numbers.group_means(table, 0), *changes)
+    assert "facts never answered right 50.0 % (no interval). The scale" in text and text.endswith("% (no interval).")
 
 
 # ---- models for which the truth is known

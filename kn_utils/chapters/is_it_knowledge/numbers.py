@@ -69,11 +69,11 @@ def known_and(table: pd.DataFrame, group: str, change: str = CHANGE) -> tuple[pd
     return known, other
 
 
-def ratios(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return R, the change of each other group in % of that of the known facts: columns group, value, low, high, items."""
+def ratios(table: pd.DataFrame, seed: int, change: str = CHANGE) -> pd.DataFrame:
+    """Return R, a change of each other group in % of that of the known facts: columns group, value, low, high, items."""
     rows = []
     for group in GROUPS[1:]:
-        known, other = known_and(table, group)
+        known, other = known_and(table, group, change)
         if len(other):
             rows.append((group, *share_of_effect(known, other, seed), len(other)))
     if not rows:
@@ -115,13 +115,17 @@ def named_ratios(ratios: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns | {"items": rows["items"].fillna(0).astype(int).tolist()})
 
 
-def finding(means: pd.DataFrame, ratios: pd.DataFrame) -> str:
-    """Return two sentences, from the tables of `group_means` and `ratios`."""
+def finding(means: pd.DataFrame, ratios: pd.DataFrame, in_probabilities: pd.DataFrame) -> str:
+    """Return three sentences, from the tables of `group_means` and of `ratios`, the second one of changes of probability."""
     known = means[(means["group"] == KNOWN) & (means["measure"] == CHANGE)].iloc[0]
-    shares = [f"{NAMES[row.group]} {with_interval(row.value, row.low, row.high)} %" for row in ratios.itertuples()]
-    text = (
+    return (
         f"Suppressing four neurons of a known fact changes the log-odds of its object by "
         f"{with_interval(known['value'], known['low'], known['high'])}. In per cent of this, four neurons chosen in the same way "
-        f"change the log-odds of what is not known by: {'; '.join(shares)}."
+        f"change the log-odds of what is not known by: {_shares(ratios)}. The scale decides: what is not known has small probabilities, "
+        f"and in probabilities the same shares are: {_shares(in_probabilities)}."
     )
-    return text.replace("(no interval) %", "% (no interval)")
+
+
+def _shares(ratios: pd.DataFrame) -> str:
+    shares = [f"{NAMES[row.group]} {with_interval(row.value, row.low, row.high)} %" for row in ratios.itertuples()]
+    return "; ".join(shares).replace("(no interval) %", "% (no interval)")
