@@ -1,6 +1,6 @@
 """Which types of models the neurons are found in: a tiny random model of every type that transformers registers.
 
-`python benchmarks/supported_models.py` examines all of them, and writes the tables of `book/architectures.md`. A type that an architecture
+`python benchmarks/supported_models.py` examines all of them, and writes the lists of `book/architectures.md`. A type that an architecture
 has only for a part of its models (a mixture of experts, say) is examined as its default configuration has it.
 """
 
@@ -74,29 +74,36 @@ CHANGES = {  # what else a type needs to be tiny
     "zamba2": {"layer_types": ["mamba", "hybrid", "mamba"]},
 }
 FLOAT32 = ("mra", "xglm")  # cannot be run in float64
+_NOT_BUILT = "the default configuration cannot be built"
+_NOT_TINY = "no tiny configuration was found, mostly because layers differ or depend on each other"
+_OTHER_POSITIONS = "blocks do not have one position for each token"
+_OTHER_PREDICTION = "does not predict one token after another, or only drafts for another model"
 NOT_EXAMINED = {
-    "bamba": "layers of attention or of a state space, no tiny configuration",
-    "blt": "predicts bytes by way of patches, no tiny configuration",
-    "cohere_compass_text": "its default configuration cannot be built",
-    "dbrx": "its default configuration cannot be built",
-    "dots1": "its default configuration cannot be built",
-    "dots3_note": "its layers differ, no tiny configuration",
-    "dots3_note_text": "its layers differ, no tiny configuration",
-    "funnel": "pools its tokens from block to block",
+    **dict.fromkeys(("cohere_compass_text", "dbrx", "dots1", "lfm2_moe"), _NOT_BUILT),
+    **dict.fromkeys(("bamba", "granitemoehybrid"), _NOT_TINY),  # layers of attention or of a state space
+    **dict.fromkeys(("dots3_note", "dots3_note_text", "qwen4_exp", "qwen4_exp_text"), _NOT_TINY),  # layers of several kinds
+    "blt": _NOT_TINY,  # predicts bytes by way of patches
+    "gemma3n_text": _NOT_TINY,  # its layers share caches
+    "reformer": _NOT_TINY,  # hashes its tokens into chunks
+    **dict.fromkeys(("zamba", "zamba2"), _NOT_TINY),  # layers share weights in a way that needs the full depth
+    "funnel": _OTHER_POSITIONS,  # pools its tokens from block to block
+    "perceiver": _OTHER_POSITIONS,  # reads its tokens into a latent array
+    **dict.fromkeys(("gemma4_assistant", "gemma4_unified_assistant"), _OTHER_PREDICTION),  # drafts
+    "prophetnet": _OTHER_PREDICTION,  # several tokens at once
+    "xlnet": _OTHER_PREDICTION,  # by permutations, so later tokens matter
     "gemma3n": "needs the package timm",
-    "gemma3n_text": "its layers share caches, no tiny configuration",
-    "gemma4_assistant": "drafts for another model",
-    "gemma4_unified_assistant": "drafts for another model",
-    "granitemoehybrid": "layers of attention or of a state space, no tiny configuration",
-    "lfm2_moe": "its default configuration cannot be built",
-    "perceiver": "reads its tokens into a latent array of another length",
-    "prophetnet": "predicts several tokens at once",
-    "qwen4_exp": "layers of several kinds, no tiny configuration",
-    "qwen4_exp_text": "layers of several kinds, no tiny configuration",
-    "reformer": "hashes its tokens into chunks, no tiny configuration",
-    "xlnet": "predicts by permutations: later tokens matter",
-    "zamba": "layers share weights in a way that needs its full depth",
-    "zamba2": "layers share weights in a way that needs its full depth",
+}
+REFUSALS = {  # a part of the message, and what the page says of all types with such a message; the first that fits
+    "mixture-of-experts": "mixture-of-experts layers",
+    "encoder-decoder": "an encoder-decoder",
+    "not on the 5 of the prompt": "the prompt is padded or extended inside the model",
+    "no linear map in a list of blocks": "layers that are not made of the usual linear modules",
+    "mixes positions": "no feed-forward layers, only state-space layers",
+    "are not a chain": "blocks that are not a chain: one does not start with the output of the one before",
+    "several feed-forward layers": "several or different feed-forward layers in a block",
+    "different feed-forward layers": "several or different feed-forward layers in a block",
+    "later tokens do not matter": "registered as a masked language model, but later tokens do not matter",
+    "cannot be run on a prompt": "cannot be run on a plain prompt",
 }
 
 
@@ -140,56 +147,66 @@ def tiny_language_model(model_type: str) -> LanguageModel:
 
 
 def outcome(model_type: str) -> str:
-    """Return what comes of a type, in the words of the table."""
+    """Return what comes of a type, in the words of the lists."""
     if model_type in NOT_EXAMINED:
-        return f"not examined: {NOT_EXAMINED[model_type]}"
+        return f"{UNEXAMINED}: {NOT_EXAMINED[model_type]}"
     try:
         lm = tiny_language_model(model_type)
     except ValueError as reason:
-        return f"refused: {short(str(reason).removeprefix(f'{model_type}: '))}"
-    return f"{'encoder' if lm.masked else 'decoder'}, {WORDS[lm.way]}"
+        return f"{REFUSED}: {short(str(reason))}"
+    return f"{SUPPORTED}: {'encoder' if lm.masked else 'decoder'}, {WORDS[lm.way]}"
 
 
+SUPPORTED, REFUSED, UNEXAMINED = "Supported", "Refused", "Not examined"  # the headings of the lists
 WORDS = {ONE_QUERY: "formula", FORMULA: "formula", BLOCK_AGAIN: BLOCK_AGAIN, LAYER_BY_LAYER: LAYER_BY_LAYER}
 
 
 def short(reason: str) -> str:
-    """Return the part of a refusal that many types share, or all that was seen in this one."""
-    if "mixture-of-experts" in reason:
-        return "mixture-of-experts layers"
-    if "encoder-decoder" in reason:
-        return "an encoder-decoder"
-    return reason.split(" alone: ")[0].replace("|", "")
+    """Return what the page says of a refusal. Raises LookupError if it has no words for it."""
+    for part, words in REFUSALS.items():
+        if part in reason:
+            return words
+    raise LookupError(f"REFUSALS has no part of: {reason}")
 
 
-def table(outcomes: dict[str, str]) -> str:
-    """Return the outcomes as a table, those of most types first, and the number of supported types."""
+def lists(outcomes: dict[str, str]) -> str:
+    """Return the outcomes as lists with headings, those of most types first."""
     types: dict[str, list[str]] = {}
     for model_type, found in outcomes.items():
         types.setdefault(found, []).append(f"`{model_type}`")
-    order = sorted(types, key=lambda found: (found.startswith(("refused", "not examined")), -len(types[found]), found))
-    rows = [f"| {found} | {len(types[found])} | {', '.join(types[found])} |" for found in order]
-    head = [f"**{supported(outcomes)} types are supported.**", "", "| what was found | number | types |", "|---|---|---|"]
-    return "\n".join([*head, *rows, ""])
+    lines = []
+    for heading in (SUPPORTED, REFUSED, UNEXAMINED):
+        order = sorted((found for found in types if found.startswith(heading)), key=lambda found: (-len(types[found]), found))
+        lines += [f"### {heading} ({sum(len(types[found]) for found in order)})", ""]
+        lines += [
+            f"* **{found.removeprefix(f'{heading}: ')}** ({len(types[found])}): {', '.join(types[found])}" for found in order
+        ]
+        lines += [""]
+    return "\n".join(lines)
 
 
 def supported(outcomes: dict[str, str]) -> int:
     """Return the number of supported types."""
-    return sum(found.startswith(("encoder, ", "decoder, ")) for found in outcomes.values())
+    return sum(found.startswith(SUPPORTED) for found in outcomes.values())
 
 
 def outcomes_of_page() -> dict[str, str]:
     """Return the outcome of every type as the page has it."""
-    rows = re.findall(r"^\| (.+) \| \d+ \| (`.+`) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    return {model_type: found for found, types in rows for model_type in re.findall("`([^`]+)`", types)}
+    outcomes, heading = {}, ""
+    for line in MARKED.search(PAGE.read_text(encoding="utf-8"))[0].splitlines():
+        if found := re.fullmatch(r"### (.+) \(\d+\)", line):
+            heading = found[1]
+        elif found := re.fullmatch(r"\* \*\*(.+)\*\* \(\d+\): (`.+`)", line):
+            outcomes |= {model_type: f"{heading}: {found[1]}" for model_type in re.findall("`([^`]+)`", found[2])}
+    return outcomes
 
 
 def main() -> None:
-    """Examine all types, and write the table into the page."""
+    """Examine all types, and write the lists into the page."""
     transformers.logging.set_verbosity_error()
     logging.disable()
     outcomes = {model_type: outcome(model_type) for model_type in TYPES}
-    page = MARKED.sub(lambda _: table(outcomes), PAGE.read_text(encoding="utf-8"))
+    page = MARKED.sub(lambda _: lists(outcomes), PAGE.read_text(encoding="utf-8"))
     PAGE.write_text(page, encoding="utf-8")
     print(f"{supported(outcomes)} of {len(outcomes)} types are supported: {PAGE}")
 

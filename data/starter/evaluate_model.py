@@ -221,9 +221,9 @@ def starter_table(pararel: Dataset, starter: Dataset, examiner: Examiner) -> str
     )
     groups = {
         "all": lambda fact: True,
-        "in ParaRel, taught": lambda fact: fact_pair(fact) in known and not is_held_out_fact(fact.subject, fact.object),
-        "in ParaRel, left out": lambda fact: fact_pair(fact) in known and is_held_out_fact(fact.subject, fact.object),
-        "not in ParaRel": lambda fact: fact_pair(fact) not in known,
+        "pairs in ParaRel, taught": lambda fact: fact_pair(fact) in known and not is_held_out_fact(fact.subject, fact.object),
+        "pairs in ParaRel, left out": lambda fact: fact_pair(fact) in known and is_held_out_fact(fact.subject, fact.object),
+        "pairs not in ParaRel": lambda fact: fact_pair(fact) not in known,
     }
     rows = []
     for name, keep in groups.items():

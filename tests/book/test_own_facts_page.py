@@ -20,6 +20,7 @@ from kn_utils.store.runs import Run
 PAGE = (ROOT / "book/own_model_and_facts.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```\{code-block\} json\n:caption: (\S+)\n\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```\{code-block\} bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+ARCHITECTURES = (ROOT / "book/architectures.md").read_text(encoding="utf-8")
 PYTHON = re.search(r"```\{code-block\} python\n(.*?)```", PAGE, re.DOTALL).group(1)
 
 
@@ -121,7 +122,7 @@ def markdown_of(notebook: Path) -> str:
     return "\n".join(output.get("data", {}).get("text/markdown", "") for cell in cells for output in cell.get("outputs", []))
 
 
-def test_the_example_of_another_architecture_prints_what_the_page_says(capsys):
-    code, printed = re.search(r"```python\n(.*?)```\n\nIt prints `([^`]*)`", PAGE, re.DOTALL).groups()
+def test_the_example_of_another_architecture_prints_what_its_page_says(capsys):
+    code, printed = re.search(r"```python\n(.*?)```\n\nIt prints `([^`]*)`", ARCHITECTURES, re.DOTALL).groups()
     exec(code, {})
     assert capsys.readouterr().out == f"{printed}\n"

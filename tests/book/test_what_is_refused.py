@@ -21,10 +21,10 @@ PAGE = (ROOT / "book/what_is_refused.md").read_text(encoding="utf-8")
 
 
 def rows(heading: str) -> dict[str, str]:
-    """The rows of the table below a heading of the page, without its head."""
+    """The rows of the table below a heading of the page, without its head; a message is printed as code."""
     part = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     found = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in part.splitlines() if line.startswith("| ")]
-    return {row[0]: row[-1] for row in found[1:]}
+    return {row[0]: row[-1].removeprefix("`").removesuffix("`") for row in found[1:]}
 
 
 def assert_is_the_pages(error: Exception, message: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from brute_force import gradient_at
-from supported_models import TYPES, outcome, outcomes_of_page, supported, table, tiny_language_model
+from supported_models import TYPES, lists, outcome, outcomes_of_page, supported, tiny_language_model
 from tiny_models import assert_no_hooks
 
 from kn_utils.model.devices import moved
@@ -59,5 +59,5 @@ def test_every_type(model_type, monkeypatch):
 def test_the_book_has_the_outcome_of_every_type_and_at_least_80_are_supported():
     page = (ROOT / "book/architectures.md").read_text(encoding="utf-8")
     assert sorted(OUTCOMES) == TYPES
-    assert table({model_type: OUTCOMES[model_type] for model_type in TYPES}) in page
+    assert lists({model_type: OUTCOMES[model_type] for model_type in TYPES}) in page
     assert supported(OUTCOMES) >= 80
