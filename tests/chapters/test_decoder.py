@@ -102,12 +102,35 @@ def test_the_upper_third_begins_behind_two_thirds_rounded_up(layers, first):
 
 
 def test_the_finding_says_how_many_prompts_are_answered_right_and_neurons_negative(one):
-    assert summary.finding(one, one, summary.signs(pd.DataFrame(MEASURED[:1]))) == (
-        "tiny, 2 facts, 25.0% of 4 prompts answered right; tiny, 2 facts, 25.0% of 4 prompts answered right. "
-        "Of the knowledge neurons 75.0 % of those of tiny are negative."
-    )
+    right = "tiny, 2 facts: 25.0 % of 4 prompts are answered right."
+    assert summary.finding(one, one, summary.signs(pd.DataFrame([MEASURED[0], MEASURED[3]]))) == [
+        right,
+        right,
+        "Of the knowledge neurons in a sample of facts, 75.0 % of those of tiny (2 facts) and 12.5 % of those of masked (2 facts) "
+        "have a negative activation.",
+    ]
     none = summary.signs(pd.DataFrame(MEASURED[:0], columns=MEASURED[0]))
-    assert summary.finding(one, one, none).endswith("answered right.")
+    assert summary.finding(one, one, none) == [right, right]
+
+
+def test_the_answer_has_a_bullet_for_each_sentence_and_kind_of_verdict():
+    verdicts = "**In every run:** one claim; another 2 * 2. **In none:** a third."
+    assert summary.answer(["a_b [c]."], verdicts).split("\n") == [
+        r"* a\_b \[c\].",
+        "* **In every run:** one claim; another 2 * 2.",
+        "* **In none:** a third.",
+    ]
+    assert summary.answer(["One."], "") == "* One."
+
+
+@pytest.mark.parametrize("relations, text", [(["P36"], "P36"), (["P36", "P101"], "2 relations")])
+def test_titles_name_one_relation_and_count_several(relations, text):
+    assert summary.named_relations(relations) == text
+
+
+def test_a_sample_is_described_by_its_size():
+    made = {"dataset": "pararel", "facts": 12, "seed": 42}
+    assert summary.sample_of(made) == "pararel, a sample of 12 facts or fewer of each relation, seed 42"
 
 
 def test_tuning_is_that_of_integrated_gradients(one):
@@ -133,14 +156,16 @@ def test_agreement_counts_a_prompt_once_and_takes_its_worst_layer():
         for layer, error in ((0, 0.1), (1, 0.3))
     ]
     table = summary.agreement(pd.DataFrame(rows))
-    assert table.loc[("tiny", "released")].tolist() == [1, pytest.approx(30), pytest.approx(30), 50]
+    assert table.loc[("tiny", "released sum")].tolist() == [1, pytest.approx(30), pytest.approx(30), 50]
+    assert list(table) == ["prompts", "median error (%)", "largest error (%)", "kept by both (%)"]
+    assert summary.agreement(pd.DataFrame(rows[:0], columns=rows[0])).empty
 
 
 def test_the_published_errors_are_of_both_models():
     errors, made = load_measured("quadrature")
     assert made["dataset"] == "pararel" and set(errors["model"]) == {"starter", "smollm2-135m"}
     assert errors.groupby("model")["relation"].nunique().min() >= 33
-    assert summary.agreement(errors).xs("controlled", level="rule")["median"].max() < 2
+    assert summary.agreement(errors).xs("error-controlled", level="rule")["median error (%)"].max() < 2
 
 
 MEASURED = [
@@ -167,7 +192,10 @@ def test_spaces_are_of_decoders_and_weigh_prompts():
     table = summary.spaces(pd.DataFrame(MEASURED))
     assert table.index.tolist() == ["tiny"]
     assert table.loc["tiny"].tolist() == pytest.approx([5, 80, 40, 40, 4, 25, 0.25])
-    assert summary.spaces(pd.DataFrame(MEASURED[-1:])).empty
+    shown = summary.named_spaces(table.assign(in_token=3.864, in_prompt=0.00118))
+    assert shown.iloc[0, -2:].tolist() == ["3.9", "0.0012"] and list(shown) == list(summary.SPACES.values())
+    none = summary.spaces(pd.DataFrame(MEASURED[-1:]))
+    assert none.empty and summary.named_spaces(none).empty
 
 
 def test_only_these_models_and_relations_count():
@@ -203,9 +231,9 @@ def test_costs_are_those_of_what_is_published():
 
     results = SimpleNamespace(provenance=provenance, read=lambda table, relations: {"prompts": range(100)}[table])
     first, second = summary.costs({"a tiny model": results}).to_dict("records")
-    about = {"model": "a tiny model", "step": "01_attribution", "relations": 2}
+    about = {"model": "a tiny model", "notebook": "01_attribution", "relations": 2}
     assert first == about | {"core_hours": 2, "core_seconds_per_prompt": 72}
-    assert (second["step"], second["relations"], second["core_hours"]) == ("06_edit_facts", 1, 0.1)
+    assert (second["notebook"], second["relations"], second["core_hours"]) == ("06_edit_facts", 1, 0.1)
     assert pd.isna(second["core_seconds_per_prompt"])
 
 
@@ -244,8 +272,4 @@ def test_the_chapter_compares_what_is_published(tmp_path):
     assert figures == 5  # errors were measured on facts of another data set
     facts = len(pd.read_parquet(RESULTS / "starter/starter/facts.parquet").query("relation in ['P36', 'P101']"))
     answer = shown[0]["text/markdown"]
-    assert (
-        f"another, {facts} facts" in answer
-        and f"starter, {facts} facts" in answer
-        and "**Contradicted wherever they can be tested:**" in answer
-    )
+    assert f"another, {facts} facts" in answer and f"starter, {facts} facts" in answer and "\n* **Contradicted " in answer

@@ -19,6 +19,7 @@ from kn_utils.chapters.does_it_help_editing.table import RULES, STRENGTHS, commo
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import LanguageModel
+from kn_utils.stats.intervals import number, with_interval
 from kn_utils.stats.rule import CONTRADICTED, SUPPORTED, UNTESTED
 from kn_utils.store.runs import NothingToShowError, Run
 
@@ -346,10 +347,25 @@ def test_the_finding_and_the_tables(done):
     assert len(gains) == len(RULES) * 2 * (len(METHODS) - 1)
     text = numbers.finding(gains, curves)
     assert all(f"points over {name}" in text for name in list(numbers.NAMES.values())[1:])
+    own = curves.query("rule == 'scaled' and method == 'attribution'").pivot(index="strength", columns="outcome", values="value")
+    best = own.loc[own[numbers.NET].idxmax()]
+    assert f"at its best strength ({best.name:g}), a fact gets the new object in {number(best[numbers.SUCCESS])} % of" in text
+    assert f"So do {number(best[numbers.BLEED])} % of the prompts of other facts" in text
     shown = numbers.named_curves(curves, "fixed")
     assert len(shown) == len(METHODS) * len(STRENGTHS) and list(shown)[2:] == list(numbers.OUTCOMES)
-    assert len(numbers.named_gains(gains)) == len(RULES) * 2
+    named = numbers.named_gains(gains)
+    assert named[["rule", "at"]].values.tolist() == [
+        [rule, at] for rule in ("the paper's rule", "the toolkits' rule") for at in (numbers.BEST, numbers.MEAN)
+    ]
+    assert list(named)[2:] == [f"minus {numbers.NAMES[method]} (points)" for method in METHODS[1:]]
+    for row in gains.itertuples():
+        [cell] = named.loc[
+            (named["rule"] == numbers.RULE_NAMES[row.rule]) & (named["at"] == row.at),
+            f"minus {numbers.NAMES[row.method]} (points)",
+        ]
+        assert cell == with_interval(row.value, row.low, row.high, row.new_low, row.new_high)
     equal = numbers.injections(table).set_index(["rule", "method"])
+    assert list(equal) == ["factor", "injected (%)"] and numbers.NET.endswith("(points)")
     assert equal.loc[(numbers.RULE_NAMES["scaled"], numbers.NAMES["attribution"])].tolist() == pytest.approx([1, 100])
 
 
@@ -361,5 +377,8 @@ def test_figures_show_every_method_and_both_rules(done):
     dots = {dots.get_label(): dots.get_offsets() for dots in right.collections}
     expected = curves.query("rule == 'fixed' and method == 'matched'").pivot(index="strength", columns="outcome", values="value")
     np.testing.assert_allclose(dots[numbers.NAMES["matched"]], expected[[numbers.BLEED, numbers.SUCCESS]])
+    assert right.get_xlim() == right.get_ylim() == (-6, 106)
+    assert all(len(dots.get_facecolors()) == 0 for dots in right.collections)  # hollow
+    assert [len(line.get_xdata()) for line in right.lines[: len(METHODS)]] == [len(STRENGTHS)] * len(METHODS)
     left, _ = plot_gains(gains, 5, "title").axes
     assert [label.get_text() for label in left.get_yticklabels()] == [f"over {numbers.NAMES[name]}" for name in METHODS[1:]]

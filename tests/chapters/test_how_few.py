@@ -1,5 +1,7 @@
 """The step of notebook 17 against plain code, and its rules on models that hold a fact in three neurons, in six, or in none."""
 
+from itertools import pairwise
+
 import known_facts
 import pandas as pd
 import pytest
@@ -136,12 +138,32 @@ def test_the_median_is_of_the_smallest_sets_and_answers_that_are_never_lost_coun
     assert numbers.second_less(table, step.RANDOM, seed=0)[0] == 50
     easy = table_of({step.FIRST: [4, 1, 99], step.SECOND: [4, 4], step.RANDOM: [4, 1, 99]})
     assert numbers.second_less(easy, step.RANDOM, seed=0)[0] == 50 - 100
-    assert "For 50.0" in numbers.finding(table, seed=0) and "33 % of the answers are never lost" in numbers.finding(table, seed=0)
+    text = numbers.finding(table, seed=0)
+    assert text.startswith(
+        "A median of 4 [1, 1,024] neurons (1,024 stands for never) must be set to zero before a right answer is lost"
+    )
+    assert "33.3 % of the answers are never lost" in text and "Of the answers that are lost (2), 50 [" in text
+    assert numbers.named_table(numbers.medians(table, seed=0))["median size"].iloc[0] == "4 [1, 1,024]"
     [axis] = plot_right_answers(numbers.right_answers(table), "title").axes
     first = next(line for line in axis.lines if line.get_label() == numbers.NAMES[step.FIRST])
     assert list(first.get_ydata()) == pytest.approx([200 / 3, 100 / 3, 100 / 3])
+    few = numbers.finding(table_of({step.FIRST: [1, 1, 1], step.SECOND: [4, 4, 4]}), seed=0)
+    assert few.startswith("A median of 1 [1, 1] neurons must be set to zero")
     never = numbers.finding(table_of({step.FIRST: [99, 99, 99]}), seed=0)
     assert never.endswith("100 % of the answers are never lost.")
+
+
+def test_sets_that_coincide_are_all_seen():
+    """The wider lines and larger markers are below, and all are hollow; the line at five is above the grid."""
+    sets = {name: [99, 99, 99] for name in (step.FIRST, step.SECOND, step.RANDOM, step.WRONG, step.KEPT)}
+    [axis] = plot_right_answers(numbers.right_answers(table_of(sets)), "title").axes
+    lines = {line.get_label(): line for line in axis.lines}
+    drawn = [lines[numbers.NAMES[name]] for name in sets]
+    for over, under in pairwise(drawn):
+        assert over.get_zorder() > under.get_zorder() and over.get_fillstyle() == under.get_fillstyle() == "none"
+        assert over.get_linewidth() < under.get_linewidth() and over.get_markersize() < under.get_markersize()
+    [five] = [line for line in axis.lines if list(line.get_xdata()) == [numbers.FEW] * 2]
+    assert five.get_zorder() > 1.5  # of the grid, at most
 
 
 # ---- models in which the truth is known

@@ -13,7 +13,7 @@ from tiny_models import tiny_model
 from kn_utils.chapters.attribution.table import attributed
 from kn_utils.chapters.knowledge_neurons.thresholds import shared, strong
 from kn_utils.chapters.try_it import numbers
-from kn_utils.chapters.try_it.figures import plot_map
+from kn_utils.chapters.try_it.figures import plot_map, spread
 from kn_utils.chapters.try_it.table import Scores, answers, attribute, check_instead, effects, find
 from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.attribution import Quadrature
@@ -362,20 +362,21 @@ def test_a_model_without_published_results_is_said_to_have_none(loaded):
 
 def test_what_is_said_of_published_facts(monkeypatch):
     lm = SimpleNamespace(name="m")
-    published = [SimpleNamespace(model="m", dataset=dataset) for dataset in ("d", "e")]
+    published = [SimpleNamespace(model="m", dataset=dataset, relations=["P1"]) for dataset in ("m", "e")]
     monkeypatch.setattr(numbers, "published_results", lambda: published)
     rows = [
-        ("d", "P1", 0, "Oslo", 0, 1),
-        ("d", "P1", 0, "Oslo", 1, 2),
+        ("m", "P1", 0, "Oslo", 0, 1),
+        ("m", "P1", 0, "Oslo", 1, 2),
         ("e", "P1", 0, "oslo", 1, 2),
-        ("d", "P2", 0, "Lima", 1, 2),
+        ("m", "P2", 0, "Lima", 1, 2),
     ]
     facts = pd.DataFrame(rows, columns=["dataset", "relation", "fact", "object", "layer", "neuron"])
     assert numbers.about_facts(lm, facts, {(0, 1): "one", (1, 2): "two"}, " Oslo") == (
-        "3 published facts of m on d and e have one of these neurons, 3 of them two. The object is ' Oslo' in 2 of them."
+        "3 published facts (m (model) on the m facts, P1; m on e, P1) have one of these neurons, 3 of them two. "
+        "The object is ' Oslo' in 2 of them."
     )
-    assert (
-        numbers.about_facts(lm, facts[:0], {}, "Oslo") == "None of the published facts of m on d and e has one of these neurons."
+    assert numbers.about_facts(lm, facts[:0], {}, "Oslo") == (
+        "None of the published facts (m (model) on the m facts, P1; m on e, P1) has one of these neurons."
     )
 
 
@@ -405,7 +406,21 @@ def test_the_map_shows_all_scores_and_names_the_chosen_neurons():
     dots, chosen = axis.lines[0], axis.lines[1]
     assert sorted(np.round(dots.get_xydata(), 6).tolist()) == [[1, 1], [2, 0.1], [2, 0.5]]
     assert sorted(chosen.get_xydata().tolist()) == [[1, 1], [2, 0.5]]
-    assert {text.get_text() for text in axis.texts} == {neuron_name(*A), neuron_name(*C)}
+    assert {text.get_text(): text.xy for text in axis.texts} == {neuron_name(*A): (1, 1), neuron_name(*C): (2, 0.5)}
+
+
+@pytest.mark.parametrize(
+    "shares, heights",
+    [
+        ([0.5], [0.5]),
+        ([0.9, 0.3], [0.9, 0.3]),
+        ([0.5, 0.5], [0.54, 0.46]),
+        ([0.5, 0.5, 0.1], [0.5 + 0.08 / 3, 0.42 + 0.08 / 3, 0.1 + 0.08 / 3]),
+        ([1, 1], [1, 0.92]),
+    ],
+)
+def test_names_stand_around_their_dots_a_line_apart(shares, heights):
+    assert spread(shares) == pytest.approx(heights)
 
 
 def executed(folder, **parameters):

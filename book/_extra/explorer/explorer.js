@@ -8,6 +8,7 @@
 (() => {
   const DATA = new URL("data/", document.currentScript.src);
   const ROWS = 50; // shown at once
+  const DIGITS = 2; // of probabilities
   const NEURON = /^L?(\d+\.\d+)$/i;
   const PROBABILITIES = ["before", "suppressed", "amplified"];
   const compare = new Intl.Collator("en", { numeric: true }).compare;
@@ -159,10 +160,10 @@
   }
 
   // Data have four decimals at most, so small values have fewer digits.
-  function percent(value, digits) {
+  function percent(value) {
     if (value === undefined) return "–";
-    if (value < 10 ** (digits - 5)) return value ? String(value) : "<0.0001";
-    return value.toLocaleString("en", { minimumSignificantDigits: digits, maximumSignificantDigits: digits });
+    if (value < 10 ** (DIGITS - 5)) return value ? String(value) : "<0.0001";
+    return value.toLocaleString("en", { minimumSignificantDigits: DIGITS, maximumSignificantDigits: DIGITS });
   }
 
   function factColumns(data) {
@@ -177,7 +178,7 @@
       ...PROBABILITIES.map((state, number) => ({
         title: hyphenated(`${state} %`),
         value: (fact) => fact.means[number] ?? -1, // facts that were not asked come last
-        cell: (fact) => percent(fact.means[number], 3),
+        cell: (fact) => percent(fact.means[number]),
         class: "kn-number",
       })),
     ];
@@ -251,10 +252,10 @@
     const shown = PROBABILITIES.map((state, number) => ({
       title: hyphenated(`${state} %`),
       value: (row) => row.values[number],
-      cell: (row) => [percent(row.values[number], 2), small(mark(answer(row, number)))],
+      cell: (row) => [percent(row.values[number]), small(mark(answer(row, number)))],
       class: "kn-number",
     }));
-    const means = fact.means.map((mean, number) => `${PROBABILITIES[number]} ${percent(mean, 3)}`).join(", ");
+    const means = fact.means.map((mean, number) => `${PROBABILITIES[number]} ${percent(mean)}`).join(", ");
     const caption = `The object's probability in % and, below it, the model's answer (✓: the object). Means: ${means}.`;
     return table("prompts", caption, [{ title: "prompt", value: text }, ...shown], rows);
   }

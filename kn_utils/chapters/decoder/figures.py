@@ -5,6 +5,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from kn_utils.chapters.decoder.numbers import RULES
 from kn_utils.model.neurons import MAX_NEURONS, MIN_NEURONS
 from kn_utils.plots.changes import MEAN, VERBS, draw_changes
 from kn_utils.plots.layers import draw_layer_shares
@@ -14,10 +15,7 @@ from kn_utils.plots.style import LINE, PALETTE
 SHADES = ("#08306b", "#6baed6", "#deebf7")  # from far to short reach; distinct in greyscale
 MIN_ERROR = 0.01  # %; smaller errors are not shown, since the reference has about this error
 QUANTILES = [0.1, 0.5, 0.9]  # of the errors: the median and the middle 80 %
-RULES = {
-    "released": ("released sum", PALETTE["activation"], "-"),
-    "controlled": ("error-controlled", PALETTE["attribution"], "--"),
-}
+LOOKS = {"released": (PALETTE["activation"], "-"), "controlled": (PALETTE["attribution"], "--")}
 
 
 def plot_layers(shares: dict[str, pd.DataFrame], title: str) -> Figure:
@@ -81,11 +79,11 @@ def plot_errors(errors: pd.DataFrame, title: str) -> Figure:
     models = list(dict.fromkeys(errors["model"]))
     with panels(title, 3.2, columns=len(models), sharey=True) as (figure, axes):
         for axis, model in zip(axes, models, strict=True):
-            for rule, (name, color, line) in RULES.items():
+            for rule, (color, line) in LOOKS.items():
                 rows = errors[(errors["model"] == model) & (errors["rule"] == rule)]
                 found = 100 * rows.groupby("layer")["error"].quantile(QUANTILES).unstack()
                 axis.fill_between(found.index + 1, found[0.1], found[0.9], color=color, alpha=0.2, linewidth=0)
-                axis.plot(found.index + 1, found[0.5], line, color=color, label=name)
+                axis.plot(found.index + 1, found[0.5], line, color=color, label=RULES[rule])
             axis.set(title=model, xlabel="layer", yscale="log", xlim=(0.5, len(found) + 0.5))
             axis.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
             write_numbers(axis.yaxis)

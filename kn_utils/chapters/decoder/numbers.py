@@ -1,12 +1,15 @@
 """Statistics for notebook 10, from our published results of a masked model and of a decoder."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from kn_utils.model.neurons import MAX_NEURONS, MIN_NEURONS, MIN_PROMPTS, RELATION_SHARE
+from kn_utils.plots.markup import plain
 from kn_utils.steps import STEPS
 from kn_utils.store.published import PublishedResults
 from kn_utils.store.runs import facts_with_prompts
@@ -21,6 +24,8 @@ SPACES = {
     "in_token": "% probability, space in the token",
     "in_prompt": "% space in the prompt",
 }
+WAYS = ["in_token", "in_prompt"]
+RULES = {"released": "released sum", "controlled": "error-controlled"}
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,29 @@ def asked(masked: PublishedResults, decoder: PublishedResults, relations: Sequen
     return pd.DataFrame(counts).join(reasons).fillna(0).astype(int).loc[list(relations)]
 
 
-def finding(masked: ModelResults, decoder: ModelResults, signs: pd.DataFrame) -> str:
+def named_relations(relations: Sequence[str]) -> str:
+    """Return the number of relations, or the only one, for titles."""
+    return relations[0] if len(relations) == 1 else f"{len(relations)} relations"
+
+
+def sample_of(made: Mapping) -> str:
+    """Return which facts were measured, from the settings of the measurement."""
+    return f"{made['dataset']}, a sample of {made['facts']} facts or fewer of each relation, seed {made['seed']}"
+
+
+def finding(masked: ModelResults, decoder: ModelResults, signs: pd.DataFrame) -> list[str]:
     """Return sentences on right answers and on negative neurons; `signs` is the table of the function `signs`."""
     answers = [(model.about, model.read("prompts")["correct"]) for model in (masked, decoder)]
-    right = [f"{name}, {correct.mean():.1%} of {len(correct):,} prompts answered right" for name, correct in answers]
-    negative = [f"{row.negative:.1f} % of those of {row.Index}" for row in signs.itertuples()]
-    return f"{'; '.join(right)}." + f" Of the knowledge neurons {' and '.join(negative)} are negative." * bool(negative)
+    right = [f"{name}: {100 * correct.mean():.1f} % of {len(correct):,} prompts are answered right." for name, correct in answers]
+    negative = [f"{row.negative:.1f} % of those of {row.Index} ({row.facts:,} facts)" for row in signs.itertuples()]
+    found = f"Of the knowledge neurons in a sample of facts, {' and '.join(negative)} have a negative activation."
+    return right + [found] * bool(negative)
+
+
+def answer(sentences: Sequence[str], verdicts: str) -> str:
+    """Return Markdown with a bullet for each sentence and for each kind of verdict; `verdicts` is the text of `compared_verdicts`."""
+    kinds = re.split(r" (?=\*\*)", verdicts)  # each begins with its name in bold
+    return "\n".join(f"* {text}" for text in [*map(plain, sentences), *kinds] if text)
 
 
 def wrong_answers(model: ModelResults, n: int = 12) -> pd.DataFrame:
@@ -123,9 +145,9 @@ def nodes_by_layer(model: ModelResults) -> pd.DataFrame:
 
 
 def agreement(errors: pd.DataFrame) -> pd.DataFrame:
-    """Return for each model and rule: prompts, median and largest error (%) over prompts, and `kept by both`.
+    """Return for each model and rule: prompts, median and largest error (%) over prompts, and `kept by both (%)`.
 
-    The error of a prompt is that of its worst layer. `kept by both` is the Jaccard index (%) of the strong neurons by the rule and by the
+    The error of a prompt is that of its worst layer. `kept by both (%)` is the Jaccard index of the strong neurons by the rule and by the
     reference.
     """
     place = ["model", "rule", "relation", "fact", "prompt"]
@@ -135,9 +157,10 @@ def agreement(errors: pd.DataFrame) -> pd.DataFrame:
     rules = prompts.groupby(["model", "rule"], sort=False)
     sums = rules[["strong", "both", "true"]].sum()
     either = sums["strong"] + sums["true"] - sums["both"]
-    table = rules["error"].agg(prompts="size", median="median", largest="max")
-    table[["median", "largest"]] *= 100
-    return table.assign(**{"kept by both": 100 * sums["both"] / either})
+    error = rules["error"]
+    shares = {"median error (%)": error.median(), "largest error (%)": error.max(), "kept by both (%)": sums["both"] / either}
+    table = pd.DataFrame({"prompts": error.size()} | {name: 100 * share for name, share in shares.items()})
+    return table.rename(index=RULES, level="rule")
 
 
 def of_models(measured: pd.DataFrame, dataset: str, models: Iterable[ModelResults]) -> pd.DataFrame:
@@ -167,21 +190,26 @@ def spaces(measured: pd.DataFrame) -> pd.DataFrame:
     Probabilities are means over the prompts that can be tokenised both ways: `in_token` with the space as part of the object's token,
     `in_prompt` with the space at the end of the prompt.
     """
-    ways = ["in_token", "in_prompt"]
     rows = measured.reindex(columns=["model", *SPACES]).dropna(subset=["objects"]).fillna(0)  # no such prompts, no mean
-    rows[ways] = rows[ways].mul(rows["prompts_both_ways"], axis="index")
+    rows[WAYS] = rows[WAYS].mul(rows["prompts_both_ways"], axis="index")
     total = rows.groupby("model", sort=False).sum()
-    total[ways] = 100 * total[ways].div(total["prompts_both_ways"], axis="index")
+    total[WAYS] = 100 * total[WAYS].div(total["prompts_both_ways"], axis="index")
     counted = ["with_space", "without_space", "both_ways"]
     total[counted] = 100 * total[counted].div(total["objects"], axis="index")
     return total.astype({"objects": int, "prompts_both_ways": int})
 
 
-def costs(models: Mapping[str, PublishedResults]) -> pd.DataFrame:
-    """Return the computing time of the published tables, for each model and step.
+def named_spaces(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `spaces` for display; probabilities are texts with two significant digits, since some are small."""
+    texts = {way: [np.format_float_positional(value, 2, fractional=False, trim="-") for value in found[way]] for way in WAYS}
+    return found.assign(**texts).rename(columns=SPACES)
 
-    Columns model, step, relations, core_hours (seconds times threads), core_seconds_per_prompt (step 1 only). Steps without published
-    tables are left out.
+
+def costs(models: Mapping[str, PublishedResults]) -> pd.DataFrame:
+    """Return the computing time of the published tables, for each model and notebook.
+
+    Columns model, notebook, relations, core_hours (seconds times threads), core_seconds_per_prompt (notebook 01 only). Notebooks
+    without published tables are left out.
     """
     rows = []
     for name, results in models.items():
@@ -190,7 +218,7 @@ def costs(models: Mapping[str, PublishedResults]) -> pd.DataFrame:
                 seconds = sum(run["seconds"] * run["threads"] for run in runs.values())
                 prompts = len(results.read("prompts", list(runs))) if "prompts" in step.tables else None
                 rows.append((name, step.notebook, len(runs), seconds / 3600, seconds / prompts if prompts else None))
-    return pd.DataFrame(rows, columns=["model", "step", "relations", "core_hours", "core_seconds_per_prompt"])
+    return pd.DataFrame(rows, columns=["model", "notebook", "relations", "core_hours", "core_seconds_per_prompt"])
 
 
 def _runs(results: PublishedResults, tables: Sequence[str]) -> dict[str, dict]:

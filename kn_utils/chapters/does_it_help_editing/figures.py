@@ -22,15 +22,17 @@ AT_LOOKS = {BEST: ("black", "o"), MEAN: ("#7F7F7F", "s")}
 def plot_trade_off(curves: pd.DataFrame, title: str) -> Figure:
     """Show success against bleed, a line for each method with a dot per strength, and a panel per rule."""
     wide = curves.pivot(index=["rule", "method", "strength"], columns="outcome", values="value")
+    limits = (-6, 106)  # no dot at 0 or 100 % is cut
     with panels(title, 4.2, columns=len(RULE_NAMES), legend_columns=3, sharex=True, sharey=True) as (figure, axes):
         for axis, (rule, name) in zip(axes, RULE_NAMES.items(), strict=True):
             for method in (method for method in METHODS if (rule, method) in wide.index):
                 color, marker, line = LOOKS[method]
                 rows = wide.loc[(rule, method)].sort_index()
-                axis.plot([0, *rows[BLEED]], [0, *rows[SUCCESS]], line, color=color, linewidth=1.2)
-                axis.scatter(rows[BLEED], rows[SUCCESS], 20 + 40 * rows.index, color=color, marker=marker, label=NAMES[method])
+                axis.plot(rows[BLEED], rows[SUCCESS], line, color=color, linewidth=1.2)
+                hollow = {"marker": marker, "facecolors": "none", "edgecolors": color, "linewidths": 1.5}  # hides no other dot
+                axis.scatter(rows[BLEED], rows[SUCCESS], 20 + 40 * rows.index, **hollow, label=NAMES[method])
             axis.axline((0, 0), (100, 100), **LINE, linestyle=":")
-            axis.set(title=name, xlabel=BLEED, xlim=(-3, 103), ylim=(-3, 103))
+            axis.set(title=name, xlabel=BLEED, xlim=limits, ylim=limits)
         axes[0].set_ylabel(SUCCESS)
     return figure
 

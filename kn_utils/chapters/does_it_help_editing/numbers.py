@@ -1,6 +1,7 @@
 """Statistics of the table of notebook 16."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from kn_utils.model.contexts import parse_neurons
 from kn_utils.model.interventions import RULES
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
-from kn_utils.stats.intervals import INTERVAL, side_by_side, with_interval
+from kn_utils.stats.intervals import INTERVAL, number, side_by_side, with_interval
 from kn_utils.stats.means import mean_over_relations, relation_means
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
@@ -21,10 +22,10 @@ NAMES = {
     "matched": "matched neurons",
     "another fact": "another fact's neurons",
     "random": "random neurons",
-    "exact": "best by exact effect",
+    "exact": "the best by exact effect",
 }
-RULE_NAMES = {"scaled": "the paper's rule", "fixed": "the fixed rule"}
-SUCCESS, BLEED, NET, CHANGED = "success (%)", "bleed (%)", "success minus bleed", "other answers changed (%)"
+RULE_NAMES = {"scaled": "the paper's rule", "fixed": "the toolkits' rule"}
+SUCCESS, BLEED, NET, CHANGED = "success (%)", "bleed (%)", "success minus bleed (points)", "other answers changed (%)"
 AIMED = "aimed log-odds"
 LIMITS = {SUCCESS: (0, 100), BLEED: (0, 100), NET: (-100, 100), CHANGED: (0, 100), AIMED: (-np.inf, np.inf)}
 OUTCOMES = tuple(LIMITS)
@@ -107,10 +108,11 @@ def gains(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def named_gains(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `gains` for display: "value [low, high]" for each other method."""
-    rows = gains.assign(rule=gains["rule"].map(RULE_NAMES), minus=[f"minus {NAMES[method]}" for method in gains["method"]])
-    wide = side_by_side(rows, ["rule", "at"], ["minus"], INTERVAL).sort_index().sort_index(axis="columns")
-    return wide.rename_axis(columns=None).reset_index()
+    """Return the table of `gains` for display: "value [low, high]" for each other method, in the order of the figure."""
+    wide = side_by_side(gains, ["rule", "at"], ["method"], INTERVAL)
+    rows = [row for row in product(RULE_NAMES, (BEST, MEAN)) if row in wide.index]
+    ordered = wide.loc[rows, [method for method in METHODS if method in wide]].rename(index=RULE_NAMES, level="rule")
+    return ordered.rename(columns=lambda method: f"minus {NAMES[method]} (points)").rename_axis(columns=None).reset_index()
 
 
 def named_curves(curves: pd.DataFrame, rule: str) -> pd.DataFrame:
@@ -121,16 +123,16 @@ def named_curves(curves: pd.DataFrame, rule: str) -> pd.DataFrame:
 
 
 def injections(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each rule and method how equal the injection was: columns rule, neurons, factor (median at strength 1), injected (%).
+    """Return for each rule and method how equal the injection was: columns rule, method, factor (median at strength 1), injected (%).
 
-    `injected` is the median injected norm in the prompts that judge, in per cent of that of the fact's own neurons in the same edit.
+    `injected (%)` is the median injected norm in the prompts that judge, in per cent of that of the fact's own neurons in the same edit.
     """
     full = table[table["strength"] == 1].set_index([*FACT_KEY, "rule"])
     own = full.loc[full["method"] == "attribution", "injected"]
     full = full.assign(injected=100 * full["injected"] / own.reindex(full.index))
     found = full.reset_index().groupby(["rule", "method"])[["factor", "injected"]].median()
     rows = [(rule, method) for rule in RULES for method in METHODS if (rule, method) in found.index]
-    shown = found.loc[rows].reset_index()
+    shown = found.loc[rows].reset_index().rename(columns={"injected": "injected (%)"})
     return shown.assign(rule=shown["rule"].map(RULE_NAMES), method=shown["method"].map(NAMES))
 
 
@@ -143,9 +145,9 @@ def finding(gains: pd.DataFrame, curves: pd.DataFrame) -> str:
     shown = gains[(gains["rule"] == "scaled") & (gains["at"] == BEST)].set_index("method")
     parts = [f"{with_interval(*shown.loc[method, INTERVAL[:3]])} points over {NAMES[method]}" for method in shown.index]
     return (
-        f"Edited through its own neurons at their best strength ({best:g} of the rule), a fact gets the new object in "
-        f"{at_best[SUCCESS]:.0f} % of the templates that did not choose the neurons. So do {at_best[BLEED]:.0f} % of the prompts of "
-        f"other facts. "
+        f"Edited through its own neurons by the paper's rule, at its best strength ({best:g}), a fact gets the new object in "
+        f"{number(at_best[SUCCESS])} % of the templates that did not choose the neurons. So do {number(at_best[BLEED])} % of the prompts "
+        f"of other facts. "
         f"With equal injected norm the gain in success minus bleed is {', '.join(parts)}."
     )
 

@@ -1,16 +1,19 @@
 """Statistics of the table of notebook 17."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
 from kn_utils.chapters.how_few.table import FIRST, KEPT, RANDOM, SECOND, SIZES, WRONG
-from kn_utils.stats.intervals import PERCENT, interval_texts, with_interval
+from kn_utils.stats.intervals import PERCENT, interval_texts, number, with_interval
 from kn_utils.stats.means import over_facts
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 
 NEVER = 2 * SIZES[-1]  # stands for the size if no set changes the answer
 LONGER = 1.5  # times the first set's size; the second set may be so large
 FEW = 5
+ZEROS = re.compile(r"\.0+(?!\d)")  # decimals of a whole number
 NAMES = {
     FIRST: "first set",
     SECOND: "second set, without the first's neurons",
@@ -87,7 +90,8 @@ def right_answers(table: pd.DataFrame) -> pd.DataFrame:
 
 def named_table(found: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `medians` for display."""
-    shown = found.assign(**{"median size": interval_texts(found), "set": found["set"].map(NAMES)})
+    sizes = [_short(text) for text in interval_texts(found)]
+    shown = found.assign(**{"median size": sizes, "set": found["set"].map(NAMES)})
     return shown[["template", "set", "median size", "never", "facts"]].rename(columns={"never": "never lost (%)"})
 
 
@@ -95,12 +99,21 @@ def finding(table: pd.DataFrame, seed: int) -> str:
     """Return two sentences: how many neurons are needed, and whether others do the same."""
     found = medians(table, seed)
     first = found[(found["template"] == "other") & (found["set"] == FIRST)].iloc[0]
-    size = with_interval(first["value"], first["low"], first["high"])
+    size = first[["value", "low", "high"]].astype(float)
+    explained = f" ({NEVER:,} stands for never)" if np.isclose(size.max(), NEVER) else ""
     text = (
-        f"A median of {size} neurons must be set to zero before a right answer is lost on a template that did not choose them; "
-        f"{first['never']:.0f} % of the answers are never lost."
+        f"A median of {_short(with_interval(*size))} neurons{explained} must be set to zero before a right answer is lost on a template "
+        f"that did not choose them; {_short(number(first['never']))} % of the answers are never lost."
     )
     if first["never"] == 100:
         return text
     *interval, count = second_share(table, seed)
-    return f"{text} For {with_interval(*interval)} % of the {count} lost answers, other neurons, at most 1.5 times as many, do the same."
+    return (
+        f"{text} Of the answers that are lost ({count}), {_short(with_interval(*interval))} % are also lost if a second set is zero: other "
+        f"neurons, at most {LONGER:g} times as many."
+    )
+
+
+def _short(text: str) -> str:
+    """Return a text in which whole numbers have no decimals."""
+    return ZEROS.sub("", text)

@@ -5,6 +5,20 @@ import pandas as pd
 
 from kn_utils.store.runs import FACT_KEY
 
+GROWTH = {
+    "axis": "what grows",
+    "facts": "facts",
+    "layers": "layers",
+    "seconds": "seconds",
+    "ms_per_prompt": "ms per prompt",
+    "order": "exponent of time",
+    "order_of_work": "exponent of work",
+    "gflop_per_second": "GFLOP/s",
+    "loaded_mb": "memory before (MB)",
+    "peak_memory_mb": "peak memory (MB)",
+}
+WHOLE = ["ms_per_prompt", "gflop_per_second", "loaded_mb", "peak_memory_mb"]
+
 
 def growth(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the medians over repetitions for each size; `rows` are those of `benchmarks/scaling.py`.
@@ -22,6 +36,11 @@ def growth(rows: pd.DataFrame) -> pd.DataFrame:
     table["order"], table["order_of_work"] = logs["seconds"] / logs["size"], logs["gflop"] / logs["size"]
     shown = ["seconds", "ms_per_prompt", "order", "order_of_work", "gflop_per_second", "loaded_mb", "peak_memory_mb"]
     return table[[*point[:-1], *shown]]
+
+
+def named_growth(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `growth` for display: with headers in words and units, and large numbers without decimals."""
+    return table.assign(**table[WHOLE].round().astype(int))[list(GROWTH)].rename(columns=GROWTH)
 
 
 def ways(made: pd.DataFrame) -> pd.DataFrame:

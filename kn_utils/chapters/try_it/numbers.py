@@ -10,6 +10,7 @@ from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron, neuron_list
 from kn_utils.model.value_words import head_logits
+from kn_utils.plots.markup import scope
 from kn_utils.stats.layers import first_upper_layer
 from kn_utils.store.published import PublishedResults, published_results
 from kn_utils.store.runs import FACT_KEY
@@ -81,16 +82,16 @@ def about_facts(lm: LanguageModel, facts: pd.DataFrame, names: dict[Neuron, str]
 
     `facts` are those of `published_facts`, and `names` are the names of the neurons.
     """
-    published = " and ".join(results.dataset for results in published_results() if results.model == lm.name)
+    published = "; ".join(scope(results, results.relations) for results in published_results() if results.model == lm.name)
     if not published:
         return f"There are no published results of {lm.name}."
     if facts.empty:
-        return f"None of the published facts of {lm.name} on {published} has one of these neurons."
+        return f"None of the published facts ({published}) has one of these neurons."
     distinct = facts.drop_duplicates(["dataset", *FACT_KEY])
     same = (distinct["object"].str.casefold() == answer.strip().casefold()).sum()
     most, count = facts.groupby(NEURON).size().sort_values().index[-1], facts.groupby(NEURON).size().max()
     return (
-        f"{len(distinct):,} published facts of {lm.name} on {published} have one of these neurons, {count:,} of them {names[most]}. "
+        f"{len(distinct):,} published facts ({published}) have one of these neurons, {count:,} of them {names[most]}. "
         f"The object is {answer!r} in {same:,} of them."
     )
 
