@@ -229,6 +229,8 @@ def test_every_method_is_taken_at_its_own_best_strength_and_relations_count_equa
     at_mean = numbers.gain(table, "matched", seed=0, at=numbers.MEAN)
     assert at_mean.interval[0] == pytest.approx(((30 + 10) / 2 - 25 / 2) / 2 + ((80 + 10) / 2 - 50 / 2) / 2)
     assert list(at_best.relations) == ["P0", "P0", "P1"]
+    at_one = numbers.gain(table, "matched", seed=0, at=numbers.EQUAL)
+    assert at_one.interval[0] == pytest.approx(10 - (25 + 50) / 2)
     curves = numbers.curves(table, seed=0).query("method == 'attribution' and rule == 'fixed'").set_index(["outcome", "strength"])
     assert curves.loc[(numbers.SUCCESS, 0.5), "value"] == pytest.approx((30 + 90) / 2)
 
@@ -242,6 +244,15 @@ def test_no_relation_is_judged_by_a_strength_that_it_chose():
     assert numbers.gain(table, "matched", seed=0).interval[0] == pytest.approx((0 + 10 + 12) / 3)
     one = study({0.5: [[(40, 0), (10, 0)]], 1.0: [[(0, 0), (30, 0)]]}, {strength: [[(0, 0)] * 2] for strength in own})
     assert numbers.gain(one, "matched", seed=0).interval[0] == pytest.approx((0 + 10) / 2)  # each fact at the other's strength
+
+
+def test_the_interval_includes_the_choice_of_the_strength():
+    """Half of the relations prefer each strength, so which one is chosen is by chance."""
+    own = {0.5: [[(60, 0)], [(0, 0)]] * 4, 1.0: [[(0, 0)], [(58, 0)]] * 4}
+    table = study(own, {strength: [[(0, 0)]] * 8 for strength in own})
+    fixed = numbers.gain(study({1.0: own[0.5]}, {1.0: [[(0, 0)]] * 8}), "matched", seed=0).interval
+    chosen = numbers.gain(table, "matched", seed=0).interval
+    assert chosen[0] < fixed[0] and chosen[2] >= fixed[2]
 
 
 def test_few_edits_give_no_verdict():
@@ -344,7 +355,7 @@ def test_where_neurons_fire_for_every_fact_localisation_does_not_help(tmp_path, 
 def test_the_finding_and_the_tables(done):
     table = done[2]
     curves, gains = numbers.curves(table, seed=0), numbers.gains(table, seed=0)
-    assert len(gains) == len(RULES) * 2 * (len(METHODS) - 1)
+    assert len(gains) == len(RULES) * 3 * (len(METHODS) - 1)
     text = numbers.finding(gains, curves)
     assert all(f"points over {name}" in text for name in list(numbers.NAMES.values())[1:])
     own = curves.query("rule == 'scaled' and method == 'attribution'").pivot(index="strength", columns="outcome", values="value")
@@ -355,7 +366,7 @@ def test_the_finding_and_the_tables(done):
     assert len(shown) == len(METHODS) * len(STRENGTHS) and list(shown)[2:] == list(numbers.OUTCOMES)
     named = numbers.named_gains(gains)
     assert named[["rule", "at"]].values.tolist() == [
-        [rule, at] for rule in ("the paper's rule", "the toolkits' rule") for at in (numbers.BEST, numbers.MEAN)
+        [rule, at] for rule in ("the paper's rule", "the toolkits' rule") for at in (numbers.BEST, numbers.MEAN, numbers.EQUAL)
     ]
     assert list(named)[2:] == [f"minus {numbers.NAMES[method]} (points)" for method in METHODS[1:]]
     for row in gains.itertuples():

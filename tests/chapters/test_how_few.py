@@ -126,18 +126,20 @@ def table_of(lost):
 
 
 def test_the_median_is_of_the_smallest_sets_and_answers_that_are_never_lost_count_as_more():
-    table = table_of({step.FIRST: [4, 1, 99], step.SECOND: [4, 4], step.RANDOM: [16, 99, 99]})
+    kept = {step.KEPT: [1, 99, 99]}  # with only the first neuron of the set, one answer of three is lost
+    table = table_of({step.FIRST: [4, 1, 99], step.SECOND: [4, 4], step.RANDOM: [16, 99, 99]} | kept)
     found = numbers.medians(table, seed=0).set_index(["template", "set"])
     assert found.loc[("other", step.FIRST), "value"] == 4 and found.loc[("other", step.FIRST), "never"] == pytest.approx(100 / 3)
     assert found.loc[("other", step.RANDOM), "value"] == numbers.NEVER and found.loc[("own", step.FIRST), "value"] == 1
     assert found.loc[("other", step.SECOND), "facts"] == 2
-    assert numbers.ratio(table, step.RANDOM, seed=0)[0] == 4 / 16  # of 4 / 16, 1 / 1024 and 1: the middle one
+    assert numbers.ratio(table, step.RANDOM, seed=0).interval[0] == 4 / 16  # of 4 / 16, 1 / 1024 and 1: the middle one
     share = numbers.second_share(table, seed=0)
-    assert share[0] == 50 and share[3] == 2  # 4 is within 1.5 times 4, and not within 1.5 times 1
+    assert share.interval[0] == 50 and len(share.relations) == 2  # 4 is within 1.5 times 4, and not within 1.5 times 1
     assert numbers.right_answers(table).loc[4, step.FIRST] == pytest.approx(100 / 3)
-    assert numbers.second_less(table, step.RANDOM, seed=0)[0] == 50
+    assert numbers.second_share(table, seed=0, longer=4).interval[0] == 100
+    assert numbers.second_less(table, step.RANDOM, seed=0).interval[0] == 50
     easy = table_of({step.FIRST: [4, 1, 99], step.SECOND: [4, 4], step.RANDOM: [4, 1, 99]})
-    assert numbers.second_less(easy, step.RANDOM, seed=0)[0] == 50 - 100
+    assert numbers.second_less(easy, step.RANDOM, seed=0).interval[0] == 50 - 100
     text = numbers.finding(table, seed=0)
     assert text.startswith(
         "A median of 4 [1, 1,024] neurons (1,024 stands for never) must be set to zero before a right answer is lost"
@@ -147,10 +149,18 @@ def test_the_median_is_of_the_smallest_sets_and_answers_that_are_never_lost_coun
     [axis] = plot_right_answers(numbers.right_answers(table), "title").axes
     first = next(line for line in axis.lines if line.get_label() == numbers.NAMES[step.FIRST])
     assert list(first.get_ydata()) == pytest.approx([200 / 3, 100 / 3, 100 / 3])
-    few = numbers.finding(table_of({step.FIRST: [1, 1, 1], step.SECOND: [4, 4, 4]}), seed=0)
+    few = numbers.finding(table_of({step.FIRST: [1, 1, 1], step.SECOND: [4, 4, 4]} | kept), seed=0)
     assert few.startswith("A median of 1 [1, 1] neurons must be set to zero")
-    never = numbers.finding(table_of({step.FIRST: [99, 99, 99]}), seed=0)
-    assert never.endswith("100 % of the answers are never lost.")
+    never = numbers.finding(table_of({step.FIRST: [99, 99, 99]} | kept), seed=0)
+    assert "100 % of the answers are never lost. With all neurons at the prediction position but one at zero, 66.7 [" in never
+    assert never.endswith("% of the answers are still right.")
+
+
+def test_a_control_counts_the_facts_that_have_it():
+    table = table_of({step.FIRST: [4, 1, 99], step.SECOND: [4, 4], step.RANDOM: [16, 16, 16], step.WRONG: [4]})
+    counts = {condition.contrast: condition.n for condition in claims.few_suffice({"how_few": table}, 0)}
+    by_set = {name: next(n for text, n in counts.items() if numbers.NAMES[name] in text) for name in (step.RANDOM, step.WRONG)}
+    assert by_set == {step.RANDOM: 3, step.WRONG: 1}
 
 
 def test_sets_that_coincide_are_all_seen():

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from kn_utils.chapters.does_it_help_editing.numbers import AIMED, BEST, MEAN, NAMES, NET, RULE_NAMES, gain
+from kn_utils.chapters.does_it_help_editing.numbers import AIMED, BEST, EQUAL, MEAN, NAMES, NET, RULE_NAMES, gain
 from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
 
 MARGIN = 5  # points; localisation helps if it gains more
@@ -23,6 +23,7 @@ def own_neurons_help(tables: Tables, seed: int) -> list[Condition]:
         condition("matched", MARGIN, CONTROL, rule="fixed"),
         condition("matched", 0, CONTROL, outcome=AIMED),
         condition("another fact", MARGIN, CONTROL),
+        condition("matched", MARGIN, SHOWN, at=EQUAL),
         condition("random", MARGIN, SHOWN),
         condition("exact", MARGIN, SHOWN),
     ]

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kn_utils.chapters.does_it_help_editing.choice import METHODS
-from kn_utils.chapters.does_it_help_editing.numbers import BEST, BLEED, MEAN, NAMES, RULE_NAMES, SUCCESS
+from kn_utils.chapters.does_it_help_editing.numbers import BEST, BLEED, EQUAL, MEAN, NAMES, RULE_NAMES, SUCCESS
 from kn_utils.plots.panels import panels
 from kn_utils.plots.style import LINE
 
@@ -16,7 +16,7 @@ LOOKS = {
     "random": ("#7F7F7F", "^", ":"),
     "exact": ("#009E73", "D", "-"),
 }
-AT_LOOKS = {BEST: ("black", "o"), MEAN: ("#7F7F7F", "s")}
+AT_LOOKS = {BEST: ("black", "o"), MEAN: ("#7F7F7F", "s"), EQUAL: ("#56B4E9", "^")}
 
 
 def plot_trade_off(curves: pd.DataFrame, title: str) -> Figure:
@@ -40,11 +40,11 @@ def plot_trade_off(curves: pd.DataFrame, title: str) -> Figure:
 def plot_gains(gains: pd.DataFrame, margin: float, title: str) -> Figure:
     """Show the gains of the fact's own neurons over all others with their intervals, a panel per rule; `gains` is of that function."""
     methods = [method for method in METHODS if method in set(gains["method"])]
-    with panels(title, 0.5 * len(methods) + 1.5, columns=len(RULE_NAMES), sharex=True, sharey=True) as (figure, axes):
+    with panels(title, 0.6 * len(methods) + 1.5, columns=len(RULE_NAMES), sharex=True, sharey=True) as (figure, axes):
         for axis, (rule, name) in zip(axes, RULE_NAMES.items(), strict=True):
             for number, (at, (color, marker)) in enumerate(AT_LOOKS.items()):
                 rows = gains[(gains["rule"] == rule) & (gains["at"] == at)].set_index("method").reindex(methods)
-                height = [row + 0.3 * (number - 0.5) for row in range(len(methods))]
+                height = [row + 0.25 * (number - 1) for row in range(len(methods))]
                 axis.hlines(height, rows["low"], rows["high"], color=color, linewidth=2)
                 axis.plot(rows["value"], height, marker, color=color, label=at)
             axis.axvline(0, **LINE)

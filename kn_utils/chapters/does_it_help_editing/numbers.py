@@ -13,7 +13,16 @@ from kn_utils.model.contexts import parse_neurons
 from kn_utils.model.interventions import RULES
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
-from kn_utils.stats.intervals import INTERVAL, number, side_by_side, with_interval
+from kn_utils.stats.intervals import (
+    INTERVAL,
+    Statistic,
+    bootstrap_interval,
+    interval_texts,
+    mean_of_relations,
+    number,
+    side_by_side,
+    with_interval,
+)
 from kn_utils.stats.means import mean_over_relations, relation_means
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
@@ -29,7 +38,7 @@ SUCCESS, BLEED, NET, CHANGED = "success (%)", "bleed (%)", "success minus bleed 
 AIMED = "aimed log-odds"
 LIMITS = {SUCCESS: (0, 100), BLEED: (0, 100), NET: (-100, 100), CHANGED: (0, 100), AIMED: (-np.inf, np.inf)}
 OUTCOMES = tuple(LIMITS)
-BEST, MEAN = "each at its best strength", "mean over strengths"
+BEST, MEAN, EQUAL = "each at its best strength", "mean over strengths", "both at strength 1"
 
 
 class Gain(NamedTuple):
@@ -66,8 +75,8 @@ def curves(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outcome: str = NET, at: str = BEST) -> Gain | None:
     """Return an outcome with the fact's own neurons minus that with the neurons of the method `other`; None if no edit has both.
 
-    `at` is `BEST` or `MEAN`. The best strength of a method for a relation is that with the largest mean over the other relations, so no
-    relation is judged by a strength that it chose; in a single relation, facts take the place of relations.
+    `at` is `BEST`, `MEAN` or `EQUAL`. The best strength of a method for a relation is that with the largest mean over the other relations,
+    so no relation is judged by a strength that it chose; in a single relation, facts take the place of relations. Resamples choose anew.
     """
     rows = outcomes(table)
     wide = rows[rows["rule"] == rule].pivot(index=FACT_KEY, columns=["method", "strength"], values=outcome)
@@ -75,13 +84,28 @@ def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outco
         return None
     pairs = wide[["attribution", other]].dropna()
     relations = pairs.index.get_level_values("relation")
-    chosen_by = relations if relations.nunique() > 1 else pairs.index.get_level_values("fact")
-    own, others = (
-        _at_best(pairs[method].to_numpy(float), chosen_by) if at == BEST else pairs[method].to_numpy(float).mean(axis=1)
-        for method in ("attribution", other)
-    )
     low, high = LIMITS[outcome]
-    return Gain(mean_over_relations(pd.Series(own - others, pairs.index), seed, (low - high, high - low)), relations)
+    statistic = _difference([pairs[method] for method in ("attribution", other)], at, single=relations.nunique() == 1)
+    value, _, _, *new = mean_of_relations(statistic, relations, seed, (low - high, high - low))
+    _, *ends = bootstrap_interval(lambda *drawn: statistic(*drawn).mean(), relations, seed, limits=(low - high, high - low))
+    return Gain((value, *ends, *new), relations)
+
+
+def _difference(pairs: Sequence[pd.DataFrame], at: str, single: bool) -> Statistic:
+    """Return a statistic: for each relation, the mean over edits of the first outcome [edits, strengths] minus the second."""
+    values, at_one = [pair.to_numpy(float) for pair in pairs], list(pairs[0].columns).index(1)
+
+    def difference(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        chosen_by = np.arange(len(rows)) if single else groups
+        choose = {
+            BEST: lambda drawn: _at_best(drawn, chosen_by),
+            MEAN: lambda drawn: drawn.mean(axis=1),
+            EQUAL: lambda drawn: drawn[:, at_one],
+        }
+        own, other = (choose[at](outcome[rows]) for outcome in values)
+        return relation_means(own - other)(np.arange(len(rows)), groups)
+
+    return difference
 
 
 def _at_best(values: np.ndarray, groups: Sequence) -> np.ndarray:
@@ -100,7 +124,7 @@ def gains(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     found = [
         (rule, at, method, *pair.interval)
         for rule in RULES
-        for at in (BEST, MEAN)
+        for at in (BEST, MEAN, EQUAL)
         for method in METHODS[1:]
         if (pair := gain(table, method, seed, rule, at=at))
     ]
@@ -110,7 +134,7 @@ def gains(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 def named_gains(gains: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `gains` for display: "value [low, high]" for each other method, in the order of the figure."""
     wide = side_by_side(gains, ["rule", "at"], ["method"], INTERVAL)
-    rows = [row for row in product(RULE_NAMES, (BEST, MEAN)) if row in wide.index]
+    rows = [row for row in product(RULE_NAMES, (BEST, MEAN, EQUAL)) if row in wide.index]
     ordered = wide.loc[rows, [method for method in METHODS if method in wide]].rename(index=RULE_NAMES, level="rule")
     return ordered.rename(columns=lambda method: f"minus {NAMES[method]} (points)").rename_axis(columns=None).reset_index()
 
@@ -144,11 +168,13 @@ def finding(gains: pd.DataFrame, curves: pd.DataFrame) -> str:
     at_best = rows[rows["strength"] == best].set_index("outcome")["value"]
     shown = gains[(gains["rule"] == "scaled") & (gains["at"] == BEST)].set_index("method")
     parts = [f"{with_interval(*shown.loc[method, INTERVAL[:3]])} points over {NAMES[method]}" for method in shown.index]
+    equal = gains[(gains["rule"] == "scaled") & (gains["at"] == EQUAL) & (gains["method"] == "matched")]
+    beside = f" Both at strength 1, it is {interval_texts(equal)[0]} points over {NAMES['matched']}." if len(equal) else ""
     return (
         f"Edited through its own neurons by the paper's rule, at its best strength ({best:g}), a fact gets the new object in "
         f"{number(at_best[SUCCESS])} % of the templates that did not choose the neurons. So do {number(at_best[BLEED])} % of the prompts "
         f"of other facts. "
-        f"With equal injected norm the gain in success minus bleed is {', '.join(parts)}."
+        f"Each at its best strength, the gain in success minus bleed is {', '.join(parts)}.{beside}"
     )
 
 

@@ -1,6 +1,7 @@
 """Statistics of the table of notebook 17."""
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -52,26 +53,42 @@ def _median(sizes: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> t
     return tuple(2**end for end in over_facts(np.log2(sizes), seed, np.median, limits=limits))
 
 
-def ratio(table: pd.DataFrame, name: str, seed: int) -> tuple[float, float, float]:
-    """Return the median over facts of the first set's size divided by another set's, on the other template: (estimate, low, high)."""
+class Counted(NamedTuple):
+    """A statistic: its `interval` (estimate, low, high), and the relation of each fact that it counts."""
+
+    interval: tuple[float, float, float]
+    relations: pd.Index
+
+
+def ratio(table: pd.DataFrame, name: str, seed: int) -> Counted:
+    """Return the median over facts of the first set's size divided by another set's, on the other template."""
     wide = smallest_sets(table, "other")
-    return _median((wide[FIRST] / wide[name]).dropna(), seed)
+    ratios = (wide[FIRST] / wide[name]).dropna()
+    return Counted(_median(ratios, seed), ratios.index.get_level_values("relation"))
 
 
-def second_share(table: pd.DataFrame, seed: int) -> tuple[float, float, float, int]:
-    """Return (estimate, low, high) of the share (%) of lost answers whose second set is short enough, and the number of lost answers."""
-    within = _within(table)[SECOND]
-    return *over_facts(100 * within, seed, limits=PERCENT), len(within)
+def second_share(table: pd.DataFrame, seed: int, longer: float = LONGER) -> Counted:
+    """Return the share (%) of lost answers whose second set is at most `longer` times as large as the first."""
+    within = _within(table, longer)[SECOND]
+    return Counted(over_facts(100 * within, seed, limits=PERCENT), within.index.get_level_values("relation"))
 
 
-def second_less(table: pd.DataFrame, name: str, seed: int) -> tuple[float, float, float]:
-    """Return that share minus the share (points) of another set, on the facts that have both: (estimate, low, high)."""
+def second_less(table: pd.DataFrame, name: str, seed: int) -> Counted:
+    """Return that share minus the share (points) of another set, on the facts that have both."""
     within = _within(table)[[SECOND, name]].dropna()
-    return over_facts(100 * (within[SECOND] - within[name]), seed, limits=(-100, 100))
+    differences = 100 * (within[SECOND] - within[name])
+    return Counted(over_facts(differences, seed, limits=(-100, 100)), within.index.get_level_values("relation"))
 
 
-def _within(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each lost answer (rows) whether a set (columns) is at most 1.5 times as large as the first: 1 or 0, NaN without a set.
+def still_right(table: pd.DataFrame, seed: int) -> str:
+    """Return a sentence on the answers that are still right while all neurons but one are zero at the prediction position."""
+    kept = table[(table["set"] == KEPT) & (table["size"] == 1)].set_index("relation")["correct"]
+    share = with_interval(*over_facts(100.0 * kept, seed, limits=PERCENT))
+    return f"With all neurons at the prediction position but one at zero, {_short(share)} % of the answers are still right."
+
+
+def _within(table: pd.DataFrame, longer: float = LONGER) -> pd.DataFrame:
+    """Return for each lost answer (rows) whether a set (columns) is not more than `longer` times the first: 1 or 0, NaN without a set.
 
     Raises NothingToShowError if the first set changes no answer.
     """
@@ -79,7 +96,7 @@ def _within(table: pd.DataFrame) -> pd.DataFrame:
     if SECOND not in wide or (wide[FIRST] == NEVER).all():
         raise NothingToShowError("no right answer of these relations is lost")
     lost = wide[wide[FIRST] < NEVER]
-    return lost.le(LONGER * lost[FIRST], axis="index").astype(float).where(lost.notna())
+    return lost.le(longer * lost[FIRST], axis="index").astype(float).where(lost.notna())
 
 
 def right_answers(table: pd.DataFrame) -> pd.DataFrame:
@@ -96,21 +113,22 @@ def named_table(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(table: pd.DataFrame, seed: int) -> str:
-    """Return two sentences: how many neurons are needed, and whether others do the same."""
+    """Return sentences: how many neurons are needed, how much is left without all but one, and whether others do the same."""
     found = medians(table, seed)
     first = found[(found["template"] == "other") & (found["set"] == FIRST)].iloc[0]
     size = first[["value", "low", "high"]].astype(float)
     explained = f" ({NEVER:,} stands for never)" if np.isclose(size.max(), NEVER) else ""
     text = (
         f"A median of {_short(with_interval(*size))} neurons{explained} must be set to zero before a right answer is lost on a template "
-        f"that did not choose them; {_short(number(first['never']))} % of the answers are never lost."
+        f"that did not choose them; {_short(number(first['never']))} % of the answers are never lost. {still_right(table, seed)}"
     )
     if first["never"] == 100:
         return text
-    *interval, count = second_share(table, seed)
+    interval, lost = second_share(table, seed)
+    share = _short(with_interval(*interval))
     return (
-        f"{text} Of the answers that are lost ({count}), {_short(with_interval(*interval))} % are also lost if a second set is zero: other "
-        f"neurons, at most {LONGER:g} times as many."
+        f"{text} Of the answers that are lost ({len(lost)}), {share} % are also lost if a second set is zero: other neurons, at most "
+        f"{LONGER:g} times as many."
     )
 
 
