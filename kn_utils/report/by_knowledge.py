@@ -68,7 +68,7 @@ def _results(read: Read, relations: Sequence[str]) -> dict[str, pd.Series]:
 def _measured(chosen: Facts, prompts: pd.DataFrame, results: dict[str, pd.Series], seed: int) -> dict[str, str]:
     wanted = pd.MultiIndex.from_tuples(sorted(chosen), names=FACT_KEY)
     asked = prompts[pd.MultiIndex.from_frame(prompts[FACT_KEY]).isin(wanted)]
-    row = {"facts": f"{len(chosen):,}", "prompts": f"{len(asked):,}", "answered right": f"{asked['correct'].mean():.1%}"}
+    row = {"facts": f"{len(chosen):,}", "prompts": f"{len(asked):,}", "answered right": f"{100 * asked['correct'].mean():.1f} %"}
     for name in (NEURONS, *map(CHANGE.format, OPERATIONS)):
         values = results[name][results[name].index.isin(wanted)] if name in results else pd.Series(dtype=float)
         mean = partial(over_facts, limits=NOT_NEGATIVE) if name == NEURONS else mean_over_relations

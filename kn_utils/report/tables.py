@@ -120,7 +120,7 @@ def described(results: Run | PublishedResults, relations: Sequence[str]) -> dict
     return {
         "relations": f"{facts['relation'].nunique()}",
         "facts with prompts": f"{(facts['prompts'] > 0).sum():,} of {len(facts):,}",
-        "prompts": f"{len(prompts):,}, {prompts['correct'].mean():.1%} answered right",
+        "prompts": f"{len(prompts):,}, {100 * prompts['correct'].mean():.1f} % answered right",
     } | {text: ", ".join(dict.fromkeys(_short(made[name]) for made in inputs)) for name, text in INPUTS.items()}
 
 
