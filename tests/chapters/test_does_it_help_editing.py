@@ -278,7 +278,7 @@ def test_localisation_helps_if_it_gains_more_than_five_points(difference, state)
     first, *controls = claims.CLAIMS[0].conditions({"does_it_help_editing": study(own, {1.0: [[(50, 10)] * 3] * 4})}, 0)
     assert first.state == state and first.value == pytest.approx(difference)
     assert (first.n, first.unit, first.above) == (12, "edits of 4 relations", 5)
-    assert len({condition.contrast for condition in (first, *controls)}) == 7
+    assert len({condition.contrast for condition in (first, *controls)}) == 8
 
 
 # ---- models in which the truth is known
