@@ -203,7 +203,10 @@ def test_the_finding_names_both_rises_and_the_control():
     assert text.startswith(
         "An erasure changes the perplexity of the relation by 171.8 % and that of all other relations by 0.00 %; "
     )
-    assert "if random neurons are erased, that of the relation changes by 0.00 %." in text and "others in 1 of 1 erasures" in text
+    assert (
+        "if random neurons are erased, that of the relation changes by 0.00 %." in text
+        and "In 1 of 1 erasures the estimate" in text
+    )
     assert "other" not in summary.finding(found[found["where"] == summary.OWN])
     assert summary.finding(found[found["where"] == summary.OTHERS]) == "None of the erased relations could be evaluated."
 

@@ -17,7 +17,7 @@ from kn_utils.data.facts import load_dataset
 from kn_utils.model.controls import template_halves
 from kn_utils.model.greedy import greedy_order
 from kn_utils.model.models import LanguageModel, load_model
-from kn_utils.stats.rule import CONTRADICTED, CONTROL, SUPPORTED
+from kn_utils.stats.rule import CONTRADICTED, CONTROL, SHOWN, SUPPORTED
 from kn_utils.store.runs import NothingToShowError, Run
 
 COLUMNS = ["relation", "fact", "chosen_on", "prompt", "template", "set", "size", "correct"]
@@ -197,7 +197,7 @@ def test_the_rules_on_planted_facts(carrier, per_fact, rival, largest, few, seco
     assert claim.state == few
     if second:
         other, *controls = claims.others_do_the_same(tables, 0)
-        assert [control.role for control in controls] == [CONTROL, CONTROL]
+        assert [control.role for control in controls] == [CONTROL, CONTROL, SHOWN]
         assert other.state == second
     else:
         with pytest.raises(NothingToShowError, match="no right answer"):

@@ -110,7 +110,9 @@ def test_groups_of_facts_are_counted_apart():
     left_out = [place for place, held_out in enumerate(map(is_held_out_fact, facts["subject"], facts["object"])) if held_out]
     assert 0 < len(left_out) == number["left out of training"] == len(facts) - number["not left out of training"]
     right = prompts.groupby("fact")["correct"].any()
-    assert number["answered right at least once"] == right.sum() and table.loc["never answered right", "answered right"] == "0.0 %"
+    assert (
+        number["answered right at least once"] == right.sum() and table.loc["never answered right", "answered right"] == "0.0 %"
+    )
     assert number[LEFT_OUT_AND_WRONG] == (~right[facts.loc[left_out, "fact"]]).sum()
     assert table["suppress, change of log-odds"].str.match(r"−?[\d.]+ [\[(]").all()
     assert set(by_knowledge("another", OURS.read, ["P36"], seed=0).index) == set(table.index[:3])

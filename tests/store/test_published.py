@@ -308,7 +308,7 @@ def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of):
     assert "there is no table edit_facts of these relations" in pages and "P19 is not among the relations" in pages
     assert figures and "not tested" in pages
     assert "tested claims" in shown[0]["text/markdown"]
-    assert any(re.match("Left out of this run, .*: P30", data.get("text/markdown", "")) for data in shown)
+    assert any(re.match("This run does not count these relations, .*: P30", data.get("text/markdown", "")) for data in shown)
 
 
 @pytest.fixture
