@@ -159,10 +159,11 @@ def test_the_data_of_a_result_are_small(both):
 
 def test_the_scripts_assign_what_the_page_reads(tmp_path, monkeypatch):
     (tmp_path / "left over.js").touch()
-    chosen = [PublishedResults("starter", "starter"), PublishedResults("smollm2-135m", "pararel")]
+    chosen = [PublishedResults("smollm2-135m", "pararel"), PublishedResults("starter", "starter")]
+    assert len(chosen[0].read("facts", chosen[0].relations)) < len(chosen[1].read("facts", chosen[1].relations))
     monkeypatch.setattr(explorer, "published_results", lambda: chosen)
     write_explorer(tmp_path)
-    names = ["starter/starter", "smollm2-135m/pararel"]
+    names = ["smollm2-135m/pararel", "starter/starter"]
     listed = (tmp_path / "results.js").read_text(encoding="utf-8")
     begin = "const explorerData = {}, explorerResults = "
     assert listed.startswith(begin) and json.loads(listed[len(begin) : -2]) == names[::-1]  # the largest first
