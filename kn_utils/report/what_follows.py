@@ -157,7 +157,11 @@ def _cell(experiment: Experiment, judged: Sequence[Judged]) -> str:
     tested = [result for result in experiment.claims(judged) if result.verdict != UNTESTED]
     if len(tested) < 2:
         return "\n".join([stance, *(signed(result.verdict) for result in tested)])
-    return "\n".join([stance, *(f"{signed(result.verdict)}: {experiment.stance_of_claim(result)}" for result in tested)])
+    return "\n".join([stance, *(_with_stance(result.verdict, experiment.stance_of_claim(result)) for result in tested)])
+
+
+def _with_stance(verdict: str, stance: str) -> str:
+    return signed(verdict) if verdict == stance else f"{signed(verdict)}: {stance}"
 
 
 def _stance_of_all(found: Sequence[str]) -> str:
