@@ -1,7 +1,7 @@
 """Text about runs and from data sets: names for readers, and escaping of what may be markup."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 NO_FORMULAS = "tex2jax_ignore mathjax_ignore"  # HTML classes in which dollar signs are not formulas
 
@@ -10,6 +10,11 @@ def plain(text: object) -> str:
     """Return Markdown that shows a text literally: without emphasis, HTML, links or formulas."""
     escaped = re.sub(r"([\\`*_{}\[\]<>#$&~|!^])", r"\\\1", str(text))
     return escaped.replace(r"\$", rf'<span class="{NO_FORMULAS}">\$</span>')
+
+
+def relation_name(relation: str, labels: Mapping[str, str]) -> str:
+    """Return a relation as text: "capital (P36)"."""
+    return f"{labels[relation]} ({relation})"
 
 
 def scope(results: object, relations: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """How tables look: headers in words, full names of methods, rounded numbers, escaped HTML."""
 
 import re
+from html import escape
 
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -10,13 +11,14 @@ from kn_utils.plots.style import NAMES
 FROM_CODE = re.compile(r"[a-z]+(_[a-z0-9]+)+")
 
 
-def styled_table(table: pd.DataFrame, precision: int = 2) -> Styler:
-    """Return a table for display, with an index that has a name as its first columns, and one row of headers."""
+def styled_table(table: pd.DataFrame, precision: int = 2, caption: str = "") -> Styler:
+    """Return a table for display, with an index that has a name as its first columns, one row of headers, and a caption of plain text."""
     flat = without_negative_zeros(with_plain_headers(table), precision)
     texts = [name for name, dtype in zip(flat.columns, flat.dtypes, strict=True) if not pd.api.types.is_numeric_dtype(dtype)]
     shown = flat.style.format(precision=precision, thousands=",", na_rep="–", escape="html").hide(axis="index")
     shown = shown.set_properties(subset=texts, **{"text-align": "left", "white-space": "pre-line"})
-    return shown.format_index(escape="html", axis="columns")
+    shown = shown.format_index(escape="html", axis="columns")
+    return shown.set_caption(escape(caption)) if caption else shown
 
 
 def without_negative_zeros(table: pd.DataFrame, precision: int) -> pd.DataFrame:

@@ -43,9 +43,9 @@ def open_run(
     return Run(result_name(model), data, n_facts, seed, results_dir, workers), data.select(relation)
 
 
-def show(table: pd.DataFrame, precision: int = 2) -> Styler:
+def show(table: pd.DataFrame, precision: int = 2, caption: str = "") -> Styler:
     """Return a table for display, see `kn_utils.plots.tables`."""
-    return styled_table(table, precision)
+    return styled_table(table, precision, caption)
 
 
 def folded(title: str, table: Styler) -> HTML:

@@ -44,8 +44,9 @@ PICTURES: dict[str, Callable[[int], Figure]] = {"effect": plot_effect, "what_pas
 def write_pictures(seed: int, folder: Path = FOLDER) -> None:
     """Write the pictures as PNG files that name the tables they show."""
     use_style()
+    made_from = {"Source": source()}
     for name, plot in PICTURES.items():
-        plot(seed).savefig(folder / f"{name}.png", dpi=120, metadata={"Source": source()})
+        plot(seed).savefig(folder / f"{name}.png", dpi=120, metadata=made_from)
 
 
 def source() -> str:

@@ -48,13 +48,11 @@ def verdict_table(judged: dict[str, Sequence[Judged]]) -> str:
     cells = [[_cell(column[claim]) for column in columns] for claim in claims]
     whole = [_count(of_result) for of_result in zip(*cells, strict=True)]
     rows = [
-        ["claim", *judged],
-        ["---"] * (1 + len(columns)),
         *([claim, *row] for claim, row in zip(claims, cells, strict=True)),
         ["**yes**", *whole],
         [THESIS, *(CELLS[thesis_verdict(of_result)] for of_result in judged.values())],
     ]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return _markdown(["claim", *judged], rows)
 
 
 def earlier_table(judged: dict[str, Sequence[Judged]]) -> str:
@@ -62,19 +60,16 @@ def earlier_table(judged: dict[str, Sequence[Judged]]) -> str:
     earlier = pd.read_csv(EARLIER).pivot(index="claim", columns="run", values="verdict")
     now = {name.partition(",")[0]: {result.claim.text: result.verdict for result in results} for name, results in judged.items()}
     runs = [run for run in earlier.columns if run in now]
-    rows = [["claim", *runs], ["---"] * (1 + len(runs))]
+    rows = []
     for claim in dict.fromkeys(result.claim.text for result in next(iter(judged.values()))):
         if claim in earlier.index:
             rows.append([claim, *(f"{earlier.loc[claim, run]} → {now[run][claim]}" for run in runs)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return _markdown(["claim", *runs], rows)
 
 
 def published_table() -> str:
     """Return a Markdown table with a row for each of our published results: facts, the erasures of notebook 07, and run list."""
-    rows = [
-        ["model", "data set", "facts with prompts", "erased in notebook 07", "run list in `data/published/runs/`"],
-        ["---"] * 5,
-    ]
+    rows = []
     for results in published_results():
         asked, facts = results.made_with("facts", results.relations[0])["n_facts"], results.read("facts", results.relations)
         drawn = f"{asked} of each relation" if asked else "all"
@@ -83,7 +78,14 @@ def published_table() -> str:
         others = {made["inputs"]["other_facts"] for made in erased.values()}
         evaluated = f"{len(erased)} relations, each evaluated on {', '.join(map(str, others))} facts of every other"
         rows.append([results.model, results.dataset, counted, evaluated, f"`{results.model}_{results.dataset}.yml`"])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return _markdown(
+        ["model", "data set", "facts with prompts", "erased in notebook 07", "run list in `data/published/runs/`"], rows
+    )
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
 def shown_table(path: Path = README) -> str:

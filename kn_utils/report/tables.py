@@ -85,8 +85,8 @@ def by_run(runs: dict[str, Sequence[Judged]], brief: bool = False) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
-    """Return Markdown that lists the claims that several runs can test: supported in all of these, contradicted in all, and others."""
+def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> list[str]:
+    """Return sentences in Markdown on the claims that several runs can test: supported in all of these, contradicted in all, others."""
     kinds: dict[str, list[str]] = {"Supported in every run": [], "Contradicted in every run": [], "Other claims": []}
     every, nowhere, mixed = kinds.values()
     for same in zip(*runs.values(), strict=True):
@@ -94,7 +94,7 @@ def compared_verdicts(runs: dict[str, Sequence[Judged]]) -> str:
         if len(verdicts) > 1:
             kind = every if set(verdicts) == {SUPPORTED} else nowhere if set(verdicts) == {CONTRADICTED} else mixed
             kind.append(same[0].claim.text)
-    return " ".join(f"**{kind}:** {'; '.join(texts)}." for kind, texts in kinds.items() if texts)
+    return [f"**{kind}:** {'; '.join(texts)}." for kind, texts in kinds.items() if texts]
 
 
 def styled(table: pd.DataFrame) -> Styler:

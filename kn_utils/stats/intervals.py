@@ -118,17 +118,17 @@ def independent_difference(one: Sequence[float], other: Sequence[float]) -> tupl
 
 
 def mean_of_relations(
-    statistic: Statistic, relations: Sequence, seed: int, limits: tuple = (-math.inf, math.inf)
+    statistic: Statistic, relations: Sequence, seed: int, limits: tuple = (-math.inf, math.inf), fixed: bool = True
 ) -> tuple[np.ndarray, ...]:
     """Return (estimate, low, high, new_low, new_high) of a mean over relations with equal weights.
 
     `statistic` is as in `bootstrap_interval`, but returns a value for each group, as its last axis; groups without a value are NaN. The
     last two are the prediction interval for a new relation, see `prediction_interval`. With one relation, the interval is from its rows.
-    All ends are kept within `limits`.
+    The value of a relation is `fixed` unless it depends on the other relations that are drawn. All ends are kept within `limits`.
     """
     codes, names = pd.factorize(np.asarray(relations))
     values = np.asarray(statistic(np.arange(len(codes)), codes), float)
-    if len(names) > 1:  # a drawn relation has the value that it always has
+    if fixed and len(names) > 1:  # a drawn relation has the value that it always has
         interval = bootstrap_interval(lambda drawn, _: _nan_mean(values[..., drawn]), names, seed, limits=limits)
     else:
         interval = bootstrap_interval(lambda rows, groups: _nan_mean(statistic(rows, groups)), relations, seed, limits=limits)
@@ -172,18 +172,20 @@ def number(value: float) -> str:
     return text.replace("-", "−")  # browsers may break a line after a hyphen
 
 
-def with_interval(value: float, low: float, high: float, new_low: float = math.nan, new_high: float = math.nan) -> str:
+def with_interval(
+    value: float, low: float, high: float, new_low: float = math.nan, new_high: float = math.nan, unit: str = ""
+) -> str:
     """Return an estimate with its interval as text, or "(no interval)"; then the prediction interval for a new relation, if given."""
     if math.isnan(value):
-        return "–"
+        return f"–{unit}"
     estimate, *ends, new, new_end = (number(float(part)) for part in (value, low, high, new_low, new_high))
-    text = f"{estimate} (no interval)" if math.isnan(low) else f"{estimate} [{', '.join(ends)}]"
+    text = f"{estimate}{unit} (no interval)" if math.isnan(low) else f"{estimate} [{', '.join(ends)}]{unit}"
     return text if math.isnan(new_low) else f"{text}, a new relation: [{new}, {new_end}]"
 
 
-def interval_texts(table: pd.DataFrame, interval: Sequence[str] = INTERVAL[:3]) -> list[str]:
+def interval_texts(table: pd.DataFrame, interval: Sequence[str] = INTERVAL[:3], unit: str = "") -> list[str]:
     """Return `with_interval` of each row of a table; `interval` names the columns."""
-    return [with_interval(*row) for row in table[list(interval)].itertuples(index=False)]
+    return [with_interval(*row, unit=unit) for row in table[list(interval)].itertuples(index=False)]
 
 
 def side_by_side(

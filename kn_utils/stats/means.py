@@ -4,11 +4,19 @@ A series of values has a row per fact, and the relation as a level of its index.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from kn_utils.stats.intervals import Statistic, bootstrap_interval, mean_of_relations
+
+
+class Counted(NamedTuple):
+    """An estimate: its `interval`, and the relation of each fact, edit, ... that it counts."""
+
+    interval: tuple[float, ...]
+    relations: pd.Index
 
 
 def relation_means(values: np.ndarray) -> Statistic:

@@ -161,10 +161,10 @@ def signed(verdict: str) -> str:
     return f"{SIGNS[verdict]} {verdict}"
 
 
-def unit_of(name: str, relations: Sequence) -> str:
-    """Return the name of what is counted and the number of its relations as text; `relations` has the relation of each."""
+def counted(name: str, relations: Sequence) -> dict[str, object]:
+    """Return `n` and `unit` of a condition: the name of what is counted, and of how many relations; `relations` has that of each."""
     count = len(set(relations))
-    return f"{name} of {count} relation{'s' if count > 1 else ''}"
+    return {"n": len(relations), "unit": f"{name} of {count} relation{'s' if count > 1 else ''}"}
 
 
 def reported(contrast: Callable[..., float], *ids: str) -> Reported:

@@ -20,7 +20,6 @@ from kn_utils.model.models import LanguageModel, load_model
 from kn_utils.paths import result_name
 from kn_utils.plots import style
 from kn_utils.plots.markup import NO_FORMULAS, plain
-from kn_utils.stats import intervals
 from kn_utils.steps import STEPS
 from kn_utils.store import provenance
 from kn_utils.store import publish as publish_module
@@ -155,8 +154,7 @@ WITHOUT_TABLES = ("00_report", "08_figures", "09_query_results", "10_decoder", "
 
 
 @pytest.mark.slow
-def test_all_notebooks_run_on_a_decoder_and_show_markup_in_the_data_as_text(parameters, tmp_path, monkeypatch):
-    monkeypatch.setattr(intervals, "RESAMPLES", 99)
+def test_all_notebooks_run_on_a_decoder_and_show_markup_in_the_data_as_text(parameters, tmp_path, monkeypatch, few_resamples):
     for module in (provenance, publish_module):  # as if nothing had changed since a commit: notebook 10 shows published results
         monkeypatch.setattr(module, "commit", lambda: "0" * 40)
     found = {}

@@ -8,7 +8,6 @@ import tiny_folders
 from notebook_shell import run_here
 
 from kn_utils.paths import ROOT
-from kn_utils.stats import intervals
 from kn_utils.steps import STEP_OF, STEPS
 from kn_utils.store.files import read_provenance, read_table
 
@@ -48,9 +47,8 @@ def test_one_parameters_cell_with_types_and_meanings(notebook):
 
 
 @pytest.mark.slow
-def test_all_notebooks_run_on_a_masked_model_and_one_relation(tmp_path, capsys, monkeypatch):
+def test_all_notebooks_run_on_a_masked_model_and_one_relation(tmp_path, capsys, few_resamples):
     """On `starter` and by papermill they run in the book."""
-    monkeypatch.setattr(intervals, "RESAMPLES", 99)
     data = tiny_folders.write_sentences(tiny_folders.write_data(tmp_path / "facts", FACTS, TEMPLATES), FACTS)
     model = known_facts.write_trained(tmp_path / "model", "bert", data)
     few = {

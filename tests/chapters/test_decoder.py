@@ -114,13 +114,13 @@ def test_the_finding_says_how_many_prompts_are_answered_right_and_neurons_negati
 
 
 def test_the_answer_has_a_bullet_for_each_sentence_and_kind_of_verdict():
-    verdicts = "**In every run:** one claim; another 2 * 2. **In none:** a third."
+    verdicts = ["**In every run:** one claim; another 2 * 2.", "**In none:** a third."]
     assert summary.answer(["a_b [c]."], verdicts).split("\n") == [
         r"* a\_b \[c\].",
         "* **In every run:** one claim; another 2 * 2.",
         "* **In none:** a third.",
     ]
-    assert summary.answer(["One."], "") == "* One."
+    assert summary.answer(["One."], []) == "* One."
 
 
 @pytest.mark.parametrize("relations, text", [(["P36"], "P36"), (["P36", "P101"], "2 relations")])

@@ -45,6 +45,7 @@ def test_levels_of_columns_are_lines_of_one_header():
 
 def test_markup_in_tables_is_text():
     table = pd.DataFrame({"<b>": ["<i>x</i>"]}, index=pd.Index(["<u>"], name="<s>"))
+    assert "<caption>&lt;i&gt;</caption>" in styled_table(table, caption="<i>").to_html()
     for html in (styled_table(table).to_html(), tables.styled(table).to_html()):
         assert not re.search(r"<[bius]>", html) and "&lt;i&gt;x&lt;/i&gt;" in html and "&lt;u&gt;" in html and "&lt;s&gt;" in html
 

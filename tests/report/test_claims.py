@@ -200,7 +200,7 @@ def test_runs_are_compared_where_they_can_test_a_claim():
         "two": judged(SUPPORTED, PARTLY, CONTRADICTED, UNTESTED, CONTRADICTED),
     }  # only one run can test d
     compared = "**Supported in every run:** a. **Contradicted in every run:** c. **Other claims:** b; e."
-    assert tables.compared_verdicts(runs) == compared
+    assert " ".join(tables.compared_verdicts(runs)) == compared
 
 
 def test_the_claims_of_every_chapter_are_judged():

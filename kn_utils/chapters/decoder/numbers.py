@@ -1,6 +1,5 @@
 """Statistics for notebook 10, from our published results of a masked model and of a decoder."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,10 +98,9 @@ def finding(masked: ModelResults, decoder: ModelResults, signs: pd.DataFrame) ->
     return right + [found] * bool(negative)
 
 
-def answer(sentences: Sequence[str], verdicts: str) -> str:
-    """Return Markdown with a bullet for each sentence and for each kind of verdict; `verdicts` is the text of `compared_verdicts`."""
-    kinds = re.split(r" (?=\*\*)", verdicts)  # each begins with its name in bold
-    return "\n".join(f"* {text}" for text in [*map(plain, sentences), *kinds] if text)
+def answer(sentences: Sequence[str], verdicts: Sequence[str]) -> str:
+    """Return Markdown with a bullet for each sentence; those on `verdicts`, of `compared_verdicts`, are Markdown already."""
+    return "\n".join(f"* {text}" for text in [*map(plain, sentences), *verdicts])
 
 
 def wrong_answers(model: ModelResults, n: int = 12) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from kn_utils.model.neurons import METHODS
 from kn_utils.plots.intervals import plot_intervals
+from kn_utils.plots.markup import relation_name
 from kn_utils.plots.panels import panels
 from kn_utils.plots.style import KIND_NAMES, LINE, NAMES, PALETTE
 from kn_utils.store.paper import paper_values
@@ -57,7 +58,7 @@ def plot_relations(means: pd.DataFrame, labels: dict[str, str], title: str) -> F
                 axis.plot(values, height, _KIND_MARKERS[kind], color=_KIND_COLOURS[kind], markersize=4, label=name)
             axis.axvline(0, **LINE)
             axis.set(title=NAMES[method], xlabel="mean activation", yticks=range(len(order)), ylim=(-0.5, len(order) - 0.5))
-        axes[0].set_yticklabels([f"{labels[name]} ({name})" for name in order])
+        axes[0].set_yticklabels([relation_name(name, labels) for name in order])
     return figure
 
 

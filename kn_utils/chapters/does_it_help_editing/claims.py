@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 
 from kn_utils.chapters.does_it_help_editing.numbers import AIMED, BEST, EQUAL, MEAN, NAMES, NET, RULE_NAMES, gain
-from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
+from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, Claim, Condition, Tables, counted, untested
 
 MARGIN = 5  # points; localisation helps if it gains more
 MIN_EDITS = 10  # outcomes are shares of few prompts, so fewer edits may agree by chance
@@ -44,8 +44,7 @@ def _gain_above(
     found = gain(table, other, seed, rule, outcome, at)
     if found is None or len(found.relations) < MIN_EDITS:
         return untested(contrast, f"fewer than {MIN_EDITS} edits have {NAMES[other]}", role)
-    unit = unit_of("edits", found.relations)
-    return Condition(contrast, *found.interval, n=len(found.relations), unit=unit, above=limit, role=role)
+    return Condition(contrast, *found.interval, **counted("edits", found.relations), above=limit, role=role)
 
 
 CLAIMS = (

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,14 +15,13 @@ from kn_utils.model.neurons import Neuron
 from kn_utils.stats.intervals import (
     INTERVAL,
     Statistic,
-    bootstrap_interval,
     interval_texts,
     mean_of_relations,
     number,
     side_by_side,
     with_interval,
 )
-from kn_utils.stats.means import mean_over_relations, relation_means
+from kn_utils.stats.means import Counted, mean_over_relations, relation_means
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 NAMES = {
@@ -39,13 +37,6 @@ AIMED = "aimed log-odds"
 LIMITS = {SUCCESS: (0, 100), BLEED: (0, 100), NET: (-100, 100), CHANGED: (0, 100), AIMED: (-np.inf, np.inf)}
 OUTCOMES = tuple(LIMITS)
 BEST, MEAN, EQUAL = "each at its best strength", "mean over strengths", "both at strength 1"
-
-
-class Gain(NamedTuple):
-    """An outcome with the fact's own neurons minus that with other neurons: `interval` as `INTERVAL`, and the relation of each edit."""
-
-    interval: tuple[float, ...]
-    relations: pd.Index
 
 
 def outcomes(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +63,7 @@ def curves(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rule", "method", "strength", "outcome", *INTERVAL])
 
 
-def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outcome: str = NET, at: str = BEST) -> Gain | None:
+def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outcome: str = NET, at: str = BEST) -> Counted | None:
     """Return an outcome with the fact's own neurons minus that with the neurons of the method `other`; None if no edit has both.
 
     `at` is `BEST`, `MEAN` or `EQUAL`. The best strength of a method for a relation is that with the largest mean over the other relations,
@@ -84,26 +75,23 @@ def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outco
         return None
     pairs = wide[["attribution", other]].dropna()
     relations = pairs.index.get_level_values("relation")
+    own, others = (pairs[method] for method in ("attribution", other))
+    if at == BEST:
+        statistic = _best_difference(own.to_numpy(float), others.to_numpy(float), single=relations.nunique() == 1)
+    else:
+        difference = own - others
+        statistic = relation_means((difference[1] if at == EQUAL else difference.mean(axis=1)).to_numpy(float))
     low, high = LIMITS[outcome]
-    statistic = _difference([pairs[method] for method in ("attribution", other)], at, single=relations.nunique() == 1)
-    value, _, _, *new = mean_of_relations(statistic, relations, seed, (low - high, high - low))
-    _, *ends = bootstrap_interval(lambda *drawn: statistic(*drawn).mean(), relations, seed, limits=(low - high, high - low))
-    return Gain((value, *ends, *new), relations)
+    return Counted(mean_of_relations(statistic, relations, seed, (low - high, high - low), fixed=at != BEST), relations)
 
 
-def _difference(pairs: Sequence[pd.DataFrame], at: str, single: bool) -> Statistic:
-    """Return a statistic: for each relation, the mean over edits of the first outcome [edits, strengths] minus the second."""
-    values, at_one = [pair.to_numpy(float) for pair in pairs], list(pairs[0].columns).index(1)
+def _best_difference(own: np.ndarray, others: np.ndarray, single: bool) -> Statistic:
+    """Return a statistic: for each relation, the mean of two outcomes' difference, each [edits, strengths] at its best strength."""
 
     def difference(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         chosen_by = np.arange(len(rows)) if single else groups
-        choose = {
-            BEST: lambda drawn: _at_best(drawn, chosen_by),
-            MEAN: lambda drawn: drawn.mean(axis=1),
-            EQUAL: lambda drawn: drawn[:, at_one],
-        }
-        own, other = (choose[at](outcome[rows]) for outcome in values)
-        return relation_means(own - other)(np.arange(len(rows)), groups)
+        best = _at_best(own[rows], chosen_by) - _at_best(others[rows], chosen_by)
+        return relation_means(best)(np.arange(len(rows)), groups)
 
     return difference
 

@@ -114,17 +114,19 @@ def template_rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def gains(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the mean changes of the objects' log-odds and probabilities, and of the new object's rank; columns as in `rates`."""
-    old = pd.Series(log_odds(edits["old_probability_after"]) - log_odds(edits["old_probability_before"]), index=edits.index)
-    new_gain = edits["probability_after"] - edits["probability_before"]
-    old_gain = edits["old_probability_after"] - edits["old_probability_before"]
-    ranks = {when: edits[f"rank_{when}"] for when in ("before", "after")}
-    groups = [
-        ({"gain of the new object's log-odds": log_odds_change(edits), "gain of the old object's log-odds": old}, UNLIMITED),
-        ({"gain of the new object's probability": new_gain, "gain of the old object's probability": old_gain}, (-1, 1)),
-        ({f"rank of the new object {when}": rank for when, rank in ranks.items()}, (1, np.inf)),
-        ({f"reciprocal rank {when}": 1 / rank for when, rank in ranks.items()}, (0, 1)),
-    ]
-    return pd.concat([_means(edits, BY_RULE, columns, seed, limits) for columns, limits in groups], ignore_index=True)
+    old = log_odds(edits["old_probability_after"]) - log_odds(edits["old_probability_before"])
+    gains = {  # with their limits
+        "gain of the new object's log-odds": (log_odds_change(edits), UNLIMITED),
+        "gain of the old object's log-odds": (pd.Series(old, index=edits.index), UNLIMITED),
+        "gain of the new object's probability": (edits["probability_after"] - edits["probability_before"], (-1, 1)),
+        "gain of the old object's probability": (edits["old_probability_after"] - edits["old_probability_before"], (-1, 1)),
+        "rank of the new object before": (edits["rank_before"], (1, np.inf)),
+        "rank of the new object after": (edits["rank_after"], (1, np.inf)),
+        "reciprocal rank before": (1 / edits["rank_before"], (0, 1)),
+        "reciprocal rank after": (1 / edits["rank_after"], (0, 1)),
+    }
+    columns, limits = ({name: pair[place] for name, pair in gains.items()} for place in (0, 1))
+    return _means(edits, BY_RULE, columns, seed, np.transpose(list(limits.values())))
 
 
 def perplexity_rises(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -149,18 +151,23 @@ def perplexity_ratios(edits: pd.DataFrame, seed: int, keys: Sequence[str] = BY_R
 
 def finding(rates: pd.DataFrame, templates: pd.DataFrame, ratios: pd.DataFrame) -> str:
     """Return sentences on edits by the paper's rule, from the tables of `rates`, `template_rates` and `perplexity_ratios`."""
-    scaled = pd.concat([rates, templates, ratios]).query("rule == 'scaled'")
-    text = dict(zip(zip(scaled["method"], scaled["quantity"], strict=True), interval_texts(scaled), strict=True))
+    text = _texts(pd.concat([rates, templates]), " %") | _texts(ratios)
     names = {"matched": "neurons of the same layers and activation", "random": "as many random neurons"}
-    controls = [f"{text[method, SUCCESS]} % with {name}" for method, name in names.items() if (method, SUCCESS) in text]
+    controls = [f"{text[method, SUCCESS]} with {name}" for method, name in names.items() if (method, SUCCESS) in text]
     times = [f"by {text['attribution', where]} ({where})" for where in PERPLEXITIES if ("attribution", where) in text]
-    others = text.get(("attribution", f"{SUCCESS}, other templates"), "–")
+    others = text.get(("attribution", f"{SUCCESS}, other templates"), "– %")
     return (
-        f"Of {rates['edits'].iloc[0]} edits, {text['attribution', SUCCESS]} % make the new object the answer with the fact's neurons, and "
-        f"{' and '.join(controls)}. Templates that did not choose the edit give the new object in {others} %. An edit multiplies the "
-        f"perplexity on other facts {' and '.join(times)}; {text['attribution', CLEAN_SUCCESS]} % of edits succeed and keep both "
+        f"Of {rates['edits'].iloc[0]} edits, {text['attribution', SUCCESS]} make the new object the answer with the fact's neurons, and "
+        f"{' and '.join(controls)}. Templates that did not choose the edit give the new object in {others}. An edit multiplies the "
+        f"perplexity on other facts {' and '.join(times)}; {text['attribution', CLEAN_SUCCESS]} of edits succeed and keep both "
         f"within {CLEAN} times."
     )
+
+
+def _texts(table: pd.DataFrame, unit: str = "") -> dict[tuple[str, str], str]:
+    """Return estimates with intervals by the paper's rule, by method and quantity."""
+    scaled = table[table["rule"] == "scaled"]
+    return dict(zip(zip(scaled["method"], scaled["quantity"], strict=True), interval_texts(scaled, unit=unit), strict=True))
 
 
 def few_relations(edits: pd.DataFrame) -> str:
@@ -183,8 +190,13 @@ def by_paper_id(means: pd.DataFrame) -> dict[str, tuple[float, float, float, int
     return {PAPER[row.quantity] + SUFFIXES[row.method]: (row.value, row.low, row.high, row.edits) for row in scaled.itertuples()}
 
 
-def _means(table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Series], seed: int, limits: tuple) -> pd.DataFrame:
-    """Return the mean over edits of every column with values, for each key, with intervals within `limits`."""
+def _means(
+    table: pd.DataFrame, keys: Sequence[str], columns: dict[str, pd.Series], seed: int, limits: tuple | np.ndarray
+) -> pd.DataFrame:
+    """Return the mean over edits of every column with values, for each key.
+
+    `limits` of the intervals are those of all columns, or an array [2, columns] if every column has values.
+    """
     values = pd.DataFrame(columns).dropna(axis="columns", how="all")
     rows = []
     for key, group in values.groupby([table[name] for name in keys], sort=False):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from kn_utils.chapters.erase_relation.numbers import AFTER, BEFORE, ERASED_IN_THE_PAPER, LOSS, OTHERS, OWN, PAPER, RISE
 from kn_utils.chapters.erase_relation.table import DOSES
 from kn_utils.plots.intervals import plot_intervals
+from kn_utils.plots.markup import relation_name
 from kn_utils.plots.panels import label_log_scale, panels, write_numbers
 from kn_utils.plots.style import LINE, MARKERS, NAMES, PALETTE
 from kn_utils.store.paper import paper_values
@@ -73,7 +74,7 @@ def _shown(erasures: pd.DataFrame) -> list[str]:
 
 
 def _names(relations: Iterable[str], labels: dict[str, str]) -> dict[str, str]:
-    return {name: f"{labels[name]} ({name})" for name in relations}
+    return {name: relation_name(name, labels) for name in relations}
 
 
 def plot_by_relation(rises: pd.DataFrame, labels: dict[str, str], title: str) -> Figure:

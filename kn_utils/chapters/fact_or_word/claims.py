@@ -4,7 +4,7 @@ import pandas as pd
 
 from kn_utils.chapters.fact_or_word.numbers import HALF, MIRROR, NAMES, changes, fact_part, share
 from kn_utils.chapters.fact_or_word.table import MATCHED, OTHER_OTHER, OTHER_SAME, SAME_OTHER, SAME_SAME, THIS_OBJECT
-from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
+from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, counted, untested
 from kn_utils.store.runs import NothingToShowError
 
 
@@ -28,16 +28,17 @@ def belong_to_a_fact(tables: Tables, seed: int) -> list[Condition]:
     if SAME_SAME not in wide:
         raise NothingToShowError("no fact here has another one with the same object")
     contrast = f"effect of the own neurons less that of another fact's ({NAMES[SAME_SAME]}), in % of the own"
-    facts = wide[SAME_SAME].dropna()
-    unit = unit_of("facts", facts.index.get_level_values("relation"))
-    return [Condition(contrast, *fact_part(wide, seed), n=len(facts), unit=unit, above=HALF), *_controls(wide, seed)]
+    return [Condition(contrast, *fact_part(wide, seed), **_count(wide, SAME_SAME), above=HALF), *_controls(wide, seed)]
 
 
 def _share(wide: pd.DataFrame, kind: str, seed: int, **more) -> Condition:
-    facts = wide[kind].dropna()
-    unit = unit_of("facts", facts.index.get_level_values("relation"))
     contrast = f"effect of neurons, {NAMES[kind]}, in % of that of the fact's own"
-    return Condition(contrast, *share(wide, kind, seed), n=len(facts), unit=unit, **more)
+    return Condition(contrast, *share(wide, kind, seed), **_count(wide, kind), **more)
+
+
+def _count(wide: pd.DataFrame, kind: str) -> dict[str, object]:
+    """Return `counted` of the facts that have neurons of a kind."""
+    return counted("facts", wide[kind].dropna().index.get_level_values("relation"))
 
 
 MISSING = {

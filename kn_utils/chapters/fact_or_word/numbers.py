@@ -101,9 +101,8 @@ def exclusive(neurons: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
 def finding(wide: pd.DataFrame, seed: int) -> str:
     """Return two sentences on the shares of other facts' neurons."""
     kinds = [kind for kind in (SAME_SAME, SAME_OTHER, OTHER_SAME, OTHER_OTHER) if kind in wide]
-    text = [f"{NAMES[kind]} {with_interval(*share(wide, kind, seed))} %" for kind in kinds]
-    sentences = (
+    text = [f"{NAMES[kind]} {with_interval(*share(wide, kind, seed), unit=' %')}" for kind in kinds]
+    return (
         f"Suppressing a fact's own four neurons changes the log-odds of its object by {own_change(wide, seed)}. "
         f"Four neurons of another fact have this share of the effect: {'; '.join(text)}."
     )
-    return sentences.replace("(no interval) %", "% (no interval)")

@@ -3,7 +3,7 @@
 Each function takes tables by name and a seed, and returns the conditions of a claim.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -11,7 +11,6 @@ from kn_utils.chapters.how_few.numbers import (
     FEW,
     LONGER,
     NAMES,
-    Counted,
     medians,
     ratio,
     second_less,
@@ -19,7 +18,8 @@ from kn_utils.chapters.how_few.numbers import (
     smallest_sets,
 )
 from kn_utils.chapters.how_few.table import FIRST, RANDOM, WRONG
-from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
+from kn_utils.stats.means import Counted
+from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, counted, untested
 
 
 def few_suffice(tables: Tables, seed: int) -> list[Condition]:
@@ -30,7 +30,9 @@ def few_suffice(tables: Tables, seed: int) -> list[Condition]:
 
     def median(template: str, **more) -> Condition:
         values = found.loc[(template, FIRST), ["value", "low", "high"]]
-        return Condition(f"median size of the smallest set, on the {template} template", *values, **_count(relations), **more)
+        return Condition(
+            f"median size of the smallest set, on the {template} template", *values, **counted("facts", relations), **more
+        )
 
     controls = _against_other_sets(table, "median of that size, divided by the size if", ratio, seed, below=1)
     return [median("other", below=FEW + 1), *controls, median("own", role=SHOWN)]
@@ -45,9 +47,9 @@ def others_do_the_same(tables: Tables, seed: int) -> list[Condition]:
     contrast = "share (%) of lost answers whose second set is at most {:g} times as large as the first"
     first, longer = (second_share(table, seed, times) for times in (LONGER, 2 * LONGER))
     return [
-        Condition(contrast.format(LONGER), *first.interval, **_count(first.relations), above=50),
+        Condition(contrast.format(LONGER), *first.interval, **counted("facts", first.relations), above=50),
         *_against_other_sets(table, "that share minus the share (%) with sets", second_less, seed, above=0),
-        Condition(contrast.format(2 * LONGER), *longer.interval, **_count(longer.relations), role=SHOWN),
+        Condition(contrast.format(2 * LONGER), *longer.interval, **counted("facts", longer.relations), role=SHOWN),
     ]
 
 
@@ -60,14 +62,10 @@ def _against_other_sets(
         text = f"{contrast} {NAMES[name]}"
         if name in set(table["set"]):
             found = statistic(table, name, seed)
-            conditions.append(Condition(text, *found.interval, **_count(found.relations), **limits, role=CONTROL))
+            conditions.append(Condition(text, *found.interval, **counted("facts", found.relations), **limits, role=CONTROL))
         else:
             conditions.append(untested(text, "no relation has two objects"))
     return conditions
-
-
-def _count(relations: Sequence) -> dict[str, object]:
-    return {"n": len(relations), "unit": unit_of("facts", relations)}
 
 
 _TABLES = ("how_few",)

@@ -1,14 +1,13 @@
 """Statistics of the table of notebook 17."""
 
 import re
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from kn_utils.chapters.how_few.table import FIRST, KEPT, RANDOM, SECOND, SIZES, WRONG
 from kn_utils.stats.intervals import PERCENT, interval_texts, number, with_interval
-from kn_utils.stats.means import over_facts
+from kn_utils.stats.means import Counted, over_facts
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 
 NEVER = 2 * SIZES[-1]  # stands for the size if no set changes the answer
@@ -53,13 +52,6 @@ def _median(sizes: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> t
     return tuple(2**end for end in over_facts(np.log2(sizes), seed, np.median, limits=limits))
 
 
-class Counted(NamedTuple):
-    """A statistic: its `interval` (estimate, low, high), and the relation of each fact that it counts."""
-
-    interval: tuple[float, float, float]
-    relations: pd.Index
-
-
 def ratio(table: pd.DataFrame, name: str, seed: int) -> Counted:
     """Return the median over facts of the first set's size divided by another set's, on the other template."""
     wide = smallest_sets(table, "other")
@@ -83,8 +75,8 @@ def second_less(table: pd.DataFrame, name: str, seed: int) -> Counted:
 def still_right(table: pd.DataFrame, seed: int) -> str:
     """Return a sentence on the answers that are still right while all neurons but one are zero at the prediction position."""
     kept = table[(table["set"] == KEPT) & (table["size"] == 1)].set_index("relation")["correct"]
-    share = with_interval(*over_facts(100.0 * kept, seed, limits=PERCENT))
-    return f"With all neurons at the prediction position but one at zero, {_short(share)} % of the answers are still right."
+    share = with_interval(*over_facts(100.0 * kept, seed, limits=PERCENT), unit=" %")
+    return f"With all neurons at the prediction position but one at zero, {_short(share)} of the answers are still right."
 
 
 def _within(table: pd.DataFrame, longer: float = LONGER) -> pd.DataFrame:
@@ -125,9 +117,9 @@ def finding(table: pd.DataFrame, seed: int) -> str:
     if first["never"] == 100:
         return text
     interval, lost = second_share(table, seed)
-    share = _short(with_interval(*interval))
+    share = _short(with_interval(*interval, unit=" %"))
     return (
-        f"{text} Of the answers that are lost ({len(lost)}), {share} % are also lost if a second set is zero: other neurons, at most "
+        f"{text} Of the answers that are lost ({len(lost)}), {share} are also lost if a second set is zero: other neurons, at most "
         f"{LONGER:g} times as many."
     )
 

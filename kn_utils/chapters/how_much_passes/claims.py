@@ -15,7 +15,7 @@ from kn_utils.chapters.how_much_passes.numbers import (
     whole,
 )
 from kn_utils.chapters.how_much_passes.table import ALL_NEURONS, AT_SUBJECT, MATCHED, OTHERS, OWN
-from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
+from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, counted, untested
 
 
 def pass_through(tables: Tables, seed: int) -> list[Condition]:
@@ -25,8 +25,7 @@ def pass_through(tables: Tables, seed: int) -> list[Condition]:
     """
     table = tables["how_much_passes"]
     found = whole(shares(table, seed))
-    pairs = table[PAIR].drop_duplicates()
-    size = {"n": len(pairs), "unit": unit_of("pairs", pairs["relation"])}
+    size = counted("pairs", table[PAIR].drop_duplicates()["relation"])
 
     def share(states: str, **more) -> Condition:
         return Condition(f"share (%) that passes through {NAMES[states]}", *found.loc[states, INTERVAL], **size, **more)

@@ -131,14 +131,13 @@ def named_table(found: pd.DataFrame) -> pd.DataFrame:
 def finding(found: pd.DataFrame) -> str:
     """Return two sentences: how much passes through knowledge neurons, and through what else, from the table of `shares`."""
     rows = whole(found)
-    text = dict(zip(rows.index, interval_texts(rows), strict=True))
-    sentences = (
-        f"Of what distinguishes two facts of a relation, {text[OWN]} % passes through their knowledge neurons at the prediction position, "
-        f"and {text[ALL_NEURONS]} % through all neurons there. Through all neurons at the subject passes {text[AT_SUBJECT]} %, and through "
-        f"the attention outputs of the last layer {text[ONE_ATTENTION]} %: they alone make the other fact's object the answer in "
+    text = dict(zip(rows.index, interval_texts(rows, unit=" %"), strict=True))
+    return (
+        f"Of what distinguishes two facts of a relation, {text[OWN]} passes through their knowledge neurons at the prediction position, "
+        f"and {text[ALL_NEURONS]} through all neurons there. Through all neurons at the subject passes {text[AT_SUBJECT]}, and through "
+        f"the attention outputs of the last layer {text[ONE_ATTENTION]}: they alone make the other fact's object the answer in "
         f"{rows.loc[ONE_ATTENTION, 'source']:.0f} % of cases."
     )
-    return sentences.replace("(no interval) %", "% (no interval)")
 
 
 def without_pairs(table: pd.DataFrame, relations: Sequence[str]) -> str:

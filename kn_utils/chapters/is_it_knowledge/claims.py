@@ -5,7 +5,7 @@ from itertools import product
 from kn_utils.chapters.is_it_knowledge.numbers import HALF, NAMES, OTHER_CHANGES, QUARTER, known_and
 from kn_utils.chapters.is_it_knowledge.table import GROUPS, LEFT_OUT, NEVER_RIGHT
 from kn_utils.stats.means import share_of_effect
-from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, Claim, Condition, Tables, unit_of, untested
+from kn_utils.stats.rule import CLAIM, CONTROL, SHOWN, Claim, Condition, Tables, counted, untested
 from kn_utils.store.runs import NothingToShowError
 
 UNKNOWN = (NEVER_RIGHT, LEFT_OUT)
@@ -24,7 +24,7 @@ def measures_knowledge(tables: Tables, seed: int) -> list[Condition]:
             role = CLAIM if group in UNKNOWN else CONTROL
             limits = {"below": QUARTER, "undecided": HALF - QUARTER}
             share = share_of_effect(known, other, seed)
-            conditions.append(Condition(contrast, *share, n=len(other), unit=unit_of("items", other.index), role=role, **limits))
+            conditions.append(Condition(contrast, *share, **counted("items", other.index), role=role, **limits))
         elif group not in UNKNOWN:
             conditions.append(untested(contrast, "no relation has both such items and known facts"))
     if not any(condition.role == CLAIM for condition in conditions):

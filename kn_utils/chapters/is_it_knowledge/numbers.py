@@ -127,5 +127,5 @@ def finding(means: pd.DataFrame, ratios: pd.DataFrame, in_probabilities: pd.Data
 
 
 def _shares(ratios: pd.DataFrame) -> str:
-    shares = [f"{NAMES[row.group]} {with_interval(row.value, row.low, row.high)} %" for row in ratios.itertuples()]
-    return "; ".join(shares).replace("(no interval) %", "% (no interval)")
+    texts = interval_texts(ratios, unit=" %")
+    return "; ".join(f"{NAMES[group]} {text}" for group, text in zip(ratios["group"], texts, strict=True))

@@ -97,7 +97,7 @@ def finding(
     return (
         f"A fact has {with_interval(*tuned.loc['before', ['mean', 'low', 'high']])} knowledge neurons before *p* is tuned (mean over "
         f"relations), and {per_fact} after it (mean over facts); *p* ended at {with_interval(*tuned.loc['p', ['mean', 'low', 'high']])}. "
-        f"{with_interval(*upper)} % of them lie in the upper third of the layers. "
+        f"{with_interval(*upper, unit=' %')} of them lie in the upper third of the layers. "
         f"{' '.join(shared) or 'There are no two facts to compare.'}"
     )
 

@@ -12,7 +12,7 @@ from kn_utils.model.interventions import OPERATIONS
 from kn_utils.stats.intervals import mean_of_relations
 from kn_utils.stats.log_odds import fact_changes
 from kn_utils.stats.means import mean_over_relations, share_of_effect
-from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, hardly, reported, unit_of, untested
+from kn_utils.stats.rule import CONTROL, SHOWN, Claim, Condition, Tables, counted, hardly, reported, untested
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 
 HALF = 50  # %; a control with at least half of the effect has too much of it
@@ -43,8 +43,8 @@ def changed_log_odds(operation: str, tables: Tables, seed: int) -> list[Conditio
 
 def _mean(contrast: str, values: pd.Series, seed: int, **more) -> Condition:
     """Return the condition on a mean over relations; `values` are of facts."""
-    unit = unit_of("facts", values.index.get_level_values("relation"))
-    return Condition(contrast, *mean_over_relations(values, seed), n=len(values), unit=unit, **more)
+    size = counted("facts", values.index.get_level_values("relation"))
+    return Condition(contrast, *mean_over_relations(values, seed), **size, **more)
 
 
 def _never_right(table: pd.DataFrame, operation: str, changes: pd.Series, seed: int) -> Condition:
@@ -64,7 +64,7 @@ def _of_the_paper(table: pd.DataFrame, operation: str, seed: int) -> Condition:
     found = mean_of_relations(ratios, relations, seed)
     paper = reported(float, f"{operation}_attribution")
     contrast = "the paper's measure: change of the object's probability (%), a ratio of means"
-    return Condition(contrast, *found, n=len(relations), unit=unit_of("facts", relations), role=SHOWN, paper=paper)
+    return Condition(contrast, *found, **counted("facts", relations), role=SHOWN, paper=paper)
 
 
 def held_out_templates(tables: Tables, seed: int) -> list[Condition]:

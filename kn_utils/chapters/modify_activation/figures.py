@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from kn_utils.plots.changes import MEAN, VERBS, draw_changes
 from kn_utils.plots.intervals import plot_intervals
+from kn_utils.plots.markup import relation_name
 from kn_utils.plots.panels import label_log_scale, panels, write_numbers
 from kn_utils.plots.style import LINE, MARKERS, NAMES, PALETTE
 
@@ -33,7 +34,7 @@ def plot_relations(changes: pd.DataFrame, operation: str, measure: str, labels: 
     with panels(title, **size, sharex=True, sharey=True) as (figure, axes):
         for axis, target in zip(axes, targets, strict=True):
             table = rows[rows["target"] == target].set_index("relation").loc[order].reset_index()
-            names = [f"{labels[name]} ({name})" for name in table["relation"]]
+            names = [relation_name(name, labels) for name in table["relation"]]
             plot_intervals(axis, table.assign(label=names, value=table["change"]))
             axis.axvline(0, **LINE)
             axis.set(title=TARGETS[target], xlabel=measure)
@@ -46,9 +47,8 @@ def plot_flips(flips: pd.DataFrame, title: str) -> Figure:
         for axis, (operation, verb) in zip(axes, VERBS.items(), strict=True):
             rows = flips[(flips["operation"] == operation) & (flips["target"] == "own")]
             plot_intervals(axis, rows.rename(columns={"flip": "label", "share": "value"}))
-            axis.set(
-                title=f"neurons {verb}", xlabel="prompts whose top answer changes (%)", xlim=(-1, None)
-            )  # marks at zero are whole
+            axis.set(title=f"neurons {verb}", xlabel="prompts whose top answer changes (%)")
+            axis.set_xlim(left=-1)  # marks at zero are whole
     return figure
 
 

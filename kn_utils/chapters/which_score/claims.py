@@ -7,7 +7,7 @@ from functools import partial
 
 from kn_utils.chapters.which_score.numbers import INTERVAL, NAMES, differences
 from kn_utils.chapters.which_score.table import ABLATIONS, RECALL_SIZES
-from kn_utils.stats.rule import CLAIM, CONTROL, Claim, Condition, Tables, unit_of
+from kn_utils.stats.rule import CLAIM, CONTROL, Claim, Condition, Tables, counted
 from kn_utils.store.runs import PROMPT_KEY
 
 
@@ -17,7 +17,7 @@ def names_better(score: str, other: str, controls: tuple[str, ...], tables: Tabl
     The same neurons set to their mean are controls, and so is the comparison with the scores `controls`.
     """
     sets = tables["score_sets"]
-    n, unit = len(sets.drop_duplicates(PROMPT_KEY)), unit_of("prompts", sets["relation"])
+    size_of_sample = counted("prompts", sets.drop_duplicates(PROMPT_KEY)["relation"])
     conditions = []
     for ablation in ABLATIONS:
         found = differences(sets, ablation, seed).set_index(["a", "b", "size"])[INTERVAL]
@@ -26,7 +26,7 @@ def names_better(score: str, other: str, controls: tuple[str, ...], tables: Tabl
             for size in RECALL_SIZES:
                 contrast = f"joint share (%) of {size} neurons set to {ablation}: {NAMES[score]} minus {NAMES[against]}"
                 interval = found.loc[(score, against, size)]
-                conditions.append(Condition(contrast, *interval, n=n, unit=unit, above=0, role=role))
+                conditions.append(Condition(contrast, *interval, **size_of_sample, above=0, role=role))
     return conditions
 
 

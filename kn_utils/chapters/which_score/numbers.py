@@ -169,13 +169,12 @@ def finding(board: pd.DataFrame, beaten: pd.DataFrame) -> str:
     four = board[board["quantity"] == SHARES[RECALL_SIZES[0]]].set_index("score")
     best = four["value"].idxmax()
     shown = dict.fromkeys([best, "gradient", "released", "activation"])
-    text = [f"{NAMES[name]} {with_interval(*four.loc[name, INTERVAL[:3]])} %" for name in shown]
+    text = [f"{NAMES[name]} {with_interval(*four.loc[name, INTERVAL[:3]], unit=' %')}" for name in shown]
     winners = [f"{NAMES[name]} ({int(row.sum())} of {len(row) - 1})" for name, row in beaten.iterrows() if row.any()]
-    sentences = (
+    return (
         f"The four neurons with the highest scores, ablated together, do this share of what the best four do: {'; '.join(text)}. "
         f"By the rule above, these scores beat others: {'; '.join(winners) or 'none'}."
     )
-    return sentences.replace("(no interval) %", "% (no interval)")
 
 
 def prompt_of(lm: LanguageModel, run: Run, ranks: pd.DataFrame) -> Prompt:
