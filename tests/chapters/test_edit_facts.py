@@ -12,6 +12,8 @@ from brute_force import probability_at
 from tiny_models import weight_sums
 
 from kn_utils.chapters.edit_facts import numbers as summary
+from kn_utils.chapters.edit_facts.claims import side_effects
+from kn_utils.chapters.edit_facts.figures import plot_strengths
 from kn_utils.chapters.edit_facts.plans import COMMON, EDITS, NO_NEURON, NO_PROMPT, WRONG, Edit, chosen_edit, plan_edits
 from kn_utils.chapters.edit_facts.table import OTHER_FACTS, STRENGTHS, _bystanders, edit_facts, show_edit
 from kn_utils.data.facts import load_dataset
@@ -313,8 +315,22 @@ def test_intervals_stay_within_what_is_possible():
     perplexities = {"perplexity_same_before": [5.0, 9.0], "perplexity_other_before": 2.0}
     edits = edits.assign(**perplexities, perplexity_same_after=[4e6, 8.0], perplexity_other_after=[2.0, 3.0])
     rises = summary.perplexity_rises(edits, 1)
-    assert rises["low"].min() == 1 - 9 and rises.loc[0, "value"] == pytest.approx(2e6, rel=1e-5)
+    assert rises["low"].min() == 1 - (5 + 9) / 2 and rises.loc[0, "value"] == pytest.approx(2e6, rel=1e-5)
+    logs = math.log(5.0) + math.log(9.0)
+    assert summary.perplexity_ratios(edits, 1).loc[0, "low"] == pytest.approx(math.exp(-logs / 2))
+    same, *_ = side_effects({"edit_facts": pd.concat([edits, edits.assign(method="random")]).assign(fact=0)}, 1)
+    assert same.low == pytest.approx(math.exp(-logs / 2)) and same.value == pytest.approx(math.sqrt(8e5 * 8 / 9), rel=1e-6)
     assert summary.named_rises(rises).loc[0, "median rise"] == "2.0·10⁶"
+
+
+def test_no_mark_of_the_strengths_hides_another_and_no_harm_is_a_line():
+    names = (summary.CHANGED, summary.SUCCESS, summary.SAME, summary.OTHER)
+    table = pd.DataFrame([(weight, name, 50.0, 10.0, 1e9) for weight in (0, 8) for name in names])
+    rates, harm = plot_strengths(table.set_axis(["lambda2", "quantity", "value", "low", "high"], axis=1), "title").axes
+    for axis in (rates, harm):
+        below, above = axis.lines[:2]
+        assert below.get_markersize() > above.get_markersize() and below.get_fillstyle() == "none"
+    assert [1, 1] in [list(line.get_ydata()) for line in harm.lines]
 
 
 def test_a_few_relations_are_said():

@@ -366,7 +366,7 @@ def test_the_finding_has_the_means_and_the_lost_answers():
     found = finding(log_odds_changes(table, seed=0), flips(table, seed=0))
     assert "by −1.39 [−1.39, −1.39], amplifying them by −1.39" in found and "Of 2 right answers, 50.0 [0.00, 100.0] %" in found
     alone = table[table["fact"] == 1]
-    assert "Of 1 right answers, 0.00 (no interval) %" in finding(log_odds_changes(alone, seed=0), flips(alone, seed=0))
+    assert "Of 1 right answers, 0.00 % (no interval)" in finding(log_odds_changes(alone, seed=0), flips(alone, seed=0))
 
 
 def test_claims_are_contrasts_of_the_changes_that_are_shown():

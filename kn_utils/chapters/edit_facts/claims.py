@@ -18,6 +18,7 @@ from kn_utils.chapters.edit_facts.numbers import (
     by_method,
     clean_rate,
     log_ratio,
+    lowest_log_ratio,
     other_templates_rate,
     rate,
     rise,
@@ -62,7 +63,8 @@ def side_effects(tables: Tables, seed: int) -> list[Condition]:
         if logs.empty:
             conditions.append(untested(f"perplexity on {text}, after / before", "there are no such facts"))
             continue
-        ratio = np.exp(over_facts(logs, seed))
+        lowest = lowest_log_ratio(ours, where)[logs.index].mean()
+        ratio = np.exp(over_facts(logs, seed, limits=(lowest, np.inf)))
         conditions.append(hardly(f"perplexity on {text}, after / before", ratio, TIMES, n=len(logs), unit="edits"))
     if "matched" in edits:
         beside = (log_ratio(ours, SAME) - log_ratio(edits["matched"], SAME)).dropna()

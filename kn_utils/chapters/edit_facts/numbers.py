@@ -98,6 +98,11 @@ def log_ratio(edits: pd.DataFrame, where: str) -> pd.Series:
     return np.log(edits[f"{PERPLEXITIES[where]}_after"] / edits[f"{PERPLEXITIES[where]}_before"])
 
 
+def lowest_log_ratio(edits: pd.DataFrame, where: str) -> pd.Series:
+    """Return for each edit the smallest possible `log_ratio`: no perplexity is below 1."""
+    return -np.log(_perplexities_before(edits)[where])
+
+
 def rates(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the share (%) of edits with each outcome of `RATES`: columns rule, method, quantity, value, low, high, edits."""
     return _means(edits, BY_RULE, {name: rate(edits, name) for name in RATES}, seed, PERCENT)
@@ -133,8 +138,8 @@ def perplexity_rises(edits: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the mean and the median increase of perplexity on other facts; columns as in `rates`, and median."""
     rises = {where: rise(edits, where) for where in PERPLEXITIES}
     medians = edits[BY_RULE].assign(**rises).groupby(BY_RULE).median().stack().rename("median")
-    lowest = 1 - edits[[f"{column}_before" for column in PERPLEXITIES.values()]].max(axis=None)  # no perplexity is below 1
-    return _means(edits, BY_RULE, rises, seed, (lowest, np.inf)).join(medians, on=[*BY_RULE, "quantity"])
+    means = _means(edits, BY_RULE, rises, seed, UNLIMITED).join(medians, on=[*BY_RULE, "quantity"])
+    return _possible(means, edits, BY_RULE, {where: 1 - before for where, before in _perplexities_before(edits).items()})
 
 
 def named_rises(rises: pd.DataFrame) -> pd.DataFrame:
@@ -146,6 +151,7 @@ def named_rises(rises: pd.DataFrame) -> pd.DataFrame:
 def perplexity_ratios(edits: pd.DataFrame, seed: int, keys: Sequence[str] = BY_RULE) -> pd.DataFrame:
     """Return the geometric mean of the ratio of perplexities on other facts, after / before an edit; columns as in `rates`."""
     means = _means(edits, keys, {where: log_ratio(edits, where) for where in PERPLEXITIES}, seed, UNLIMITED)
+    means = _possible(means, edits, keys, {where: lowest_log_ratio(edits, where) for where in PERPLEXITIES})
     return means.assign(**np.exp(means[["value", "low", "high"]]))
 
 
@@ -188,6 +194,17 @@ def by_paper_id(means: pd.DataFrame) -> dict[str, tuple[float, float, float, int
     """Return our (mean, low, high, number of edits) for each id of the paper's values."""
     scaled = means[(means["rule"] == "scaled") & means["quantity"].isin(PAPER) & means["method"].isin(SUFFIXES)]
     return {PAPER[row.quantity] + SUFFIXES[row.method]: (row.value, row.low, row.high, row.edits) for row in scaled.itertuples()}
+
+
+def _perplexities_before(edits: pd.DataFrame) -> dict[str, pd.Series]:
+    return {where: edits[f"{column}_before"] for where, column in PERPLEXITIES.items()}
+
+
+def _possible(means: pd.DataFrame, edits: pd.DataFrame, keys: Sequence[str], lowest: dict[str, pd.Series]) -> pd.DataFrame:
+    """Return `means` with intervals that do not begin below the mean of `lowest`, the smallest possible value of each edit."""
+    ends = edits[list(keys)].assign(**lowest).groupby(list(keys)).mean().stack().rename("lowest")
+    joined = means.join(ends, on=[*keys, "quantity"])
+    return joined.assign(low=np.maximum(joined["low"], joined["lowest"])).drop(columns="lowest")
 
 
 def _means(

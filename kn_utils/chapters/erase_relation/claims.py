@@ -5,8 +5,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER, KNOWN, log_rises
-from kn_utils.stats.intervals import independent_difference
+from kn_utils.chapters.erase_relation.numbers import ERASED_IN_THE_PAPER, KNOWN, log_rises, relative_rise, right_before
 from kn_utils.stats.rule import CONTROL, SHOWN, TIMES, Claim, Condition, Tables, hardly, reported, untested
 from kn_utils.store.runs import NothingToShowError
 
@@ -26,14 +25,13 @@ def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
             "only the erased relation was evaluated" if others.empty else "no fact of the relation has a prompt"
         )
     _check_known(own)
-    rise, rise_of_others = log_rises(own, "attribution", seed), log_rises(others, "attribution", seed)
     about = {"n": own["fact"].nunique(), "unit": "facts of this relation"}
     ids = [f"erase_{relation}_{when}" for when in ("before", "after", "others_before", "others_after")]
     paper = reported(lambda before, after, others, others_after: after / before / (others_after / others), *ids)
-    ratio = np.exp(independent_difference(rise, rise_of_others))
+    ratio, ratio_of_others = relative_rise(own, others, seed), np.exp(log_rises(others, "attribution", seed))
     conditions = [
         Condition("its perplexity after / before, divided by that of all others", *ratio, **about, above=1, paper=paper),
-        hardly("perplexity of all others, after / before", np.exp(rise_of_others), TIMES, n=_facts(others), role=CONTROL),
+        hardly("perplexity of all others, after / before", ratio_of_others, TIMES, n=_facts(others), role=CONTROL),
     ]
     for method, name in CONTROLS.items():
         text = f"its perplexity after / before, divided by that with {name} erased"
@@ -47,8 +45,7 @@ def erased(relation: str, tables: Tables, seed: int) -> list[Condition]:
 
 
 def _check_known(own: pd.DataFrame) -> None:
-    before = own[(own["phase"] == "before") & (own["method"] == "attribution")]
-    right = 100 * before["correct"].sum() / before["prompts"].sum()
+    right = right_before(own)
     if right < KNOWN:
         raise NothingToShowError(
             f"the model did not know the relation before: it answered {right:.1f} % of the prompts right, fewer than {KNOWN} %"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,7 @@ def plot_doses(doses: pd.DataFrame, labels: dict[str, str], title: str) -> Figur
                 axis.plot(rows["neurons"], rows["ratio"], line, **look)
             axis.set_xscale("symlog", linthresh=1)
             axis.set_xticks([0, *DOSES[::2]], [0, *DOSES[::2]])
-            axis.set(title=names[relation], xlabel="neurons erased", xlim=(-0.3, 1.2 * DOSES[-1]))
+            axis.set(title=fill(names[relation], 20), xlabel="neurons erased", xlim=(-0.3, 1.2 * DOSES[-1]))
         for axis in axes[::columns]:
             axis.set_ylabel("perplexity after / before")
         for axis in axes[len(relations) :]:

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from kn_utils.plots.markup import plain, relation_name
 from kn_utils.plots.style import NAMES
-from kn_utils.stats.intervals import bootstrap_interval, number
+from kn_utils.stats.intervals import bootstrap_interval, independent_difference, number, with_interval
 
 OWN, OTHERS = "the relation itself", "all other relations"
 BEFORE, AFTER, RISE = "perplexity before", "perplexity after", "rise of perplexity (%)"
@@ -15,6 +16,7 @@ LIMITS = np.transpose(
     [[1, np.inf], [1, np.inf], [-100, np.inf], [0, 100], [0, 100], [-100, 100]]
 )  # of the values of `QUANTITIES`
 KNOWN = 10  # %; a relation with fewer right answers is not known, and has nothing to erase
+FEW_ERASURES = 4  # whose ratios a sentence can list
 SCORES = ["prompts", "correct", "log_probability"]
 SUMS = ["prompts", "log_probability"]
 PAPER = {  # the ids of the paper's values are erase_<relation>_<this>
@@ -68,6 +70,21 @@ def log_rises(facts: pd.DataFrame, method: str, seed: int, minus: str = "") -> t
     return bootstrap_interval(rise, wide.index.get_level_values("evaluated"), seed, pooled=True)
 
 
+def relative_rise(own: pd.DataFrame, others: pd.DataFrame, seed: int) -> tuple[float, float, float]:
+    """Return the perplexity of the erased relation, after / before, divided by that of all others: (estimate, low, high).
+
+    `own` and `others` are the rows of step 7's table `erase_facts` for one erasure.
+    """
+    rises = (log_rises(facts, "attribution", seed) for facts in (own, others))
+    return tuple(np.exp(independent_difference(*rises)))
+
+
+def right_before(own: pd.DataFrame) -> float:
+    """Return the share (%) of the erased relation's prompts that were answered right before the erasure."""
+    before = own[(own["phase"] == "before") & (own["method"] == "attribution")]
+    return 100 * before["correct"].sum() / before["prompts"].sum()
+
+
 def _where(table: pd.DataFrame) -> np.ndarray:
     return np.where(table["evaluated"] == table["relation"], OWN, OTHERS)
 
@@ -87,9 +104,9 @@ def sizes(erasures: pd.DataFrame) -> pd.DataFrame:
     return counts.join(neurons.rename(columns=lambda method: f"neurons, {NAMES[method]}"))
 
 
-def counted(erasures: pd.DataFrame) -> str:
-    """Return the numbers of evaluated facts as text, for titles."""
-    facts = erasures.groupby("where")["facts"].max().reindex([OWN, OTHERS], fill_value=0)
+def counted(evaluated: pd.DataFrame) -> str:
+    """Return the numbers of evaluated facts as text, for titles; from the table of `erasures` or `doses`."""
+    facts = evaluated.groupby("where")["facts"].max().reindex([OWN, OTHERS], fill_value=0)
     return f"up to {facts[OWN]} of its facts, {facts[OTHERS]} of others"
 
 
@@ -100,13 +117,42 @@ def finding(erasures: pd.DataFrame) -> str:
     if own is None:
         return "None of the erased relations could be evaluated."
     medians = " (medians over the erased relations)" * (len(rises) > 1)
-    beside = more = ""
-    if others is not None:
-        beside = f" and that of all other relations by {number(others.median())} %"
-        more = f" In {(own > others).sum()} of {len(rises)} erasures the estimate for the relation is above that for the others."
+    beside = "" if others is None else f" and that of all other relations by {number(others.median())} %"
     return (
         f"An erasure changes the perplexity of the relation by {number(own.median())} %{beside}; "
-        f"if random neurons are erased, that of the relation changes by {number(random.median())} %{medians}.{more}"
+        f"if random neurons are erased, that of the relation changes by {number(random.median())} %{medians}."
+    )
+
+
+def comparison(facts: pd.DataFrame, labels: dict[str, str], seed: int) -> str:
+    """Return Markdown: in how many erasures the relation suffers more than all others, by the interval, and which are not tested.
+
+    `facts` is step 7's table `erase_facts`. The claim's controls are not in it.
+    """
+    ratios, unknown = {}, []
+    for relation, rows in facts.groupby("relation", sort=False):
+        is_own = rows["evaluated"] == relation
+        if is_own.all() or not is_own.any():
+            continue
+        name, right = plain(relation_name(relation, labels)), right_before(rows[is_own])
+        if right < KNOWN:
+            unknown.append(f"{name}, {number(right)} %")
+        else:
+            ratios[name] = relative_rise(rows[is_own], rows[~is_own], seed)
+    sentences = [_above_one(ratios)] if ratios else []
+    if unknown:
+        sentences.append(
+            f"Not tested, since fewer than {KNOWN} % of the prompts were answered right before: {'; '.join(unknown)}."
+        )
+    return " ".join(sentences)
+
+
+def _above_one(ratios: dict[str, tuple[float, float, float]]) -> str:
+    above = sum(low > 1 for _, low, _ in ratios.values())
+    listed = f": {'; '.join(f'{name} {with_interval(*ratio)}' for name, ratio in ratios.items())}"
+    return (
+        "The perplexity of the relation, after / before, divided by that of all others, is above 1 with its whole 95 % interval in "
+        f"{above} of {len(ratios)} tested erasures{listed if len(ratios) <= FEW_ERASURES else ''}."
     )
 
 
@@ -139,11 +185,11 @@ def most_harmed(rises: pd.DataFrame, n: int = 3) -> pd.DataFrame:
 def doses(table: pd.DataFrame) -> pd.DataFrame:
     """Return the perplexity for each number of erased neurons; `table` is step 7's `erase_dose`.
 
-    Columns relation, method, where, neurons, perplexity, ratio (to the perplexity without erasure).
+    Columns relation, method, where, neurons, facts, perplexity, ratio (to the perplexity without erasure).
     """
     keys = ["relation", "method", "where", "neurons"]
     ordered = table.assign(where=_where(table)).sort_values("neurons", kind="stable")
-    sums = ordered.groupby(keys, sort=False)[SCORES].sum().reset_index()
+    sums = ordered.groupby(keys, sort=False)[["facts", *SCORES]].sum().reset_index()
     sums["perplexity"] = np.exp(-sums["log_probability"] / sums["prompts"])
     sums["ratio"] = sums["perplexity"] / sums.groupby(keys[:-1])["perplexity"].transform("first")
-    return sums[[*keys, "perplexity", "ratio"]]
+    return sums[[*keys, "facts", "perplexity", "ratio"]]
