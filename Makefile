@@ -1,6 +1,7 @@
 # make book           all notebooks on the bundled model and some of its facts, then the book: book/_build/html/index.html
 #                     FACTS=all RELATIONS=all takes all facts of all relations instead of 5 of 12 relations;
 #                     REPOSITORY=https://github.com/... adds launch buttons
+# make install        only what `make book` does first: the environment .venv, for notebooks of your own
 # make test           lint and all tests but the long ones
 # make test-long      the long tests: every command of the book as it is shown, 50 kills
 # make run            all notebooks for one relation: results/ and runs/P101/
@@ -19,13 +20,15 @@ RELATION ?= P101
 PARAMETERS ?=
 BIN := .venv/bin
 
-.PHONY: book test test-long run clean distclean clean-results clean-runs
+.PHONY: install book test test-long run clean distclean clean-results clean-runs
 
 .venv/installed: pyproject.toml constraints.txt
 	$(or $(PYTHON),$(error Python 3.11 or newer is needed: PYTHON=... names one)) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[workbench,book,test,cluster]'
 	touch $@
+
+install: .venv/installed
 
 book: .venv/installed
 	$(BIN)/snakemake --quiet rules progress --config n_facts=$(FACTS) relations=$(RELATIONS)

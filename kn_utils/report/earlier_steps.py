@@ -29,7 +29,7 @@ def make_earlier_steps(load: Load, run: Run, relations: Sequence[str], step: str
 
 
 def _make_missing(load: Load, run: Run, relation: str, step: Step) -> None:
-    for table in step.needs:
+    for table in sorted(step.needs, key=list(STEP_OF).index):  # a table made now makes published tables of later steps unfit
         if not run.has(table, [relation]):
             earlier = STEP_OF[table]
             _make_missing(load, run, relation, earlier)

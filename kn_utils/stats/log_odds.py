@@ -15,13 +15,8 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
 
 
 def log_odds_change(table: pd.DataFrame) -> pd.Series:
-    """Return the change of log-odds of each row. Older published tables have no log-odds; then they come from the probabilities."""
-    if {"log_odds_before", "log_odds_after"} <= set(table):
-        before, after = (table[f"log_odds_{when}"].astype(float) for when in ("before", "after"))
-        if not before.isna().any():
-            return after - before
-    before, after = (log_odds(table[f"probability_{when}"]) for when in ("before", "after"))
-    return pd.Series(after - before, index=table.index)
+    """Return the change of log-odds of each row."""
+    return table["log_odds_after"].astype(float) - table["log_odds_before"].astype(float)
 
 
 def fact_changes(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -76,6 +76,15 @@ def test_typing_finds_a_fact_and_links_lead_to_its_neurons_and_back(page):
     assert page.get_by_label("Search").input_value() == "norway capital oslo"
 
 
+@pytest.mark.parametrize("place, name", [((4, 377), "L5.377"), ((4, 37), "l5.37")])  # the second one begins as the first
+def test_the_name_of_a_neuron_finds_the_facts_that_have_it(page, place, name):
+    results = RESULTS[0]
+    found = results.read("knowledge_neurons", results.relations).query("method == 'attribution'")
+    having = found[(found["layer"] == place[0]) & (found["neuron"] == place[1])]
+    page.get_by_label("Search").fill(name)
+    page.get_by_text(f"{len(having):,} of 1,512 facts").wait_for()
+
+
 def test_the_keyboard_alone_opens_what_is_found_first(page):
     page.get_by_label("Search").focus()
     page.keyboard.type("l5.377")

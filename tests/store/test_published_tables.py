@@ -22,11 +22,7 @@ from kn_utils.store.publish import quadrature_by_layer
 from kn_utils.store.published import RESULTS, published_results
 
 RUN_LISTS = RESULTS.parent / "runs"
-NEWER: dict[str, set[str]] = {  # columns that a table got after it was published, by table
-    "modify_activation": {"activation", "log_odds_before", "log_odds_after"},
-    "edit_facts": {"method", "log_odds_before", "log_odds_after"},
-}
-OLDER = {"starter_starter"}  # results without the columns in `NEWER`, until they are published anew
+NEWER: dict[str, set[str]] = {}  # columns that a table got after it was published, by table, until it is published anew
 ALLOWED = {
     "method": {"", *WITH_RANDOM, *CONTROLS, *EDITED, *EDITING},
     "operation": set(OPERATIONS),
@@ -35,7 +31,19 @@ ALLOWED = {
     "phase": {"before", "after"},
 }
 NODES = {"released": {RELEASED_NODES}, "gauss-legendre": {*NESTED[1:], *LARGER}}
-INPUTS = {"step", "versions", "model", "dataset", "facts_and_templates", "relation", "n_facts", "seed", "weights", "settings"}
+INPUTS = {
+    "step",
+    "versions",
+    "model",
+    "dataset",
+    "facts_and_templates",
+    "relation",
+    "n_facts",
+    "seed",
+    "weights",
+    "settings",
+    "sources",
+}
 
 every_result = pytest.mark.parametrize("results", published_results(), ids=lambda results: f"{results.model}_{results.dataset}")
 
@@ -58,8 +66,7 @@ def tables_of(results) -> list[str]:
 def test_columns_and_types_are_todays(results, made_now):
     for table in tables_of(results):
         found = results.read(table, results.provenance(table)).dtypes
-        newer = NEWER.get(table, ()) if f"{results.model}_{results.dataset}" in OLDER else ()
-        wanted = made_now[table].dtypes.drop(list(newer))
+        wanted = made_now[table].dtypes.drop(list(NEWER.get(table, ())))
         pd.testing.assert_series_equal(found, wanted, obj=table)
 
 
@@ -86,16 +93,17 @@ def test_the_check_of_node_counts_can_fail():
 
 
 @every_result
-def test_provenance_is_whole_and_what_names_its_sources_names_a_clean_commit(results):
-    for table in tables_of(results):
+def test_every_table_is_published_and_all_of_them_name_one_clean_commit(results):
+    assert set(tables_of(results)) == set(PUBLISHED)
+    commits = set()
+    for table in PUBLISHED:
         for relation, made in results.provenance(table).items():
             inputs = made["inputs"]
             assert inputs.keys() >= INPUTS and inputs["relation"] == relation
             assert (inputs["model"], inputs["dataset"]) == (results.model, results.dataset)
-            if "sources" in inputs:
-                assert len(made["commit"]) == 40 and set(made["commit"]) <= set("0123456789abcdef")
-            else:  # made before tables named their sources and their commit
-                assert inputs["versions"]["kn_utils"] == "0.3.0"
+            commits.add(made["commit"])
+    [commit] = commits
+    assert len(commit) == 40 and set(commit) <= set("0123456789abcdef")
 
 
 @every_result

@@ -75,9 +75,13 @@
     return [...counts].sort((one, other) => other[1] - one[1] || compare(one[0], other[0]));
   }
 
+  // The items whose text has all words: parts of words, but whole names of neurons.
   function found(items, words) {
-    const parts = plain(words).split(/\s+/);
-    return items.filter((item) => parts.every((part) => item.text.includes(part)));
+    const tests = plain(words).split(/\s+/).map((word) => {
+      const named = word.match(NEURON);
+      return named ? (item) => item.text.split(" ").includes(`l${named[1]}`) : (item) => item.text.includes(word);
+    });
+    return items.filter((item) => tests.every((test) => test(item)));
   }
 
   // ---- addresses

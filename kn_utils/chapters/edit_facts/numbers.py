@@ -31,7 +31,7 @@ CLEAN_SUCCESS = "success without harm to other facts"
 
 
 def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_SHARE) -> pd.DataFrame:
-    """Return step 6's table `edit_facts` with a column `method`.
+    """Return step 6's table `edit_facts`.
 
     Raises NothingToShowError, with the reasons, if no fact was edited.
     """
@@ -43,17 +43,12 @@ def load_edits(run: Run, relations: Sequence[str], common_share: float = COMMON_
         few = COMMON in reasons and largest * common_share < 2
         why = " (with common_share {:g} every neuron counts as common among so few facts: take a larger n_facts or common_share)"
         raise NothingToShowError(f"no fact could be edited: {counts}{why.format(common_share) if few else ''}")
-    return with_method(table)
-
-
-def with_method(table: pd.DataFrame) -> pd.DataFrame:
-    """Return edits with a column `method`. Older published tables have none, and no matched neurons."""
-    return table if "method" in table else table.assign(method=np.where(table["control"], "random", "attribution"))
+    return table
 
 
 def by_method(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the edits by the paper's rule for each method, indexed by relation and fact; the order of facts is that of our neurons."""
-    scaled = with_method(table).query("rule == 'scaled'").set_index(FACT_KEY)
+    scaled = table.query("rule == 'scaled'").set_index(FACT_KEY)
     found = {method: rows for method, rows in scaled.groupby("method", sort=False)}
     order = found.get("attribution", scaled).index
     return {method: rows.loc[order.intersection(rows.index, sort=False)] for method, rows in found.items()}

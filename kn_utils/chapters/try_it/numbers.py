@@ -89,9 +89,11 @@ def about_facts(lm: LanguageModel, facts: pd.DataFrame, names: dict[Neuron, str]
         return f"None of the published facts ({published}) has one of these neurons."
     distinct = facts.drop_duplicates(["dataset", *FACT_KEY])
     same = (distinct["object"].str.casefold() == answer.strip().casefold()).sum()
-    most, count = facts.groupby(NEURON).size().sort_values().index[-1], facts.groupby(NEURON).size().max()
+    most = facts.groupby(NEURON).size().idxmax()
+    own = facts.set_index(NEURON).loc[most]["dataset"].value_counts(sort=False)
+    by_dataset = " and ".join(f"{count:,} of {dataset}" for dataset, count in own.items())
     return (
-        f"{len(distinct):,} published facts ({published}) have one of these neurons, {count:,} of them {names[most]}. "
+        f"{len(distinct):,} published facts ({published}) have one of these neurons; {by_dataset} have {names[most]}. "
         f"The object is {answer!r} in {same:,} of them."
     )
 
