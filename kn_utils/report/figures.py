@@ -24,11 +24,12 @@ def verdict_matrix(judged: dict[str, Sequence[Judged]], with_contrasts: bool = F
 
     `with_contrasts` names the number below its claim.
     """
-    heads = "".join(f"<th scope='col'>{escape(name.partition(', ')[0])}</th>" for name in judged)  # without relations
+    named = [name.partition(", ") for name in judged]
+    heads = "".join(f"<th scope='col'>{escape(run)} <small>{escape(facts)}</small></th>" for run, _, facts in named)
     rows = []
     for text, row in by_row(judged).items():
-        named = _contrast(row) if with_contrasts else ""
-        rows.append(f"<tr><th scope='row'>{escape(text)}{named}</th>{''.join(map(_cell, row))}</tr>")
+        number = _contrast(row) if with_contrasts else ""
+        rows.append(f"<tr><th scope='row'>{escape(text)}{number}</th>{''.join(map(_cell, row))}</tr>")
     legend = " ".join(f"<span class='{_class(name)}'>{signed(name)}</span>" for name in VERDICTS)
     return (
         f"<table class='verdicts {NO_FORMULAS}'><caption>Claims (rows) in each run (columns): verdict, estimate and 95 % "

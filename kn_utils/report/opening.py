@@ -1,10 +1,14 @@
-"""The first screen of the report: what holds, what does not, and what a reader must know first."""
+"""The first screen of the report and of a chapter: what holds, what does not, and what a reader must know first."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-from kn_utils.report.judge import Judged
+from kn_utils.plots.markup import plain
+from kn_utils.report.judge import OURS, Judged, of_paper
 from kn_utils.report.side_by_side import Runs
-from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, Claim
+from kn_utils.report.what_follows import DECIDING, thesis_verdict
+from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS, Claim, failed_controls, signed
+from kn_utils.store.published import PublishedResults
 
 PAPERS_MODEL = "bert-base-cased"
 FIRST = {  # what a reader must know about a model before its results
@@ -38,18 +42,63 @@ def joint_verdict(verdicts: Sequence[str]) -> str:
 
 
 def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
-    """Return Markdown that says what stands in every run, what is contradicted or open, and what one must know about the models."""
-    cells = {text: [joint_verdict([result.verdict for result in cell]) for cell in row] for text, row in by_row(judged).items()}
-    tested = {text: set(verdicts) - {UNTESTED} for text, verdicts in cells.items()}
+    """Return Markdown: do the neurons store facts, which claims of the paper stand in our published results, and what one must know first.
+
+    `judged` has all claims of each run. Without published results, it is about the runs.
+    """
+    published, named = _published(judged, runs)
+    found = by_row({name: of_paper(results) for name, results in published.items()})
+    tested = {
+        text: {joint_verdict([result.verdict for result in cell]) for cell in row} - {UNTESTED} for text, row in found.items()
+    }
     every = [text for text, verdicts in tested.items() if verdicts == {SUPPORTED}]
     partly = [text for text, verdicts in tested.items() if PARTLY in verdicts and verdicts <= {SUPPORTED, PARTLY}]
     against = [text for text, verdicts in tested.items() if CONTRADICTED in verdicts]
     unclear = [text for text in tested if text not in {*every, *partly, *against}]
-    stands = f"**Supported in every run that tests it, {len(every)} of {len(tested)} tested claims:** {_named(every)}. "
-    stands += f"**The effect is there in every such run, but a control fails, {len(partly)}:** {_named(partly)}."
-    fails = f"**Contradicted in a run or more, {len(against)}:** {_named(against)}. "
-    fails += f"**Open in a run or more, {len(unclear)}:** {_named(unclear)}."
-    return f"{stands}\n\n{fails}\n\n{_models(runs)}"
+    kinds = {
+        f"Supported in all {named}": every,
+        "The effect is there, but in one or more a control fails": partly,
+        "Contradicted in one or more": against,
+        "Open in one or more": unclear,
+    }
+    stands, fails_partly, fails, is_open = (f"**{kind}, {len(texts)}:** {_named(texts)}." for kind, texts in kinds.items())
+    claims = f"Of {len(tested)} claims of the paper on a fact's knowledge neurons (“them”): {stands} {fails_partly}\n\n{fails} {is_open}"
+    return "\n\n".join(filter(None, [_thesis(published, named), claims, _models(runs)]))
+
+
+def published_verdicts(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
+    """Return a Markdown list of the claims of a chapter, each with its verdicts in our published results and the controls that fail."""
+    published, named = _published(judged, runs)
+    lines = []
+    for text, row in by_row(published).items():
+        counts = Counter(joint_verdict([result.verdict for result in cell]) for cell in row)
+        verdicts = [name for name in VERDICTS if counts[name]]
+        said = "; ".join(f"**{signed(name)}** in {counts[name] if len(verdicts) > 1 else 'all'}" for name in verdicts)
+        lines.append(f"* {text}: {said}{_what_fails([result for cell in row for result in cell])}")
+    return "\n".join([f"In {named} (“them”: a fact's knowledge neurons):\n", *(lines or ["* not tested"])])
+
+
+def _what_fails(results: Sequence[Judged]) -> str:
+    failed = dict.fromkeys(
+        condition.contrast for result in results if result.verdict == PARTLY for condition in failed_controls(result.conditions)
+    )
+    return f". What fails: {plain('; '.join(failed))}" if failed else ""
+
+
+def _published(judged: dict[str, Sequence[Judged]], runs: Runs) -> tuple[dict[str, Sequence[Judged]], str]:
+    """Return the verdicts on our published results, or on all runs if there are none, and how to name them."""
+    found = {name: judged[name] for name, (results, _) in runs.items() if isinstance(results, PublishedResults)}
+    return (found, f"our {len(found)} published results") if found else (judged, f"{len(judged)} runs")
+
+
+def _thesis(judged: dict[str, Sequence[Judged]], named: str) -> str:
+    """Return a sentence on the thesis, or "" if no run has tested it."""
+    verdicts = Counter(thesis_verdict(results) for results in judged.values())
+    tested = [f"**{signed(name)}** in {verdicts[name]}" for name in VERDICTS if verdicts[name] and name != UNTESTED]
+    if not tested:
+        return ""
+    experiments = f"By our experiments {DECIDING} ({OURS})"
+    return f"**Do they store facts?** {experiments}: {'; '.join(tested)} of {named}. [Part two](18_what_follows.ipynb) says why."
 
 
 def _named(texts: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from kn_utils.report.judge import OURS, Judged, judge_all, of_paper
 from kn_utils.report.opening import joint_verdict, row_of
 from kn_utils.report.pictures import write_pictures
 from kn_utils.report.side_by_side import with_enough_prompts
-from kn_utils.report.what_follows import thesis_verdict
+from kn_utils.report.what_follows import DECIDING, thesis_verdict
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
 from kn_utils.store.published import published_results
 from kn_utils.store.runs import facts_with_prompts
@@ -24,7 +24,7 @@ README, DEVIATIONS, RESULTS = ROOT / "README.md", ROOT / "book" / "deviations.md
 EARLIER = DATA / "published" / "earlier_verdicts.csv"  # of the rule of earlier versions, as the README had them
 MARKED = re.compile(r"(?<=<!-- computed -->\n).*?(?=<!-- end of computed -->)", re.DOTALL)
 CELLS = {SUPPORTED: "● yes", PARTLY: "◐ partly", OPEN: "○ open", CONTRADICTED: "✕ no", UNTESTED: "–"}
-THESIS = f"12 to 17, {OURS}: they store facts"
+THESIS = f"{DECIDING}, {OURS}: they store facts"
 SEED = 42  # of the bootstrap; the same as in the report
 
 

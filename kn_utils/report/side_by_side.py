@@ -19,12 +19,19 @@ def beside_published(run: Run, relations: Sequence[str]) -> Runs:
     used, and if there are none of these, all relations.
     """
     counted = with_enough_prompts(run.read, relations) or made_for(run.read, ["facts"], relations) or relations
-    runs: Runs = {f"this run: {scope(run, counted)}": (run, counted)}
+    runs: Runs = {f"this run: {_named(run, counted)}": (run, counted)}
     for results in published_results():
         published = with_enough_prompts(results.read, results.relations)
         if set(counted) != set(published) or not is_same_run(results, run, counted):
-            runs[f"published: {scope(results, published)}"] = (results, published)
+            runs[f"published: {_named(results, published)}"] = (results, published)
     return runs
+
+
+def _named(results: Run | PublishedResults, relations: Sequence[str]) -> str:
+    """Return `scope`, with the number of facts if step 1 has been run."""
+    made = made_for(results.read, ["facts"], relations)
+    facts = f", {(results.read('facts', made)['prompts'] > 0).sum():,} facts" if made else ""
+    return f"{scope(results, relations)}{facts}"
 
 
 def is_same_run(results: PublishedResults, run: Run, relations: Sequence[str]) -> bool:

@@ -108,6 +108,9 @@ EXPERIMENTS = (
 )
 
 
+DECIDING = ", ".join(experiment.notebook[:2] for experiment in EXPERIMENTS if experiment.decides)
+
+
 def thesis_verdict(judged: Sequence[Judged]) -> str:
     """Return the verdict on the thesis, by the rule of the notebook; one of `kn_utils.stats.rule.VERDICTS`."""
     stances = _deciding_stances(judged).values()
@@ -161,7 +164,7 @@ def _cell(experiment: Experiment, judged: Sequence[Judged]) -> str:
 
 
 def _with_stance(verdict: str, stance: str) -> str:
-    return signed(verdict) if verdict == stance else f"{signed(verdict)}: {stance}"
+    return signed(verdict) if verdict == stance else f"{signed(verdict)}, so {stance}"
 
 
 def _stance_of_all(found: Sequence[str]) -> str:

@@ -152,7 +152,10 @@ def test_the_median_is_of_the_smallest_sets_and_answers_that_are_never_lost_coun
     few = numbers.finding(table_of({step.FIRST: [1, 1, 1], step.SECOND: [4, 4, 4]} | kept), seed=0)
     assert few.startswith("A median of 1 [1, 1] neurons must be set to zero")
     never = numbers.finding(table_of({step.FIRST: [99, 99, 99]} | kept), seed=0)
-    assert "100 % of the answers are never lost. With all neurons at the prediction position but one at zero, 66.7 [" in never
+    assert (
+        "100 % of the answers are never lost. With a single neuron on at the prediction position, and all others zero, 66.7 ["
+        in never
+    )
     assert never.endswith("% of the answers are still right.")
 
 

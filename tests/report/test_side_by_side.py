@@ -32,8 +32,8 @@ def test_a_run_stands_beside_all_published_results_but_its_own(published_as_read
     run = Run("starter", load_dataset("starter"))
     monkeypatch.setattr(Run, "read", lambda self, *what: OURS.read(*what))
     beside = {name: relations for name, (_, relations) in beside_published(run, ["P36"]).items()}
-    whole = f"published: starter (model) on the starter facts, {len(OURS.relations)} relations"
-    assert beside == {"this run: starter (model) on the starter facts, P36": ["P36"], whole: OURS.relations}
+    whole = f"published: starter (model) on the starter facts, {len(OURS.relations)} relations, 1,512 facts"
+    assert beside == {"this run: starter (model) on the starter facts, P36, 43 facts": ["P36"], whole: OURS.relations}
     monkeypatch.setattr(side_by_side, "is_same_run", lambda *_: True)
     assert len(beside_published(run, ["P36"])) == 2 and len(beside_published(run, OURS.relations)) == 1
 
@@ -69,7 +69,7 @@ def test_relations_that_were_not_run_are_left_out(published_as_read, monkeypatch
     read = made(facts=["P101", "P19"])
     monkeypatch.setattr(Run, "read", lambda self, *what: read(*what))
     ours, published = beside_published(Run("starter", load_dataset("starter")), ["P19", "P36", "P101"]).items()
-    assert ours[0] == "this run: starter (model) on the starter facts, P19, P101" and ours[1][1] == ["P19", "P101"]
+    assert ours[0] == "this run: starter (model) on the starter facts, P19, P101, 91 facts" and ours[1][1] == ["P19", "P101"]
     assert published[1][1] == OURS.relations
     monkeypatch.setattr(Run, "read", lambda self, *what: made(facts=[])(*what))
     [nothing, *_] = beside_published(Run("starter", load_dataset("starter")), ["P36", "P101"]).values()

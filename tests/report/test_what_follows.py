@@ -126,7 +126,7 @@ def test_each_of_several_claims_says_whether_it_speaks_for_the_thesis():
     [few] = [experiment for experiment in EXPERIMENTS if experiment.notebook.startswith("17")]
     both = [Judged(Claim("17, beyond the paper", text), INTERVALS[CONTRADICTED]) for text in ("few suffice", *few.opposed)]
     shown = stances({"this run": both}).set_index("experiment").loc["17", "this run"]
-    assert shown == f"{AGAINST}\n✕ contradicted: {AGAINST}\n✕ contradicted: {FOR}"
+    assert shown == f"{AGAINST}\n✕ contradicted, so {AGAINST}\n✕ contradicted, so {FOR}"
 
 
 def test_what_would_change_the_mind_depends_on_the_answer():

@@ -76,7 +76,7 @@ def still_right(table: pd.DataFrame, seed: int) -> str:
     """Return a sentence on the answers that are still right while all neurons but one are zero at the prediction position."""
     kept = table[(table["set"] == KEPT) & (table["size"] == 1)].set_index("relation")["correct"]
     share = with_interval(*over_facts(100.0 * kept, seed, limits=PERCENT), unit=" %")
-    return f"With all neurons at the prediction position but one at zero, {_short(share)} of the answers are still right."
+    return f"With a single neuron on at the prediction position, and all others zero, {_short(share)} of the answers are still right."
 
 
 def _within(table: pd.DataFrame, longer: float = LONGER) -> pd.DataFrame:

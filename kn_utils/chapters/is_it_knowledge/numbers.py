@@ -121,8 +121,8 @@ def finding(means: pd.DataFrame, ratios: pd.DataFrame, in_probabilities: pd.Data
     return (
         f"Suppressing four neurons of a known fact changes the log-odds of its object by "
         f"{with_interval(known['value'], known['low'], known['high'])}. In per cent of this, four neurons chosen in the same way "
-        f"change the log-odds of what is not known by: {_shares(ratios)}. The scale decides: what is not known has small probabilities, "
-        f"and in probabilities the same shares are: {_shares(in_probabilities)}."
+        f"change the log-odds of what is not known by: {_shares(ratios)}. The verdict uses log-odds. Small "
+        f"probabilities change little, so the shares of the change of probability are others: {_shares(in_probabilities)}."
     )
 
 

@@ -138,8 +138,8 @@ def finding(changes: pd.DataFrame, flips: pd.DataFrame) -> str:
     ).iloc[0]
     return (
         f"Suppressing a fact's knowledge neurons changes the log-odds of the right answer by {change['attribution', 'suppress']}, "
-        f"amplifying them by {change['attribution', 'amplify']}; the baseline's neurons change it by {change['activation', 'suppress']} "
-        f"and {change['activation', 'amplify']}. Of {lost['prompts']:,} right answers, "
+        f"amplifying them by {change['attribution', 'amplify']}; the most active neurons, the paper's baseline, change it by "
+        f"{change['activation', 'suppress']} and {change['activation', 'amplify']}. Of {lost['prompts']:,} right answers, "
         f"{with_interval(lost['share'], lost['low'], lost['high'], unit=' %')} become wrong when the knowledge neurons are suppressed."
     )
 
