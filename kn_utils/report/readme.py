@@ -76,7 +76,7 @@ def published_table() -> str:
         counted = f"{len(facts_with_prompts(facts)):,} of {len(results.relations)} relations (drawn: {drawn})"
         erased = results.provenance("erase_relation")
         others = {made["inputs"]["other_facts"] for made in erased.values()}
-        evaluated = f"{len(erased)} relations, each evaluated on {', '.join(map(str, others))} facts of every other"
+        evaluated = f"{len(erased)} relations, each evaluated on {', '.join(map(str, others))} of the facts of every other"
         rows.append([results.model, results.dataset, counted, evaluated, f"`{results.model}_{results.dataset}.yml`"])
     return _markdown(
         ["model", "data set", "facts with prompts", "erased in notebook 07", "run list in `data/published/runs/`"], rows

@@ -269,7 +269,7 @@ def test_the_unit_follows_a_share_without_an_interval():
     table = table_of({("P1", KNOWN): [-2.0], ("P1", NEVER_RIGHT): [-1.0]})
     changes = [numbers.ratios(table, 0, change) for change in (numbers.CHANGE, numbers.PROBABILITY)]
     text = numbers.finding(numbers.group_means(table, 0), *changes)
-    assert "facts never answered right 50.0 % (no interval). The scale" in text and text.endswith("% (no interval).")
+    assert "facts never answered right 50.0 % (no interval). The verdict" in text and text.endswith("% (no interval).")
 
 
 # ---- models for which the truth is known

@@ -34,7 +34,7 @@ def few_suffice(tables: Tables, seed: int) -> list[Condition]:
             f"median size of the smallest set, on the {template} template", *values, **counted("facts", relations), **more
         )
 
-    controls = _against_other_sets(table, "median of that size, divided by the size if", ratio, seed, below=1)
+    controls = _against_other_sets(table, "median size, divided by the size if", ratio, seed, below=1)
     return [median("other", below=FEW + 1), *controls, median("own", role=SHOWN)]
 
 
@@ -48,7 +48,9 @@ def others_do_the_same(tables: Tables, seed: int) -> list[Condition]:
     first, longer = (second_share(table, seed, times) for times in (LONGER, 2 * LONGER))
     return [
         Condition(contrast.format(LONGER), *first.interval, **counted("facts", first.relations), above=50),
-        *_against_other_sets(table, "that share minus the share (%) with sets", second_less, seed, above=0),
+        *_against_other_sets(
+            table, "share (%) of lost answers with such a second set, minus that with sets", second_less, seed, above=0
+        ),
         Condition(contrast.format(2 * LONGER), *longer.interval, **counted("facts", longer.relations), role=SHOWN),
     ]
 

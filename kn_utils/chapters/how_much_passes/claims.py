@@ -32,7 +32,7 @@ def pass_through(tables: Tables, seed: int) -> list[Condition]:
 
     conditions = [share(OWN, above=THERE, undecided=THERE - ELSEWHERE)]
     for other in (MATCHED, OTHERS):
-        contrast = f"that share minus the share (%) through {NAMES[other]}"
+        contrast = f"share (%) through the knowledge neurons, minus that through {NAMES[other]}"
         if other in found.index:
             conditions.append(Condition(contrast, *difference(table, OWN, other, seed), **size, above=0, role=CONTROL))
         else:

@@ -38,7 +38,7 @@ def _by_other_changes(tables: Tables, seed: int) -> list[Condition]:
     for change, group in product(OTHER_CHANGES, UNKNOWN):
         known, other = known_and(tables["is_it_knowledge"], group, change)
         if len(other):
-            contrast = f"the same for {NAMES[group]}, {change}"
+            contrast = f"for {NAMES[group]}, in % of that for known facts: {change}"
             conditions.append(Condition(contrast, *share_of_effect(known, other, seed), n=len(other), role=SHOWN))
     return conditions
 

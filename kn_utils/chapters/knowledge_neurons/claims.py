@@ -46,7 +46,11 @@ def upper_layers(tables: Tables, seed: int) -> list[Condition]:
             "% of neurons in the upper third of the layers", *upper_third_interval(neurons, n_layers, seed), n=facts, above=50
         ),
         Condition(
-            "that share minus the baseline's", *upper_third_difference(neurons, n_layers, seed), n=facts, above=0, role=CONTROL
+            "% in the upper third, minus that of the most active neurons",
+            *upper_third_difference(neurons, n_layers, seed),
+            n=facts,
+            above=0,
+            role=CONTROL,
         ),
     ]
 
@@ -91,7 +95,7 @@ def exclusive(tables: Tables, seed: int) -> list[Condition]:
         Condition(
             f"neurons shared by facts of different relations, {difference}", *between, n=len(facts), below=0, paper=papers[0]
         ),
-        Condition("the same, in % of the neurons of a fact", *in_proportion, **control),
+        Condition("ours minus the baseline's, in % of the neurons of a fact", *in_proportion, **control),
         Condition(f"neurons shared by facts of one relation, {difference}", *within, **control, paper=papers[1]),
     ]
 

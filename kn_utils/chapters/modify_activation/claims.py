@@ -31,7 +31,7 @@ def changed_log_odds(operation: str, tables: Tables, seed: int) -> list[Conditio
     changes = own_changes(table, operation)
     conditions = [_mean("change of the object's log-odds", changes["attribution"], seed, **side)]
     for method, name in NEURONS.items():
-        contrast = f"that change minus that by {name}"
+        contrast = f"change minus that by {name}"
         role = SHOWN if method == "random" else CONTROL
         pairs = changes[["attribution", method]].dropna() if method in changes else changes.iloc[:0]
         if pairs.empty:
@@ -103,7 +103,12 @@ def other_facts(tables: Tables, seed: int) -> list[Condition]:
         sizes = share_of_effect(pairs["own"].abs(), pairs["other"].abs(), seed)
         conditions.append(hardly(contrast, share, n=len(pairs), paper=paper))
         conditions.append(
-            hardly(f"{operation}: the same for the sizes of changes, without signs", sizes, n=len(pairs), role=CONTROL)
+            hardly(
+                f"{operation}: sizes of changes, without signs, for another fact, in % of those for the fact itself",
+                sizes,
+                n=len(pairs),
+                role=CONTROL,
+            )
         )
     return conditions
 
