@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from kn_utils.plots.markup import plain
 from kn_utils.report.judge import OURS, Judged, of_paper
 from kn_utils.report.side_by_side import Runs
-from kn_utils.report.what_follows import DECIDING, thesis_verdict
+from kn_utils.report.what_follows import DECIDING, experiments_against, thesis_verdict
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS, Claim, failed_controls, signed
 from kn_utils.store.published import PublishedResults
 
 PAPERS_MODEL = "bert-base-cased"
 FIRST = {  # what a reader must know about a model before its results
-    "starter": "`starter` is our model, trained on web sentences of the paper's data and chosen after a trial had shown such effects",
-    "smollm2-135m": "the weights of SmolLM2 had been rounded to four bits",
+    "starter": "`starter` (23 million parameters) is ours, trained on web sentences of the paper's data and chosen after a trial had shown "
+    "effects of knowledge neurons",
+    "smollm2-135m": "SmolLM2 (135 million) knows few of the facts, and its weights had been rounded to four bits",
 }
 
 
@@ -57,7 +58,7 @@ def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
     unclear = [text for text in tested if text not in {*every, *partly, *against}]
     kinds = {
         f"Supported in all {named}": every,
-        "The effect is there, but in one or more a control fails": partly,
+        "The effect is there, but in one or more a control fails or is open": partly,
         "Contradicted in one or more": against,
         "Open in one or more": unclear,
     }
@@ -79,10 +80,13 @@ def published_verdicts(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
 
 
 def _what_fails(results: Sequence[Judged]) -> str:
-    failed = dict.fromkeys(
-        condition.contrast for result in results if result.verdict == PARTLY for condition in failed_controls(result.conditions)
-    )
-    return f". What fails: {plain('; '.join(failed))}" if failed else ""
+    """Return which controls fail, and which are open, in results that are partly supported."""
+    failed = [condition for result in results if result.verdict == PARTLY for condition in failed_controls(result.conditions)]
+    texts = []
+    for state, name in {CONTRADICTED: "Controls that fail", OPEN: "Controls that are open"}.items():
+        if found := dict.fromkeys(condition.contrast for condition in failed if condition.state == state):
+            texts.append(f". {name}: {plain('; '.join(found))}")
+    return "".join(texts)
 
 
 def _published(judged: dict[str, Sequence[Judged]], runs: Runs) -> tuple[dict[str, Sequence[Judged]], str]:
@@ -97,8 +101,18 @@ def _thesis(judged: dict[str, Sequence[Judged]], named: str) -> str:
     tested = [f"**{signed(name)}** in {verdicts[name]}" for name in VERDICTS if verdicts[name] and name != UNTESTED]
     if not tested:
         return ""
-    experiments = f"By our experiments {DECIDING} ({OURS})"
-    return f"**Do they store facts?** {experiments}: {'; '.join(tested)} of {named}. [Part two](18_what_follows.ipynb) says why."
+    against = {name: ", ".join(experiments_against(results)) for name, results in judged.items()}
+    listed = "; ".join(f"{numbers} in {_result(name)}" for name, numbers in against.items() if numbers)
+    return (
+        "**Do they store facts?** This is how the paper is often read; its word is *express*. By our experiments "
+        f"{DECIDING} ({OURS}): {'; '.join(tested)} of {named}{f' (against it: {listed}; one suffices)' if listed else ''}. "
+        "[Part two](18_what_follows.ipynb) says why."
+    )
+
+
+def _result(name: str) -> str:
+    """Return the model and the data set of a run's name, without its kind and its facts."""
+    return plain(name.partition(": ")[2].partition(", ")[0])
 
 
 def _named(texts: Sequence[str]) -> str:

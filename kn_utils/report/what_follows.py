@@ -125,17 +125,22 @@ def _deciding_stances(judged: Sequence[Judged]) -> dict[Experiment, str]:
     return {experiment: experiment.stance(judged) for experiment in EXPERIMENTS if experiment.decides}
 
 
+def experiments_against(judged: Sequence[Judged]) -> list[str]:
+    """Return the numbers of the experiments that decide and speak against the thesis."""
+    return [name.notebook[:2] for name, stance in _deciding_stances(judged).items() if stance == AGAINST]
+
+
 def conclusion(judged: Sequence[Judged]) -> str:
     """Return a sentence on the thesis, by the rule of the notebook."""
     stances, verdict = _deciding_stances(judged), thesis_verdict(judged)
-    against, missing = (
-        [name.notebook[:2] for name, stance in stances.items() if stance == state] for state in (AGAINST, NOT_TESTED)
-    )
     if verdict == CONTRADICTED:
-        return f"**The thesis does not stand as it is worded**: {_experiments(against)} against it."
+        return f"**The thesis does not stand as it is worded**: {_experiments(experiments_against(judged))} against it."
     if verdict == SUPPORTED:
         return "**The thesis stands**: every experiment that decides speaks for it, with its controls."
-    unclear = [name.notebook[:2] for name, stance in stances.items() if stance in (UNCLEAR, FAILS)]
+    unclear, missing = (
+        [name.notebook[:2] for name, stance in stances.items() if stance in states]
+        for states in ((UNCLEAR, FAILS), (NOT_TESTED,))
+    )
     reasons = {"open or with a control that fails": unclear, "not tested": missing}
     listed = "; ".join(f"{', '.join(names)} {reason}" for reason, names in reasons.items() if names)
     return f"**The thesis is not decided here**: {listed}."

@@ -319,7 +319,7 @@ def test_the_finding_and_the_figures_show_the_shares(done):
     assert list(rows.index) == list(numbers.NAMES)
     last = found[(found["states"] == step.ONE_ATTENTION) & (found["layer"] == lm.n_layers - 1)].iloc[0]
     assert rows.loc[step.ONE_ATTENTION, "value"] == last["value"]
-    assert f"{last['source']:.0f} % of cases" in numbers.finding(found)
+    assert f"{last['source']:.0f} % of {2 * last['pairs']:.0f} cases" in numbers.finding(found)
     [axis] = plot_shares(found, "title").axes
     drawn = [line.get_xdata()[0] for line in axis.lines if line.get_marker() not in ("None", None, "")]
     assert drawn == pytest.approx(rows["value"].drop(step.NOTHING).tolist())

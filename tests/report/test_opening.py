@@ -71,7 +71,11 @@ def test_claims_of_a_row_have_the_verdict_on_which_they_agree(found, joint):
     assert joint_verdict(found) == joint
 
 
-CONTROL_FAILS = [HOLDS, Condition("a control", -2.0, -3.0, -1.0, n=10, above=0, role=CONTROL)]
+CONTROL_FAILS = [
+    HOLDS,
+    Condition("a control", -2.0, -3.0, -1.0, n=10, above=0, role=CONTROL),
+    Condition("another", 0.0, -1.0, 1.0, n=10, above=0, role=CONTROL),
+]
 AGAINST = Condition("more", -2.0, -3.0, -1.0, n=10, above=0)
 
 
@@ -81,11 +85,11 @@ def test_sentences_are_about_the_published_results_and_count_what_stands_everywh
     runs[DECODER] = judged(HOLDS, FAILS, HOLDS, HOLDS, HOLDS, HOLDS)
     stands, fails, known = sentences(runs, MODELS).split("\n\n")
     assert f"**Supported in all our 2 published results, 2:** <d>; {ERASURES}." in stands and "Of 5 claims" in stands
-    assert stands.endswith("**The effect is there, but in one or more a control fails, 1:** a.")
+    assert stands.endswith("**The effect is there, but in one or more a control fails or is open, 1:** a.")
     assert fails == "**Contradicted in one or more, 1:** b. **Open in one or more, 1:** c."
     assert (
         "BERT-base-cased, the paper's model, was **not** run" in known
-        and "`starter` is our model" in known
+        and "`starter` (23 million parameters) is ours" in known
         and "SmolLM2" not in known
     )
 
@@ -102,8 +106,11 @@ def test_the_first_sentence_is_on_the_thesis_where_it_was_tested(runs):
         runs[name] = [*judged(*[HOLDS] * 6), Judged(few, [AGAINST if name == DECODER else HOLDS])]
     runs[OWN] = [*runs[OWN], Judged(few, [HOLDS])]
     first, *_ = sentences(runs, MODELS).split("\n\n")
-    assert first.startswith("**Do they store facts?** By our experiments 12, 13, 15, 17 (beyond the paper): ")
-    assert "**○ open** in 1; **✕ contradicted** in 1 of our 2 published results. " in first
+    assert (
+        "By our experiments 12, 13, 15, 17 (beyond the paper): **○ open** in 1; **✕ contradicted** in 1 of our 2 published"
+        in first
+    )
+    assert "(against it: 17 in three; one suffices)" in first
 
 
 def test_a_chapter_begins_with_each_claim_its_verdicts_and_what_fails(runs):
@@ -112,7 +119,7 @@ def test_a_chapter_begins_with_each_claim_its_verdicts_and_what_fails(runs):
     head, blank, *lines = published_verdicts(runs, MODELS).split("\n")
     assert head == "In our 2 published results (“them”: a fact's knowledge neurons):" and not blank
     assert lines == [
-        "* a: **● supported** in 1; **◐ partly** in 1. What fails: a control",
+        "* a: **● supported** in 1; **◐ partly** in 1. Controls that fail: a control. Controls that are open: another",
         "* b: **○ open** in all",
         "* c: **● supported** in 1; **○ open** in 1",
         f"* {ERASURES}: **● supported** in all",

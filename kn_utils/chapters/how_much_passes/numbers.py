@@ -136,7 +136,7 @@ def finding(found: pd.DataFrame) -> str:
         f"Of what distinguishes two facts of a relation, {text[OWN]} passes through their knowledge neurons at the prediction position, "
         f"and {text[ALL_NEURONS]} through all neurons there. Through all neurons at the subject passes {text[AT_SUBJECT]}, and through "
         f"the attention outputs of the last layer {text[ONE_ATTENTION]}: these alone make the other fact's object the answer in "
-        f"{rows.loc[ONE_ATTENTION, 'source']:.0f} % of {2 * rows.loc[ONE_ATTENTION, 'pairs']:,} cases."
+        f"{rows.loc[ONE_ATTENTION, 'source']:.0f} % of {2 * rows.loc[ONE_ATTENTION, 'pairs']:,.0f} cases."
     )
 
 
