@@ -81,12 +81,14 @@ def published_verdicts(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
 
 def _what_fails(results: Sequence[Judged]) -> str:
     """Return which controls fail, and which are open, in results that are partly supported."""
-    failed = [condition for result in results if result.verdict == PARTLY for condition in failed_controls(result.conditions)]
-    texts = []
-    for state, name in {CONTRADICTED: "Controls that fail", OPEN: "Controls that are open"}.items():
-        if found := dict.fromkeys(condition.contrast for condition in failed if condition.state == state):
-            texts.append(f". {name}: {plain('; '.join(found))}")
-    return "".join(texts)
+    controls = [condition for result in results if result.verdict == PARTLY for condition in failed_controls(result.conditions)]
+    states: dict[str, set[str]] = {}
+    for condition in controls:
+        states.setdefault(f"{condition.contrast} (must be {condition.required})", set()).add(condition.state)
+    fails = [text for text, found in states.items() if CONTRADICTED in found]
+    is_open = [text for text in states if text not in fails]
+    kinds = {"Controls that fail": fails, "Controls that are open": is_open}
+    return "".join(f". {kind}: {plain('; '.join(texts))}" for kind, texts in kinds.items() if texts)
 
 
 def _published(judged: dict[str, Sequence[Judged]], runs: Runs) -> tuple[dict[str, Sequence[Judged]], str]:

@@ -119,7 +119,8 @@ def test_a_chapter_begins_with_each_claim_its_verdicts_and_what_fails(runs):
     head, blank, *lines = published_verdicts(runs, MODELS).split("\n")
     assert head == "In our 2 published results (“them”: a fact's knowledge neurons):" and not blank
     assert lines == [
-        "* a: **● supported** in 1; **◐ partly** in 1. Controls that fail: a control. Controls that are open: another",
+        "* a: **● supported** in 1; **◐ partly** in 1. Controls that fail: a control (must be above 0). Controls that are open: "
+        "another (must be above 0)",
         "* b: **○ open** in all",
         "* c: **● supported** in 1; **○ open** in 1",
         f"* {ERASURES}: **● supported** in all",
