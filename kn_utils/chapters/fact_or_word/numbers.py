@@ -66,8 +66,8 @@ def fact_part(wide: pd.DataFrame, seed: int) -> tuple[float, float, float]:
 
 
 def own_change(wide: pd.DataFrame, seed: int) -> str:
-    """Return the mean change by the own neurons with its interval, as text."""
-    return with_interval(*mean_over_relations(wide[OWN].dropna(), seed)[:3])
+    """Return the mean change by the own neurons with its intervals, as text."""
+    return with_interval(*mean_over_relations(wide[OWN].dropna(), seed))
 
 
 def named_shares(shares: pd.DataFrame) -> pd.DataFrame:
