@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from kn_utils.plots.markup import plain
 from kn_utils.report.judge import OURS, Judged, of_paper
 from kn_utils.report.side_by_side import Runs
-from kn_utils.report.what_follows import DECIDING, experiments_against, thesis_verdict
+from kn_utils.report.what_follows import experiments_against, thesis_verdict
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED, VERDICTS, Claim, failed_controls, signed
 from kn_utils.store.published import PublishedResults
 
 PAPERS_MODEL = "bert-base-cased"
 FIRST = {  # what a reader must know about a model before its results
-    "starter": "`starter` (23 million parameters) is ours, trained on web sentences of the paper's data and chosen after a trial had shown "
-    "effects of knowledge neurons",
-    "smollm2-135m": "SmolLM2 (135 million) knows few of the facts, and its weights had been rounded to four bits",
+    "starter": "`starter` (ours, 23 million parameters) was trained on the paper's web sentences, and chosen after a trial had shown "
+    "such effects",
+    "smollm2-135m": "SmolLM2 (135 million) knows few of the facts; its weights had been rounded to four bits",
 }
 
 
@@ -63,7 +63,7 @@ def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
         "Open in one or more": unclear,
     }
     stands, fails_partly, fails, is_open = (f"**{kind}, {len(texts)}:** {_named(texts)}." for kind, texts in kinds.items())
-    claims = f"Of {len(tested)} claims of the paper on a fact's knowledge neurons (“them”): {stands} {fails_partly}\n\n{fails} {is_open}"
+    claims = f"Of {len(tested)} claims on a fact's knowledge neurons (“them”): {stands} {fails_partly}\n\n{fails} {is_open}"
     return "\n\n".join(filter(None, [_thesis(published, named), claims, _models(runs)]))
 
 
@@ -103,18 +103,12 @@ def _thesis(judged: dict[str, Sequence[Judged]], named: str) -> str:
     tested = [f"**{signed(name)}** in {verdicts[name]}" for name in VERDICTS if verdicts[name] and name != UNTESTED]
     if not tested:
         return ""
-    against = {name: ", ".join(experiments_against(results)) for name, results in judged.items()}
-    listed = "; ".join(f"{numbers} in {_result(name)}" for name, numbers in against.items() if numbers)
+    against = Counter(", ".join(experiments_against(results)) for results in judged.values())
+    listed = "; ".join(f"{numbers} in {count}" for numbers, count in against.most_common() if numbers)
     return (
-        "**Do they store facts?** This is how the paper is often read; its word is *express*. By our experiments "
-        f"{DECIDING} ({OURS}): {'; '.join(tested)} of {named}{f' (against it: {listed}; one suffices)' if listed else ''}. "
-        "[Part two](18_what_follows.ipynb) says why."
+        f"**Do they store facts?** {'; '.join(tested)} of {named}{f' (experiments against it: {listed})' if listed else ''}, "
+        f"{OURS}: [part two](18_what_follows.html)."
     )
-
-
-def _result(name: str) -> str:
-    """Return the model and the data set of a run's name, without its kind and its facts."""
-    return plain(name.partition(": ")[2].partition(", ")[0])
 
 
 def _named(texts: Sequence[str]) -> str:

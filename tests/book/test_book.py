@@ -59,7 +59,7 @@ def test_a_notebook_has_one_page_for_all_its_relations_whether_it_runs_together_
     assert all(
         run.parameters.items() >= {"model": "starter", "n_facts": CONFIG["n_facts"], "seed": 42}.items() for run in of_the_run
     )
-    assert alone.notebook == "11_try_it" and alone.parameters == {"model": "starter"}
+    assert alone.notebook == "11_try_it" and alone.parameters == {"model": "starter", "instead": "German"}
     assert decoder.parameters.items() >= {"model": "smollm2-135m", "n_facts": None, "relation": "all"}.items()
     assert attribution.parameters["quadrature"] == "gauss-legendre"
     assert len({run.page for run in runs}) == len(runs)

@@ -121,7 +121,8 @@ def test_prompts_at_once():
 
 def log_odds_by_hand(logits, token):
     """ln P - ln(1 - P) with 1 - P as the sum of the others, in float64."""
-    shares = [math.exp(value - max(logits)) for value in logits]
+    largest = max(logits)
+    shares = [math.exp(value - largest) for value in logits]
     return math.log(shares[token]) - math.log(sum(share for other, share in enumerate(shares) if other != token))
 
 

@@ -307,7 +307,7 @@ def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of):
     pages = "".join(data.get("text/html", "") for data in shown)
     assert "there is no table edit_facts of these relations" in pages and "P19 is not among the relations" in pages
     assert figures and "not tested" in pages
-    assert "tested claims" in shown[0]["text/markdown"]
+    assert "claims on a fact's knowledge neurons" in shown[0]["text/markdown"]
     assert any(re.match("This run does not count these relations, .*: P30", data.get("text/markdown", "")) for data in shown)
 
 
