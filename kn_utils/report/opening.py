@@ -56,14 +56,10 @@ def sentences(judged: dict[str, Sequence[Judged]], runs: Runs) -> str:
     partly = [text for text, verdicts in tested.items() if PARTLY in verdicts and verdicts <= {SUPPORTED, PARTLY}]
     against = [text for text, verdicts in tested.items() if CONTRADICTED in verdicts]
     unclear = [text for text in tested if text not in {*every, *partly, *against}]
-    kinds = {
-        f"Supported in all {named}": every,
-        "The effect is there, but in one or more a control fails or is open": partly,
-        "Contradicted in one or more": against,
-        "Open in one or more": unclear,
-    }
-    stands, fails_partly, fails, is_open = (f"**{kind}, {len(texts)}:** {_named(texts)}." for kind, texts in kinds.items())
-    claims = f"Of {len(tested)} claims on a fact's knowledge neurons (“them”): {stands} {fails_partly}\n\n{fails} {is_open}"
+    stands = _listed(f"Supported in all {named}", every)
+    stands += " " + _listed("The effect is there, but in one or more a control fails or is open", partly)
+    fails = f"{_listed('Contradicted in one or more', against)} {_listed('Open in one or more', unclear)}"
+    claims = f"Of {len(tested)} claims on a fact's knowledge neurons (“them”): {stands}\n\n{fails}"
     return "\n\n".join(filter(None, [_thesis(published, named), claims, _models(runs)]))
 
 
@@ -111,8 +107,8 @@ def _thesis(judged: dict[str, Sequence[Judged]], named: str) -> str:
     )
 
 
-def _named(texts: Sequence[str]) -> str:
-    return "; ".join(texts) or "none"
+def _listed(kind: str, texts: Sequence[str]) -> str:
+    return f"**{kind}, {len(texts)}:** {'; '.join(texts) or 'none'}."
 
 
 def _models(runs: Runs) -> str:
