@@ -62,17 +62,28 @@ def scaled_gradients(lm: LanguageModel, suffix: PromptSuffix, nodes: list[Tensor
 
 
 def _differentiated(logits: Tensor, target: Tensor, activations: list[Tensor], leaves: list[Tensor]) -> Pass:
-    """Separate prompts from copies, and differentiate the copies' probabilities: dP/dlogits = P * (onehot - softmax)."""
+    """Separate prompts from copies, and differentiate the copies' probabilities: dP/dlogits = P * (onehot - softmax).
+
+    For the backward pass P is divided by a power of two near it, since gradients of a small probability underflow in float16.
+    """
     count = len(target)
     targets = target.repeat(len(logits) // count)[:, None]
     softmax = logits.detach().softmax(-1)
     top_token, probability = softmax[:count].argmax(-1), softmax.gather(1, targets)
-    upstream = softmax.mul_(-probability).scatter_add_(1, targets, probability)  # in place: the largest tensor of the pass
+    power = probability.clamp_min(torch.finfo(probability.dtype).tiny).log2().floor().exp2()  # so nothing is rounded
+    scaled = probability / power
+    upstream = softmax.mul_(-scaled).scatter_add_(1, targets, scaled)  # in place: the largest tensor of the pass
     upstream[:count] = 0
     gradients = map(at_least_float32, torch.autograd.grad(logits, [leaf for leaf in leaves if len(leaf)], upstream))
-    unscaled, *by_layer = torch.split(probability.view(-1, count), [1, *(len(leaf) for leaf in leaves)])
+    sizes = [1, *(len(leaf) for leaf in leaves)]
+    unscaled, *by_layer = torch.split(probability.view(-1, count), sizes)
+    powers = torch.split(power.view(-1, count, 1), sizes)[1:]
     layers = [
-        LayerGradients(at_least_float32(activation), next(gradients) if len(leaf) else at_least_float32(leaf.detach()), at_nodes)
-        for activation, leaf, at_nodes in zip(activations, leaves, by_layer, strict=True)
+        LayerGradients(
+            at_least_float32(activation),
+            next(gradients) * of_layer if len(leaf) else at_least_float32(leaf.detach()),
+            at_nodes,
+        )
+        for activation, leaf, at_nodes, of_layer in zip(activations, leaves, by_layer, powers, strict=True)
     ]
     return Pass(layers, unscaled[0], top_token)

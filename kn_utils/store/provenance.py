@@ -85,6 +85,7 @@ def _is_docstring(node: object) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+@cache  # looking them up takes longer than reading a small table
 def package_versions() -> dict[str, str]:
     """Return the versions of the numeric packages."""
     return {package: version(package) for package in PACKAGES}

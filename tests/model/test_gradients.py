@@ -1,5 +1,6 @@
 """One growing pass gives what the plain loop gives, on every architecture, in float64."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from tiny_models import CONFIGURATIONS, FLOAT32_ATTENTION, MODELS, assert_no_hoo
 
 from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.layouts import BLOCK_AGAIN, FORMULA, LAYER_BY_LAYER, ONE_QUERY, WAYS
+from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.ways import fastest_way
 
@@ -82,3 +84,18 @@ def test_a_model_whose_batch_is_not_as_its_way_expects_is_noticed(dtype):
     assert fastest_way(lm) == ONE_QUERY
     object.__setattr__(lm, "layout", replace(lm.layout, after_norm="", attention=None))
     assert fastest_way(lm) == BLOCK_AGAIN
+
+
+def test_gradients_of_a_small_probability_do_not_underflow_in_float16():
+    """Its weights, read in float32, give the same gradients to some per cent; in float16 numbers below 6e-8 are zero."""
+    half = tiny_model("bert", torch.float16)
+    batch = random_batch(half, prompts=1)
+    with torch.no_grad():
+        half.model.get_output_embeddings().bias[(batch.target[0] + 1) % half.model.config.vocab_size] += 24
+    exact = LanguageModel("exact", deepcopy(half.model).float(), half.tokenizer)
+    found, expected = (scaled_gradients(lm, prompt_suffix(lm, batch), [torch.ones(1)] * lm.n_layers) for lm in (half, exact))
+    assert expected.probability.max() < 1e-6
+    for layer, by_layer in zip(found.layers, expected.layers, strict=True):
+        largest = by_layer.gradient.abs().max()
+        assert 0 < largest < 1e-6
+        torch.testing.assert_close(layer.gradient / largest, by_layer.gradient / largest, rtol=0.05, atol=0.05)
