@@ -2,7 +2,8 @@
 #                     FACTS=all RELATIONS=all takes all facts of all relations instead of 5 of 12 relations;
 #                     REPOSITORY=https://github.com/... adds launch buttons
 # make install        only what `make book` does first: the environment .venv, for notebooks of your own
-# make test           lint and all tests but the long ones
+# make test           lint, and all tests but those of the next two
+# make test-endurance kills, a SLURM cluster, workflows in oddly named folders, bit for bit the same tables, every model type; CI runs them
 # make test-long      the long tests: every command of the book as it is shown, 50 kills
 # make run            all notebooks for one relation: results/ and runs/P101/
 # make clean          remove the built book and the caches of tools
@@ -20,7 +21,7 @@ RELATION ?= P101
 PARAMETERS ?=
 BIN := .venv/bin
 
-.PHONY: install book test test-long run clean distclean clean-results clean-runs
+.PHONY: install book test test-endurance test-long run clean distclean clean-results clean-runs
 
 .venv/installed: pyproject.toml constraints.txt
 	$(or $(PYTHON),$(error Python 3.11 or newer is needed: PYTHON=... names one)) -m venv .venv
@@ -38,6 +39,9 @@ test: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+
+test-endurance: .venv/installed
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup -m "endurance and not long"
 
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long

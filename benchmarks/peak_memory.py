@@ -1,6 +1,7 @@
 """Time and peak memory of an attribution run over made-up facts with a random model: `python benchmarks/peak_memory.py 1000`."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+import psutil
 
 RELATION, TEMPLATES = "P1", ("[X] is the home of [Y].", "[X] is known for [Y].", "People of [X] speak of [Y].")
 
@@ -17,9 +20,9 @@ def peak_memory(facts: int) -> float:
     return measure(facts)["peak_memory_mb"]
 
 
-def measure(facts: int, layers: int = 4, hidden: int = 64) -> dict:
+def measure(facts: int, layers: int = 4, hidden: int = 64, workers: int = 1) -> dict:
     """Return what a fresh process says of its attribution of so many facts: seconds, work and memory, as `run` prints them."""
-    command = [sys.executable, __file__, *map(str, (facts, layers, hidden))]
+    command = [sys.executable, __file__, *map(str, (facts, layers, hidden, workers))]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -53,11 +56,11 @@ def make_model(folder: Path, layers: int, hidden: int) -> Path:
     return folder
 
 
-def run(facts: int, layers: int = 4, hidden: int = 64) -> None:
+def run(facts: int, layers: int = 4, hidden: int = 64, workers: int = 1) -> None:
     """Attribute so many facts from files to tables, as a notebook does, and print what it took as a line of JSON.
 
     `seconds` are of attribution alone, from prompts to tables; `gflop` is the least that has to be computed for it; `loaded_mb` is the
-    peak of memory before it, `peak_memory_mb` after it.
+    peak of memory before it, `peak_memory_mb` after it: of this process and its workers, each with what they share.
     """
     from products import gflop_of_all
 
@@ -73,8 +76,8 @@ def run(facts: int, layers: int = 4, hidden: int = 64) -> None:
         model = make_model(folder / "model", layers, hidden)
         lm, dataset = load_model(model, "cpu"), load_dataset(make_facts(folder / "facts", facts))
         loaded, began = _peak_mb(), time.perf_counter()
-        attribute_relation(lm, Run(lm.name, dataset, results_dir=folder / "results"), RELATION, Quadrature())
-        seconds, peak = time.perf_counter() - began, _peak_mb()
+        attribute_relation(lm, Run(lm.name, dataset, results_dir=folder / "results", workers=workers), RELATION, Quadrature())
+        seconds, peak = time.perf_counter() - began, _peak_mb() + _peak_of_workers_mb()
     lengths = Counter(len(prompt.ids) for prompt in encode(lm, dataset, dataset.facts[RELATION]))
     work = gflop_of_all(lm, lengths, RELEASED_NODES)
     took = {"prompts": lengths.total(), "gflop": work, "seconds": seconds, "loaded_mb": loaded, "peak_memory_mb": peak}
@@ -83,6 +86,13 @@ def run(facts: int, layers: int = 4, hidden: int = 64) -> None:
 
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def _peak_of_workers_mb() -> float:
+    """Return the sum of the peaks of the processes that this one has started. Only Linux tells them."""
+    states = [Path(f"/proc/{child.pid}/status").read_text() for child in psutil.Process().children(recursive=True)]
+    peaks = [re.search(r"VmHWM:\s+(\d+) kB", state) for state in states]
+    return sum(int(peak.group(1)) / 1e3 for peak in peaks if peak)
 
 
 if __name__ == "__main__":

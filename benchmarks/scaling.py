@@ -1,4 +1,4 @@
-"""How time and peak memory of attribution grow with the number of facts and with the number of layers.
+"""How time and peak memory of attribution grow with the number of facts and of layers, and shrink or grow with the number of workers.
 
 Made-up facts and random weights; every point is a fresh process, and all points are measured in turns. Leave the machine alone meanwhile.
 
@@ -14,12 +14,22 @@ import json
 import os
 from pathlib import Path
 
+import joblib
 from peak_memory import measure
 
-FULL = [("facts", {"facts": count, "layers": 4, "hidden": 128}) for count in (10, 100, 1000)]
+
+def worker_counts() -> list[int]:
+    """Return 1, 2, 4, ... and the number of cores that this process may use."""
+    cores = joblib.cpu_count()
+    return sorted({cores, *(2**power for power in range(cores.bit_length()) if 2**power <= cores)})
+
+
+FULL = [("facts", {"facts": count, "layers": 4, "hidden": 64}) for count in (10, 100, 1000, 10000)]
 FULL += [("layers", {"facts": 8, "layers": count, "hidden": 256}) for count in (2, 4, 8, 12, 24)]
+FULL += [("workers", {"facts": 200, "layers": 4, "hidden": 256, "workers": count}) for count in worker_counts()]
 QUICK = [("facts", {"facts": count, "layers": 2, "hidden": 32}) for count in (4, 12)]
 QUICK += [("layers", {"facts": 4, "layers": count, "hidden": 32}) for count in (2, 4)]
+QUICK += [("workers", {"facts": 24, "layers": 2, "hidden": 32, "workers": count}) for count in (1, 2)]
 
 
 def measure_all(points: list[tuple[str, dict]], turns: int) -> list[dict]:
@@ -27,7 +37,7 @@ def measure_all(points: list[tuple[str, dict]], turns: int) -> list[dict]:
     rows = []
     for turn in range(turns):
         for axis, point in points:
-            rows.append({"axis": axis, "turn": turn} | point | measure(**point))
+            rows.append({"axis": axis, "turn": turn, "workers": 1} | point | measure(**point))
             print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     return rows
 

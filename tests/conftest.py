@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from functools import cache
 
 # here, and in all that tests start: there is a test process for each core
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
@@ -12,11 +13,13 @@ import tiny_folders
 
 from kn_utils.data.facts import load_dataset
 from kn_utils.model.models import load_model
+from kn_utils.report import side_by_side
+from kn_utils.stats import intervals
 
 
 def pytest_collection_modifyitems(items):
     """Slow tests first, so that no process is left alone with one; skip those on the paper's data where there is no copy of it."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("slow", "endurance"))))
     for item in items if "KN_DATA_DIR" not in os.environ else ():
         if item.get_closest_marker("real_data"):
             item.add_marker(pytest.mark.skip(reason="KN_DATA_DIR does not name a copy of the paper's data"))
@@ -77,3 +80,19 @@ def disk(tmp_path):
     yield mount
     if folder.is_mount():
         subprocess.run(["umount", str(folder)], check=True)
+
+
+_judged_from_few = cache(side_by_side._judged_published.__wrapped__)
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Intervals are made from few resamples; verdicts with such intervals are kept for tests with this fixture alone."""
+    monkeypatch.setattr(intervals, "RESAMPLES", 99)
+    monkeypatch.setattr(side_by_side, "_judged_published", _judged_from_few)
+
+
+@pytest.fixture
+def nothing_published(monkeypatch):
+    """Chapters show the run's own verdicts only, whose claims need not be tested on all that is published."""
+    monkeypatch.setattr(side_by_side, "published_results", list)

@@ -35,6 +35,7 @@ from kn_utils.store.files import read_provenance
 
 VICTIMS = ("workflow", "runner", "kernel")
 TIMES = {"seconds", "finished"}  # what provenance says of one run alone
+IN_TIME = 0.8  # share of a step's processor time after which no kill is planned: another run may take less
 KILLS_AT_ONCE = 21  # in one workflow, until it is done
 LOOK_EVERY = 0.05  # seconds
 
@@ -179,7 +180,7 @@ def plan_kills(count: int, alone: Workflow, draw: random.Random) -> dict[str, li
     plan: dict[str, list[Kill]] = {step: [] for step in draw.sample(sorted(alone.done), len(alone.done))}
     for number, step in zip(range(count), [*plan] * count, strict=False):
         earliest = alone.first_table[step] if number // len(plan) % 2 == 0 else 0
-        plan[step].append(Kill(draw.choice(VICTIMS), draw.uniform(earliest, alone.done[step])))
+        plan[step].append(Kill(draw.choice(VICTIMS), draw.uniform(earliest, IN_TIME * alone.done[step])))
     return {step: sorted(kills, key=lambda kill: kill.after) for step, kills in plan.items()}  # a later one may not be reached
 
 

@@ -111,7 +111,8 @@ def integrated_gradients(lm: LanguageModel, batch: Batch, quadrature: Quadrature
     else:
         score, nodes, error = _refine(lm, suffix, sums, total, quadrature)
     if not score.isfinite().all():
-        raise FloatingPointError(f"{lm.name}: a score is not a finite number: its weights may be damaged")
+        too_large = ", or its activations are too large for float16: try bfloat16" if lm.model.dtype == torch.float16 else ""
+        raise FloatingPointError(f"{lm.name}: a score is not a finite number: its weights may be damaged{too_large}")
     return Attribution(
         score, first.activation.cpu(), nodes, score.double().sum(2) - total, error, probability, first.top_token.cpu()
     )

@@ -1,7 +1,7 @@
-"""The pictures of the README, from our published results: `python -m kn_utils.report.readme` writes them."""
+"""The pictures of written pages, from what is published: `python -m kn_utils.report.readme` writes them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,16 +10,19 @@ from kn_utils.chapters.how_much_passes import figures as how_much_passes
 from kn_utils.chapters.how_much_passes.numbers import PAIR, shares
 from kn_utils.chapters.modify_activation import figures as modify_activation
 from kn_utils.chapters.modify_activation.numbers import log_odds_changes
-from kn_utils.paths import ROOT
+from kn_utils.chapters.query_results import figures as query_results
+from kn_utils.chapters.query_results.numbers import scaling_title
+from kn_utils.paths import DATA, ROOT
 from kn_utils.plots.changes import LOG_ODDS
 from kn_utils.plots.markup import scope
 from kn_utils.plots.style import use_style
+from kn_utils.store.measured import load_measured
 from kn_utils.store.published import PublishedResults
 from kn_utils.store.runs import facts_with_prompts
 
 FOLDER = ROOT / "book" / "images"
 RESULTS = PublishedResults("starter", "pararel")
-TABLES = ("facts", "modify_activation", "how_much_passes")
+SCALING = DATA / "published" / "scaling.json"
 
 
 def plot_effect(seed: int) -> Figure:
@@ -38,22 +41,31 @@ def plot_what_passes(seed: int) -> Figure:
     return how_much_passes.plot_shares(shares(table, seed), title)
 
 
-PICTURES: dict[str, Callable[[int], Figure]] = {"effect": plot_effect, "what_passes": plot_what_passes}
+def plot_growth(seed: int) -> Figure:
+    """Show how time and memory of notebook 01 grow, as chapter 9."""
+    rows, machine = load_measured(SCALING.stem)
+    return query_results.plot_scaling(rows, scaling_title(rows, machine))
+
+
+PICTURES: dict[str, tuple[Callable[[int], Figure], Sequence[Path]]] = {  # and the files that they show
+    "effect": (plot_effect, tuple(map(RESULTS.path, ("facts", "modify_activation")))),
+    "what_passes": (plot_what_passes, tuple(map(RESULTS.path, ("how_much_passes",)))),
+    "growth": (plot_growth, (SCALING,)),
+}
 
 
 def write_pictures(seed: int, folder: Path = FOLDER) -> None:
-    """Write the pictures as PNG files that name the tables they show."""
+    """Write the pictures as PNG files that name what they show."""
     use_style()
-    made_from = {"Source": source()}
-    for name, plot in PICTURES.items():
-        plot(seed).savefig(folder / f"{name}.png", dpi=120, metadata=made_from)
+    for name, (plot, _) in PICTURES.items():
+        plot(seed).savefig(folder / f"{name}.png", dpi=120, metadata={"Source": source(name)})
 
 
-def source() -> str:
-    """Return the SHA-256 of the published tables that the pictures show."""
+def source(name: str) -> str:
+    """Return the SHA-256 of the published files that a picture shows."""
     found = hashlib.sha256()
-    for table in TABLES:
-        found.update(RESULTS.path(table).read_bytes())
+    for path in PICTURES[name][1]:
+        found.update(path.read_bytes())
     return found.hexdigest()
 
 

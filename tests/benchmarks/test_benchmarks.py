@@ -52,10 +52,12 @@ def test_quick_run_of_the_scaling(tmp_path):
     assert "ms_per_prompt" in done.stdout
     rows, machine = load_measured("scaling", tmp_path)
     assert machine["torch"] and machine["threads"] >= 1
-    facts, layers = (rows[rows["axis"] == axis] for axis in ("facts", "layers"))
+    facts, layers, workers = (rows[rows["axis"] == axis] for axis in ("facts", "layers", "workers"))
     assert facts["facts"].tolist() == [4, 12] and layers["layers"].tolist() == [2, 4]
     assert facts["prompts"].tolist() == [12, 36] and facts["gflop"].iloc[1] == pytest.approx(3 * facts["gflop"].iloc[0])
     assert layers["gflop"].iloc[1] > 4 * layers["gflop"].iloc[0]
+    assert workers["workers"].tolist() == [1, 2] and workers["gflop"].nunique() == 1
+    assert workers["peak_memory_mb"].iloc[1] > 1.5 * workers["peak_memory_mb"].iloc[0]
     assert (rows["seconds"] > 0).all() and (rows["peak_memory_mb"] >= rows["loaded_mb"]).all() and (rows["loaded_mb"] > 50).all()
 
 
@@ -134,8 +136,9 @@ def test_a_prompt_that_ends_with_a_space_asks_for_the_object_without_one(loaded,
 
 def test_the_published_scaling_is_of_a_full_run():
     rows, machine = load_measured("scaling")
-    points = rows.groupby("axis")[["facts", "layers"]].agg(lambda sizes: sorted(set(sizes)))
-    assert points.loc["facts", "facts"] == [10, 100, 1000] and points.loc["layers", "layers"] == [2, 4, 8, 12, 24]
+    points = rows.groupby("axis")[["facts", "layers", "workers"]].agg(lambda sizes: sorted(set(sizes)))
+    assert points.loc["facts", "facts"] == [10, 100, 1000, 10000] and points.loc["layers", "layers"] == [2, 4, 8, 12, 24]
+    assert points.loc["workers", "workers"][:2] == [1, 2]
     assert machine["processor"] and machine["torch"]
 
 

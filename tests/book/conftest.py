@@ -1,11 +1,8 @@
-"""A browser for the tests of pages, and quick intervals for tests that run notebooks."""
+"""A browser for the tests of pages."""
 
 import shutil
 
 import pytest
-
-from kn_utils.report.side_by_side import _judged_published
-from kn_utils.stats import intervals
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)  # Playwright's own are not downloaded
 
@@ -19,12 +16,3 @@ def browser():
         opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
         opened.close()
-
-
-@pytest.fixture
-def few_resamples(monkeypatch):
-    """Intervals are made from few resamples, and verdicts with such intervals are not kept for other tests."""
-    monkeypatch.setattr(intervals, "RESAMPLES", 99)
-    _judged_published.cache_clear()
-    yield
-    _judged_published.cache_clear()

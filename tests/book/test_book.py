@@ -327,7 +327,7 @@ def results_of(project):
     return project / "my results (1)" / result_name(project / "my model (1)") / result_name(project / "my facts (1)")
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @in_project
 def test_the_workflow_makes_what_is_not_there_or_older_than_its_code_whatever_folders_are_called(project):
     step = ["tables", "--until", "knowledge_neurons"]
@@ -337,17 +337,24 @@ def test_the_workflow_makes_what_is_not_there_or_older_than_its_code_whatever_fo
     tables = results_of(project)
     for table in (table for step in STEPS[:2] for table in step.tables):
         assert set(read_table(tables / table / "P36.parquet")["relation"]) <= {"P36"}
-    assert jobs(make(project, *step, relations="P36")) == {"total": 0}
-    made = read_provenance(tables / "knowledge_neurons/P36.parquet")["finished"]
-    (tables / "notebooks/02_knowledge_neurons.ipynb").unlink()
-    assert jobs(make(project, *step, relations="P36")) == {"knowledge_neurons": 1, "total": 1}
-    assert read_provenance(tables / "knowledge_neurons/P36.parquet")["finished"] == made  # the table was kept, not made again
     with (project / "kn_utils/chapters/knowledge_neurons/table.py").open("a", encoding="utf-8") as code:
         code.write("CHANGED = True\n")
     assert jobs(make(project, *step, "--dry-run", relations="P36")) == {"knowledge_neurons": 1, "total": 1}
 
 
-@pytest.mark.slow
+@pytest.mark.long
+@in_project
+def test_a_step_whose_notebook_is_gone_runs_again_and_keeps_its_tables(project):
+    step = ["tables", "--until", "attribution"]
+    make(project, *step, relations="P101")
+    assert jobs(make(project, *step, relations="P101")) == {"total": 0}
+    made = read_provenance(results_of(project) / "attribution/P101.parquet")["finished"]
+    (results_of(project) / "notebooks/01_attribution.ipynb").unlink()
+    assert jobs(make(project, *step, relations="P101")) == {"attribution": 1, "total": 1}
+    assert read_provenance(results_of(project) / "attribution/P101.parquet")["finished"] == made
+
+
+@pytest.mark.endurance
 @in_project
 @pytest.mark.parametrize("arguments", [["published"], ["book"], ["book", "--configfile", "profiles/slurm/runs.yml"]])
 def test_all_that_the_workflow_can_make_is_planned_whatever_folders_are_called(project, arguments):

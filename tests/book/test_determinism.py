@@ -15,7 +15,7 @@ from kn_utils.paths import ROOT
 from kn_utils.steps import STEP_OF, STEPS
 from kn_utils.store.files import read_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("determinism")]
+pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("determinism")]
 PLACE = ["relation", "fact", "prompt", "method"]
 ROUNDING, OTHER_INSTRUCTIONS = 1e-4, 1e-3  # of a prompt's largest score; as the book's page on promises says
 OLDER_PROCESSOR = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -27,7 +27,7 @@ EVERY = tuple(step.name for step in STEPS if step.name != "which_score")  # whic
 
 def tables(folder: Path, steps: tuple = FIRST, workers: int = 1, max_memory_gb: float = 2.0, **environment: str) -> dict:
     """The tables that the steps make in a fresh process on the bundled model and some of its facts, by name."""
-    data = tiny_folders.write_starter(folder / "facts")
+    data = tiny_folders.write_starter(folder / "facts", templates=3)
     given = {"data": str(data), "results_dir": str(folder / "results"), "steps": steps}
     command = [sys.executable, "tests/run_steps.py", json.dumps(given | {"workers": workers, "max_memory_gb": max_memory_gb})]
     subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.PIPE, env=os.environ | environment)
@@ -53,7 +53,7 @@ def first(tmp_path_factory):
 def test_the_same_command_gives_the_same_tables_bit_for_bit_whatever_the_number_of_workers(first, tmp_path):
     again = tables(tmp_path, EVERY, workers=2)
     assert first.keys() == again.keys() == {table for table in STEP_OF if STEP_OF[table].name in EVERY}
-    assert [name for name in EVERY if first[name].empty] == ["fact_or_word"]  # no two of three capitals have a common name
+    assert [name for name in EVERY if first[name].empty] == ["fact_or_word"]  # the two capitals have no common name
     for name, table in first.items():
         pd.testing.assert_frame_equal(again[name], table, check_exact=True)
 

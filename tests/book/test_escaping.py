@@ -154,7 +154,9 @@ WITHOUT_TABLES = ("00_report", "08_figures", "09_query_results", "10_decoder", "
 
 
 @pytest.mark.slow
-def test_all_notebooks_run_on_a_decoder_and_show_markup_in_the_data_as_text(parameters, tmp_path, monkeypatch, few_resamples):
+def test_all_notebooks_run_on_a_decoder_and_show_markup_in_the_data_as_text(
+    parameters, tmp_path, monkeypatch, few_resamples, nothing_published
+):
     for module in (provenance, publish_module):  # as if nothing had changed since a commit: notebook 10 shows published results
         monkeypatch.setattr(module, "commit", lambda: "0" * 40)
     found = {}

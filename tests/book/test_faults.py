@@ -9,7 +9,7 @@ from faults import Workflow, differences, prepare, runner_of, trial
 
 from kn_utils.store.files import read_provenance
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("faults")]
 LAST = "knowledge_neurons"  # the second step; `python tests/faults.py` runs all
 HOUR = 3600
 
@@ -61,6 +61,7 @@ def test_a_step_that_fails_keeps_the_tables_it_has_finished(finished):
     assert read_provenance(path)["inputs"]["seed"] == 43
 
 
+@pytest.mark.long
 def test_a_full_disk_stops_the_workflow_with_what_to_do_and_it_goes_on_once_there_is_room(alone, disk):
     needed = sum(path.stat().st_size for path in alone.folder.rglob("*") if path.is_file())
     workflow = Workflow(alone.project, str(disk(f"size={needed // 5}")), LAST)
@@ -72,6 +73,7 @@ def test_a_full_disk_stops_the_workflow_with_what_to_do_and_it_goes_on_once_ther
     assert differences(workflow, alone) == []
 
 
+@pytest.mark.long
 def test_tables_of_a_clock_that_was_ahead_are_kept_until_it_is_right(alone, finished):
     """Snakemake refuses to go on from tables that are newer than the time now; nothing is lost by that."""
     workflow = finished("ahead")

@@ -85,15 +85,11 @@ def test_binder_gets_what_the_package_needs_and_no_workbench():
     assert "ipython>=7.34" in lines  # Colab's own
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("notebook, changed", [("02_knowledge_neurons", {"relation": "P101", "n_facts": 3}), ("11_try_it", {})])
-def test_a_launched_notebook_runs_where_nothing_of_ours_is_installed(runs, tmp_path, notebook, changed):
-    """A bare environment that has the packages, as Colab has, but not kn_utils; the address is that of this repository's folder."""
-    run = next(run for run in runs.all_runs() if run.notebook == notebook)
-    run.parameters.update(changed)
-    bare = tmp_path / "bare"
-    venv.create(bare, with_pip=True)
-    python = bare / "bin/python"
+@pytest.fixture
+def bare(tmp_path):
+    """The Python of an environment that has the packages, as Colab has, but not kn_utils."""
+    venv.create(tmp_path / "bare", with_pip=True)
+    python = tmp_path / "bare/bin/python"
     packages = subprocess.check_output(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
     ).strip()
@@ -104,9 +100,21 @@ def test_a_launched_notebook_runs_where_nothing_of_ours_is_installed(runs, tmp_p
         check=True,
         cwd=tmp_path,
     )
+    return python
+
+
+@pytest.mark.endurance
+@pytest.mark.parametrize("notebook, changed", [
+    ("11_try_it", {}),
+    pytest.param("02_knowledge_neurons", {"relation": "P101", "n_facts": 3}, marks=pytest.mark.long),
+])  # fmt: skip
+def test_a_launched_notebook_runs_where_nothing_of_ours_is_installed(runs, tmp_path, bare, notebook, changed):
+    """The address is that of this repository's folder."""
+    run = next(run for run in runs.all_runs() if run.notebook == notebook)
+    run.parameters.update(changed)
     (tmp_path / "cells.json").write_text(json.dumps(code_of(launch.launch_notebook(run, f"file://{ROOT}"))))
-    bare_environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    done = subprocess.run([python, "-c", RUN, "cells.json"], cwd=tmp_path, env=bare_environment, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    done = subprocess.run([bare, "-c", RUN, "cells.json"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / ROOT.name / "kn_utils/__init__.py").is_file()
     if notebook == "02_knowledge_neurons":

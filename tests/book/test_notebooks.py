@@ -47,7 +47,7 @@ def test_one_parameters_cell_with_types_and_meanings(notebook):
 
 
 @pytest.mark.slow
-def test_all_notebooks_run_on_a_masked_model_and_one_relation(tmp_path, capsys, few_resamples):
+def test_all_notebooks_run_on_a_masked_model_and_one_relation(tmp_path, capsys, few_resamples, nothing_published):
     """On `starter` and by papermill they run in the book."""
     data = tiny_folders.write_sentences(tiny_folders.write_data(tmp_path / "facts", FACTS, TEMPLATES), FACTS)
     model = known_facts.write_trained(tmp_path / "model", "bert", data)

@@ -84,7 +84,7 @@ def run_command(folder, command, **parameters):
 
 
 @pytest.mark.slow
-def test_the_commands_run_on_few_of_the_facts(folder, monkeypatch):
+def test_the_commands_run_on_few_of_the_facts(folder, monkeypatch, few_resamples, nothing_published):
     """The first as it is printed, the others in this process."""
     first, *others = COMMANDS
     few = {"n_facts": 6, "seed": 9}  # among them Portugal

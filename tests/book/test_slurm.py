@@ -39,7 +39,7 @@ def squeue(columns, environment, states="all"):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @needs_slurm
 @needs_a_plain_path
 def test_tables_made_on_the_nodes_of_a_cluster_are_those_of_a_local_run_even_if_a_job_is_killed(tmp_path):

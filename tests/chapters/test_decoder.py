@@ -264,7 +264,7 @@ def test_errors_are_measured_on_the_bundled_model(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_chapter_compares_what_is_published(tmp_path):
+def test_the_chapter_compares_what_is_published(tmp_path, few_resamples):
     for name in ("starter", "another"):
         shutil.copytree(RESULTS / "starter" / "starter", tmp_path / name / "starter")
     relations = {"relation": "P36,P101"}

@@ -94,8 +94,11 @@ def plain_answer(lm, prompt, neurons, factor):
     return probability, math.log(probability / (1 - probability)), int(shares.argmax())
 
 
-def plain_neurons(lm, run, neurons, scores, row):
-    """The neurons that a row's method changes, by one loop after another; those of random ones are not known here."""
+def plain_neurons(lm, run, neurons, scores, activation, row):
+    """The neurons that a row's method changes, by one loop after another; those of random ones are not known here.
+
+    `activation` has the fact's mean activations as nested lists.
+    """
     own = {
         fact: sorted(zip(rows["layer"], rows["neuron"], strict=True))
         for fact, rows in neurons[neurons["method"] == "attribution"].groupby("fact")
@@ -109,7 +112,6 @@ def plain_neurons(lm, run, neurons, scores, row):
         assert row.other_relation == "P36" and fact.object == other.object and fact.subject != other.subject
         return own[other.index]
     if row.method == "matched":
-        activation = plain_activation(lm, run, row.fact)
         taken = {*own[row.fact], *zip(scores["layer"], scores["neuron"], strict=True)}
         found = []
         for layer, index in own[row.fact]:
@@ -165,10 +167,11 @@ def test_columns_and_rows(done, dataset):
 def test_every_row_is_what_a_plain_run_of_its_prompt_gives(done):
     lm, run, neurons, table = done
     scores = run.read("attribution", ["P36"])
+    by_fact = {fact: plain_activation(lm, run, fact) for fact in table["fact"].unique()}
     for row in table[table["method"] != "random"].itertuples():
-        places = plain_neurons(lm, run, neurons, scores, row)
+        activation = by_fact[row.fact]
+        places = plain_neurons(lm, run, neurons, scores, activation, row)
         assert row.neurons == len(places)
-        activation = plain_activation(lm, run, row.fact)
         mean = np.mean([activation[layer][index] for layer, index in places]) if places else np.nan
         assert row.activation == pytest.approx(mean, rel=1e-4, abs=1e-6, nan_ok=True)
         relation, index = ("P36", row.fact) if row.target == "own" else (row.other_relation, row.other_fact)

@@ -8,6 +8,7 @@ import pandas as pd
 import papermill
 import pytest
 import torch
+from notebook_shell import run_here
 from tiny_models import tiny_model
 
 from kn_utils.chapters.attribution.table import attributed
@@ -424,18 +425,15 @@ def test_names_stand_around_their_dots_a_line_apart(shares, heights):
 
 
 def executed(folder, **parameters):
-    """The notebook's cells as a reader runs it."""
+    """The outputs of the notebook as a reader runs it."""
     papermill.execute_notebook(NOTEBOOK, folder / "out.ipynb", parameters, kernel_name="python3", progress_bar=False)
-    return nbformat.read(folder / "out.ipynb", as_version=4).cells
+    cells = nbformat.read(folder / "out.ipynb", as_version=4).cells
+    return [output.get("data", {}) for cell in cells for output in cell.get("outputs", ())]
 
 
-def shown(cells) -> str:
-    return "\n".join(
-        str(output.get("data", {}).get("text/markdown", output.get("data", {}).get("text/html", "")))
-        for cell in cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-    )
+def shown(outputs) -> str:
+    """What a reader sees, as Markdown or HTML, of outputs by type."""
+    return "\n".join(str(data.get("text/markdown", data.get("text/html", ""))) for data in outputs)
 
 
 @pytest.mark.slow
@@ -461,8 +459,9 @@ def test_the_default_example_on_starter(tmp_path):
 
 
 @pytest.mark.slow
-def test_one_sentence_of_an_own_model_without_an_edit(folder_of, tmp_path):
-    text = shown(executed(tmp_path, sentences=CAPITALS[0], answer="Oslo", instead="", model=str(folder_of("gpt2")), device="cpu"))
+def test_one_sentence_of_an_own_model_without_an_edit(folder_of):
+    own = {"sentences": CAPITALS[0], "answer": "Oslo", "instead": "", "model": str(folder_of("gpt2")), "device": "cpu"}
+    text = shown(run_here(NOTEBOOK.stem, **own)[0])
     assert "strongest of this one sentence, not those of a fact" in text and "No edit: the parameter" in text
     assert "There are no published results of tiny-" in text and "There is none." in text
     assert "nan" not in text

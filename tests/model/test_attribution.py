@@ -233,3 +233,12 @@ def test_weights_and_hooks_are_as_before(model_type):
     for module in lm.model.modules():
         assert not (module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module))
     assert all(weight.grad is None for weight in lm.model.parameters())
+
+
+def test_activations_too_large_for_float16_are_one_error_that_says_so():
+    lm = tiny_model("bert", torch.float16)
+    batch = random_batch(lm, prompts=1)
+    with torch.no_grad():
+        lm.downs[0].weight.fill_(60_000)  # sums of such products are beyond 65,504
+    with pytest.raises(FloatingPointError, match="damaged, or its activations are too large for float16: try bfloat16"):
+        integrated_gradients(lm, batch)

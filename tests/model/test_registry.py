@@ -50,7 +50,7 @@ def test_some_types(model_type, monkeypatch):
     check(model_type, monkeypatch)
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("model_type", TYPES)
 def test_every_type(model_type, monkeypatch):
     check(model_type, monkeypatch)

@@ -85,11 +85,14 @@ def activations(means):
 
 @pytest.fixture
 def measured():
-    """Two turns of a measurement in which time is in proportion to facts and to the square of layers."""
-    points = [("facts", count, 4, 0.5 * count) for count in (10, 100)] + [("layers", 8, count, count**2) for count in (2, 4, 8)]
-    columns = ["axis", "facts", "layers", "gflop"]
+    """Three turns of a measurement in which time is in proportion to facts, to the square of layers, and to 1 / workers."""
+    points = [("facts", count, 4, 1, 0.5 * count) for count in (10, 100)]
+    points += [("layers", 8, count, 1, count**2) for count in (2, 4, 8)]
+    points += [("workers", 80, 4, count, 40) for count in (1, 2)]
+    columns = ["axis", "facts", "layers", "workers", "gflop"]
     table = pd.DataFrame(points, columns=columns).assign(hidden=64, prompts=lambda rows: 3 * rows["facts"], loaded_mb=400.0)
-    turns = [table.assign(turn=turn, seconds=table["gflop"] / 10 * (1 + turn), peak_memory_mb=500.0 + turn) for turn in (0, 1, 2)]
+    seconds = table["gflop"] / table["workers"] / 10
+    turns = [table.assign(turn=turn, seconds=seconds * (1 + turn), peak_memory_mb=500.0 + turn) for turn in (0, 1, 2)]
     return pd.concat(turns, ignore_index=True)
 
 
@@ -248,12 +251,16 @@ def test_differences_are_head_and_tail_minus_the_other_kind(means):
 
 def test_growth_is_of_the_medians_and_its_orders_are_powers(measured):
     table = growth(measured).set_index(["axis", "facts", "layers"])
-    assert table["seconds"].tolist() == pytest.approx([1, 10, 0.8, 3.2, 12.8])  # the middle turn took twice the first's time
+    assert table["seconds"].tolist() == pytest.approx(
+        [1, 10, 0.8, 3.2, 12.8, 8, 4]
+    )  # the middle turn took twice the first's time
     assert table["ms_per_prompt"].iloc[0] == pytest.approx(1000 / 30) and table["gflop_per_second"].tolist() == pytest.approx(
-        [5] * 5
+        [5] * 6 + [10]
     )
     assert table.loc["facts", "order"].tolist() == pytest.approx([np.nan, 1], nan_ok=True)
     assert table.loc["layers", "order_of_work"].tolist() == pytest.approx([np.nan, 2, 2], nan_ok=True)
+    for order in ("order", "order_of_work"):
+        assert table.loc["workers", order].tolist() == pytest.approx([np.nan, -1], nan_ok=True)
 
 
 def test_the_figure_of_the_scaling_shows_medians_all_turns_and_the_counted_work(measured):
@@ -263,8 +270,9 @@ def test_the_figure_of_the_scaling_shows_medians_all_turns_and_the_counted_work(
     assert drawn["measured"] == pytest.approx([0.8, 3.2, 12.8]) and drawn["work, counted"] == pytest.approx([0.8, 3.2, 12.8])
     bars = np.array([bar[:, 1] for bar in layers.collections[0].get_segments()])
     assert bars == pytest.approx(np.array([[0.4, 1.2], [1.6, 4.8], [6.4, 19.2]]))
-    assert [label.get_text() for label in figure.axes[2].get_xticklabels()] == ["10", "100"]
+    assert [label.get_text() for label in figure.axes[3].get_xticklabels()] == ["10", "100"]
     assert facts.get_xscale() == facts.get_yscale() == "log"
+    assert [list(line.get_ydata()) for line in figure.axes[2].lines if line.get_label() == "work, counted"] == [[8, 4]]
 
 
 def test_two_saves_give_the_same_bytes(changes, tmp_path):
@@ -315,14 +323,14 @@ def parameters(loaded, folder_of, tmp_path_factory):
     return common | {"results_dir": str(folder / "results")}
 
 
-def test_the_notebook_saves_and_links_every_figure_it_shows(parameters, tmp_path):
+def test_the_notebook_saves_and_links_every_figure_it_shows(parameters, few_resamples, tmp_path):
     outputs, figures = run_here("08_figures", **parameters, figures_dir=str(tmp_path))
     links = re.findall(r"\((file://[^)]+)\)", outputs[-1]["text/markdown"])
     assert len(links) == 3 * figures == 27
     assert sorted(links) == sorted(path.as_uri() for path in tmp_path.iterdir())
 
 
-def test_without_web_sentences_the_notebook_says_so_and_saves_the_other_figures(parameters, tmp_path):
+def test_without_web_sentences_the_notebook_says_so_and_saves_the_other_figures(parameters, few_resamples, tmp_path):
     shutil.copytree(parameters["results_dir"], tmp_path / "results", ignore=shutil.ignore_patterns("distant_prompts"))
     given = parameters | {"results_dir": str(tmp_path / "results"), "figures_dir": str(tmp_path / "figures")}
     outputs, figures = run_here("08_figures", **given)

@@ -8,6 +8,7 @@ import pytest
 from kn_utils.report.judge import CLAIMS, judge
 from kn_utils.stats.rule import CONTRADICTED, OPEN, PARTLY, SUPPORTED, UNTESTED
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
 RELATIONS = ("P19", "P2", "P3", "P4")  # of which the paper erases P19
 YES, NO, WRONG, MAYBE = (1.0, 1.1, 0.9, 1.0), (0.0, 0.0, 0.0, 0.0), (-1.0, -1.1, -0.9, -1.0), (3.0, -2.0, 2.5, -3.0)
 FACTS = range(3)

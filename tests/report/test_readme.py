@@ -83,6 +83,6 @@ def test_the_page_of_results_says_what_was_run():
 
 
 @pytest.mark.parametrize("name", pictures.PICTURES)
-def test_the_pictures_show_the_published_tables(name):
+def test_the_pictures_show_what_is_published(name):
     with Image.open(pictures.FOLDER / f"{name}.png") as picture:
-        assert picture.info["Source"] == pictures.source(), "run `python -m kn_utils.report.readme`"
+        assert picture.info["Source"] == pictures.source(name), "run `python -m kn_utils.report.readme`"

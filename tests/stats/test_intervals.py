@@ -100,7 +100,7 @@ def test_intervals_cover_the_truth(study, relations, monkeypatch):
     assert 0.92 <= coverage(study, relations, 500) <= 0.975  # a standard error is 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("relations", [9, 25, 34])
 @pytest.mark.parametrize("study", TRUTH)
 def test_intervals_cover_the_truth_in_93_to_97_of_100_studies(study, relations):

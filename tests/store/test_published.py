@@ -299,7 +299,7 @@ def test_one_command_runs_what_is_published_and_publishes_it(name, run, tmp_path
     assert steps | {"published"} == set(re.findall(r"^(\w+) +\d+$", planned, re.MULTILINE)) - {"total"}
 
 
-def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of):
+def test_the_report_judges_what_was_run_and_says_what_was_not(run, folder_of, few_resamples):
     data, model = run.dataset.locate("pairs").parent, folder_of("bert")
     shown, figures = run_here(  # P30 was not run
         "00_report", relation="all", model=str(model), dataset=str(data), results_dir=str(run.results_dir)

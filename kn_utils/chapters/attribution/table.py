@@ -106,5 +106,5 @@ def _kept(by_method: dict[str, Tensor]) -> dict[str, np.ndarray]:
     kept = [(values >= KEPT_SHARE * values.max()) & (values.max() > 0) for values in by_method.values()]
     method, layer, neuron = torch.stack(kept).nonzero(as_tuple=True)
     score = torch.stack(list(by_method.values()))[method, layer, neuron]
-    names = np.array(list(by_method), dtype=object)[method]
+    names = np.array(list(by_method), dtype=object)[method.numpy()]
     return {"method": names, "layer": layer.numpy(), "neuron": neuron.numpy(), "score": score.numpy()}

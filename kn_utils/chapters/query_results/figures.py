@@ -1,4 +1,4 @@
-"""The figure of notebook 09: time and peak memory by numbers of facts and layers."""
+"""The figure of notebook 09: time and peak memory by numbers of facts, layers and workers."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,15 +11,15 @@ from kn_utils.plots.style import LINE, PALETTE
 
 
 def plot_scaling(rows: pd.DataFrame, title: str) -> Figure:
-    """Show seconds and peak memory against the numbers of facts and of layers; `rows` are those of `benchmarks/scaling.py`.
+    """Show seconds and peak memory against the numbers of facts, layers and workers; `rows` are those of `benchmarks/scaling.py`.
 
-    Dots are medians over repetitions, bars go from minimum to maximum. The dashed line is the number of multiply-adds, scaled to meet the
-    last point; the dotted line is the memory before attribution.
+    Dots are medians over repetitions, bars go from minimum to maximum. The dashed line is the number of multiply-adds of a worker, scaled
+    to meet the last point; the dotted line is the memory before attribution.
     """
-    with panels(title, 5, rows=2, columns=2, sharex="col") as (figure, axes):
-        for time, memory, size in zip(axes[:2], axes[2:], ("facts", "layers"), strict=True):
+    with panels(title, 5, rows=2, columns=3, sharex="col") as (figure, axes):
+        for time, memory, size in zip(axes[:3], axes[3:], ("facts", "layers", "workers"), strict=True):
             points = rows[rows["axis"] == size].groupby(size)
-            work, seconds = points["gflop"].first(), points["seconds"].median()
+            work, seconds = points["gflop"].first() / points["workers"].first(), points["seconds"].median()
             _draw_range(time, points["seconds"])
             time.plot(work * (seconds.iloc[-1] / work.iloc[-1]), "--", **LINE, label="work, counted")
             time.set(xscale="log", yscale="log")
@@ -30,7 +30,7 @@ def plot_scaling(rows: pd.DataFrame, title: str) -> Figure:
             memory.set_xticks(work.index, [f"{number:,}" for number in work.index])
             memory.set(xlabel=f"number of {size}", ylim=(0, 1.1 * points["peak_memory_mb"].max().max()))
         axes[0].set_ylabel("seconds")
-        axes[2].set_ylabel("peak memory (MB)")
+        axes[3].set_ylabel("peak memory (MB)")
     return figure
 
 

@@ -9,6 +9,7 @@ GROWTH = {
     "axis": "what grows",
     "facts": "facts",
     "layers": "layers",
+    "workers": "workers",
     "seconds": "seconds",
     "ms_per_prompt": "ms per prompt",
     "order": "exponent of time",
@@ -23,17 +24,18 @@ WHOLE = ["ms_per_prompt", "gflop_per_second", "loaded_mb", "peak_memory_mb"]
 def growth(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the medians over repetitions for each size; `rows` are those of `benchmarks/scaling.py`.
 
-    `axis` is what varies, "facts" or "layers". `order` is the exponent with which the time grows from the size before (1: linear, 2:
-    quadratic), `order_of_work` that of the number of multiply-adds. Other columns: facts, layers, hidden, prompts, seconds, ms_per_prompt,
-    gflop_per_second, loaded_mb, peak_memory_mb.
+    `axis` is what varies, "facts", "layers" or "workers". `order` is the exponent with which the time grows from the size before (1:
+    linear, 2: quadratic), `order_of_work` that of the number of multiply-adds of a worker. Other columns: facts, layers, hidden, workers,
+    prompts, seconds, ms_per_prompt, gflop_per_second, loaded_mb, peak_memory_mb.
     """
-    point = ["axis", "facts", "layers", "hidden", "prompts", "gflop"]
+    point = ["axis", "facts", "layers", "hidden", "workers", "prompts", "gflop"]
     table = rows.groupby(point, sort=False)[["seconds", "loaded_mb", "peak_memory_mb"]].median().reset_index()
     table["ms_per_prompt"] = 1000 * table["seconds"] / table["prompts"]
     table["gflop_per_second"] = table["gflop"] / table["seconds"]
-    size = np.where(table["axis"] == "facts", table["facts"], table["layers"])
-    logs = np.log(table[["seconds", "gflop"]].assign(size=size)).groupby(table["axis"]).diff()
-    table["order"], table["order_of_work"] = logs["seconds"] / logs["size"], logs["gflop"] / logs["size"]
+    size = [row[row["axis"]] for _, row in table.iterrows()]
+    work = table["gflop"] / table["workers"]
+    logs = np.log(pd.DataFrame({"seconds": table["seconds"], "work": work, "size": size})).groupby(table["axis"]).diff()
+    table["order"], table["order_of_work"] = logs["seconds"] / logs["size"], logs["work"] / logs["size"]
     shown = ["seconds", "ms_per_prompt", "order", "order_of_work", "gflop_per_second", "loaded_mb", "peak_memory_mb"]
     return table[[*point[:-1], *shown]]
 
@@ -41,6 +43,15 @@ def growth(rows: pd.DataFrame) -> pd.DataFrame:
 def named_growth(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `growth` for display: with headers in words and units, and large numbers without decimals."""
     return table.assign(**table[WHOLE].round().astype(int))[list(GROWTH)].rename(columns=GROWTH)
+
+
+def scaling_title(rows: pd.DataFrame, machine: dict) -> str:
+    """Return the title of the figure of `benchmarks/scaling.py`, with the number of turns and the machine."""
+    where = ", ".join(f"{name} {machine[name]}" for name in ("processor", "cores", "torch"))
+    return (
+        "Attribution by the number of facts, layers and workers\n"
+        f"BERT with random weights, medians of {rows['turn'].nunique()} turns, one thread per worker\n{where}"
+    )
 
 
 def ways(made: pd.DataFrame) -> pd.DataFrame:
