@@ -53,6 +53,11 @@ def bootstrap_interval(
     one_level = _rows_within if these_relations or len(names) == 1 else _relations
     resample, stretch = one_level(codes, pooled)
     resampled = np.stack([np.asarray(statistic(*resample(draw)), float) for _ in range(RESAMPLES)])
+    return _interval(estimate, resampled, stretch, limits)
+
+
+def _interval(estimate: np.ndarray, resampled: np.ndarray, stretch: float, limits: tuple) -> Triple:
+    """Return the estimate with the ends of its interval; `resampled` [resamples, ...] has the statistic of each resample."""
     with np.errstate(invalid="ignore"):
         ends = np.clip(estimate + stretch * (_quantiles(resampled) - estimate), *limits)
     return estimate, ends[0], ends[1]
@@ -126,14 +131,30 @@ def mean_of_relations(
     last two are the prediction interval for a new relation, see `prediction_interval`. With one relation, the interval is from its rows.
     The value of a relation is `fixed` unless it depends on the other relations that are drawn. All ends are kept within `limits`.
     """
-    codes, names = pd.factorize(np.asarray(relations))
+    codes, _ = pd.factorize(np.asarray(relations))
     values = np.asarray(statistic(np.arange(len(codes)), codes), float)
-    if fixed and len(names) > 1:  # a drawn relation has the value that it always has
-        interval = bootstrap_interval(lambda drawn, _: _nan_mean(values[..., drawn]), names, seed, limits=limits)
+    if fixed and len(codes) > 1:
+        interval = _of_all_resamples(statistic, len(codes), values, seed, limits)
     else:
         interval = bootstrap_interval(lambda rows, groups: _nan_mean(statistic(rows, groups)), relations, seed, limits=limits)
     new = prediction_interval(values)
     return *interval, *(np.clip(end, *limits) for end in new)
+
+
+def _of_all_resamples(statistic: Statistic, n_rows: int, values: np.ndarray, seed: int, limits: tuple) -> Triple:
+    """Return the interval of the mean of `values` [..., relations]; a relation has the same value in every resample that draws it.
+
+    So relations are drawn for all resamples at once. Rows of a single relation, too: each resample is a group of one call of `statistic`.
+    """
+    draw, count = np.random.default_rng(seed), values.shape[-1]
+    if count > 1:
+        _, stretch = _relations(np.arange(count), pooled=False)
+        resampled = _nan_mean(values[..., draw.integers(count, size=(RESAMPLES, count))])
+    else:
+        _, stretch = _rows_within(np.zeros(n_rows, int), pooled=False)
+        drawn = draw.integers(n_rows, size=(RESAMPLES, n_rows - 1))
+        resampled = np.asarray(statistic(drawn.ravel(), np.repeat(np.arange(RESAMPLES), n_rows - 1)), float)
+    return _interval(_nan_mean(values)[()], np.moveaxis(resampled, -1, 0), stretch, limits)
 
 
 def prediction_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm, t
 
-from kn_utils.stats import intervals
+from kn_utils.stats import intervals, means
 from kn_utils.stats.intervals import (
     RESAMPLES,
     bootstrap_interval,
@@ -299,3 +299,12 @@ def test_estimates_are_written_with_their_intervals_or_say_that_there_is_none():
     rows = [("a", "x", 1.0, 0.5, 1.5), ("b", "x", 2.0, 1.5, np.nan), ("a", "y", 3.0, 2.0, 4e6)]
     table = side_by_side(pd.DataFrame(rows, columns=["row", "column", "value", "low", "high"]), ["row"], ["column"])
     assert table.loc["a"].tolist() == ["1.00 [0.50, 1.50]", "3.00 [2.00, 4.0·10⁶]"] and list(table.columns) == ["x", "y"]
+
+
+@pytest.mark.parametrize("relations", [1, 2, 7])
+def test_all_resamples_at_once_give_what_one_after_another_gives(relations):
+    values = np.random.default_rng(1).normal(2, 1, (9 * relations, 3))
+    given = means.relation_means(values), np.repeat(np.arange(relations), 9), 5, (1.8, 2.6)
+    at_once, one_by_one = (mean_of_relations(*given, fixed=fixed) for fixed in (True, False))
+    for ours, slow in zip(at_once, one_by_one, strict=True):
+        np.testing.assert_allclose(ours, slow, rtol=1e-12)
