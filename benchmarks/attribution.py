@@ -204,6 +204,8 @@ def busy_neighbours(count: int) -> Iterator[None]:
 
 def prompts_per_second(name: str, prompts: int, quick: bool) -> dict[int, float]:
     """Return the prompts per second of the released sum with one process and with one for each core, by the number of processes."""
+    from attribution import attribute_some  # of this file as a module: workers do not have what is in a script
+
     found = {}
     for workers in sorted({1, default_workers(torch.device("cpu"))}):
         tasks = [(name, prompts, quick)] * workers

@@ -58,4 +58,4 @@ def make_tables(
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     torch.set_num_threads(given["workers"])  # which changes nothing either
-    make_tables("starter", relation="P36", n_facts=2, **given)
+    make_tables("starter", relation="P36", n_facts=3, **given)

@@ -53,7 +53,7 @@ def first(tmp_path_factory):
 def test_the_same_command_gives_the_same_tables_bit_for_bit_whatever_the_number_of_workers(first, tmp_path):
     again = tables(tmp_path, EVERY, workers=2)
     assert first.keys() == again.keys() == {table for table in STEP_OF if STEP_OF[table].name in EVERY}
-    assert [name for name in EVERY if first[name].empty] == ["fact_or_word"]  # the two capitals have no common name
+    assert [name for name in EVERY if first[name].empty] == ["fact_or_word"]  # no two of three capitals have a common name
     for name, table in first.items():
         pd.testing.assert_frame_equal(again[name], table, check_exact=True)
 
