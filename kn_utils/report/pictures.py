@@ -48,8 +48,8 @@ def plot_growth(seed: int) -> Figure:
 
 
 PICTURES: dict[str, tuple[Callable[[int], Figure], Sequence[Path]]] = {  # and the files that they show
-    "effect": (plot_effect, tuple(map(RESULTS.path, ("facts", "modify_activation")))),
-    "what_passes": (plot_what_passes, tuple(map(RESULTS.path, ("how_much_passes",)))),
+    "effect": (plot_effect, (RESULTS.path("facts"), RESULTS.path("modify_activation"))),
+    "what_passes": (plot_what_passes, (RESULTS.path("how_much_passes"),)),
     "growth": (plot_growth, (SCALING,)),
 }
 
