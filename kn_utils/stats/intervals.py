@@ -1,4 +1,14 @@
-"""Bootstrap intervals over relations, prediction intervals for a new relation, and their text."""
+"""Bootstrap intervals over relations, prediction intervals for a new relation, and their text.
+
+All intervals are 95 % intervals from a cluster bootstrap. A resample has as many relations as the data, drawn with replacement, each with
+all its rows: their spread holds that of the facts too, and to draw the facts again would count it twice (Davison and Hinkley, Bootstrap
+Methods and their Application, 1997, section 3.8). With one relation, its rows are drawn.
+
+The ends are percentiles, moved away from the estimate by t / z * sqrt(R / (R - 1)) for R relations, since percentiles of few clusters are
+too narrow (Hesterberg, The American Statistician 69, 2015). Where a relation counts by its number of rows, R is the effective number of
+relations, sum(rows)^2 / sum(rows^2). Resamples in which the statistic is NaN are left out. The interval is NaN if they are too many, or if
+there is only one row. The ends are kept within `limits`, the possible values.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,48 +22,84 @@ LEVEL = 0.95
 INTERVAL = ["value", "low", "high", "new_low", "new_high"]  # columns with what `mean_of_relations` returns
 PERCENT, NOT_NEGATIVE = (0, 100), (0, math.inf)  # limits of shares and of counts
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-MIN_ROWS = 3  # of a stratum; smaller ones are joined
 MIN_DEFINED = 0.6  # share of resamples with a value; of two relations, every second resample has no pair of different ones
 
 Statistic = Callable[[np.ndarray, np.ndarray], float | np.ndarray]
 Triple = tuple[np.ndarray, np.ndarray, np.ndarray] | tuple[float, float, float]
 
 
-def bootstrap_interval(
+def interval_of_sums(
+    of: Callable[[np.ndarray], np.ndarray],
+    values: np.ndarray,
+    relations: Sequence,
+    seed: int,
+    limits: tuple = (-math.inf, math.inf),
+) -> Triple:
+    """Return (estimate, low, high) of a statistic that depends on sums over rows only, so that relations count by their rows.
+
+    `values` is [rows, quantities], and `relations` has the relation of each row. `of` takes sums [..., quantities] and returns the
+    statistic [...], or several [..., statistics]. The result has the shape of one statistic.
+    """
+    codes, names = pd.factorize(np.asarray(relations))
+    values = np.asarray(values, float)
+    estimate = np.asarray(of(values.sum(axis=0)), float)[()]  # a number, not an array without dimensions
+    if len(codes) < 2:
+        return _no_interval(estimate)
+    sums = values if len(names) == 1 else np.stack([values[codes == code].sum(axis=0) for code in range(len(names))])
+    drawn = [np.bincount(resample, minlength=len(sums)) for resample in _resamples(codes, seed)]
+    return _interval(estimate, np.asarray(of(np.stack(drawn) @ sums), float), _stretch(codes, pooled=True), limits)
+
+
+def interval_over_relations(
     statistic: Statistic,
     relations: Sequence,
     seed: int,
-    *,
-    pooled: bool = False,
-    these_relations: bool = False,
+    join: Callable[[np.ndarray], np.ndarray],
     limits: tuple = (-math.inf, math.inf),
 ) -> Triple:
-    """Return (estimate, low, high) of a statistic, each a number or an array as the statistic: 95 % intervals from a cluster bootstrap.
+    """Return (estimate, low, high) of a statistic in which relations have equal weights.
 
-    `statistic` takes row numbers and, for each of them, the number of its group, 0, 1, 2, ...; a group is a drawn relation. So a relation
-    that is drawn twice is two groups. `relations` has the relation of each row. A resample has as many relations as the data, drawn with
-    replacement, each with all its rows: their spread holds that of the facts too, and to draw the facts again would count it twice
-    (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
-
-    The ends are percentiles, moved away from the estimate by t / z * sqrt(R / (R - 1)) for R relations, since percentiles of few clusters
-    are too narrow (Hesterberg, The American Statistician 69, 2015). `pooled` is True for a statistic in which a relation counts by its
-    number of rows; then R is the effective number of relations, sum(rows)^2 / sum(rows^2).
-
-    With `these_relations`, or if there is only one relation, the interval is for fixed relations: rows are resampled within relations.
-    Relations of fewer than `MIN_ROWS` rows are joined to one stratum, so they do not make an interval narrower.
-
-    Resamples in which the statistic is NaN are left out. The interval is NaN if they are too many, or if there is only one row. The ends
-    are kept within `limits`, the possible values.
+    `statistic` takes row numbers and, for each of them, the number of its group, 0, 1, 2, ...; it returns the value of each group, or
+    several values [..., groups]. A group is a relation, or all rows of a resample. `join` takes [..., relations] and returns the result,
+    [...]; a relation that is drawn twice is there twice.
     """
     codes, names = pd.factorize(np.asarray(relations))
-    estimate = np.asarray(statistic(np.arange(len(codes)), codes), float)[()]  # a number, not an array without dimensions
+    values = np.asarray(statistic(np.arange(len(codes)), codes), float)
+    estimate = np.asarray(join(values))[()]
     if len(codes) < 2:
-        return estimate, estimate * np.nan, estimate * np.nan
-    draw = np.random.default_rng(seed)
-    one_level = _rows_within if these_relations or len(names) == 1 else _relations
-    resample, stretch = one_level(codes, pooled)
-    resampled = np.stack([np.asarray(statistic(*resample(draw)), float) for _ in range(RESAMPLES)])
-    return _interval(estimate, resampled, stretch, limits)
+        return _no_interval(estimate)
+    drawn = _resamples(codes, seed)
+    if len(names) == 1:
+        values = np.asarray(statistic(drawn.ravel(), np.repeat(np.arange(len(drawn)), drawn.shape[1])), float)
+        drawn = np.arange(len(drawn))[:, None]
+    resampled = np.asarray(join(values[..., drawn]))  # [..., resamples]
+    return _interval(estimate, np.moveaxis(resampled, -1, 0), _stretch(codes, pooled=False), limits)
+
+
+def bootstrap_interval(statistic: Statistic, relations: Sequence, seed: int, limits: tuple = (-math.inf, math.inf)) -> Triple:
+    """Return (estimate, low, high) of any statistic of rows in which relations count by their rows, a number or an array.
+
+    `statistic` takes row numbers and, for each of them, the number of its group, 0, 1, 2, ...; a group is a drawn relation, so a relation
+    that is drawn twice is two groups. It is called once for every resample; where they suffice, the functions above are much faster.
+    """
+    codes, _ = pd.factorize(np.asarray(relations))
+    estimate = np.asarray(statistic(np.arange(len(codes)), codes), float)[()]
+    if len(codes) < 2:
+        return _no_interval(estimate)
+    rows = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+
+    def resampled(drawn: np.ndarray) -> np.ndarray:
+        if len(rows) == 1:
+            return statistic(drawn, 0 * drawn)
+        of_drawn = [rows[relation] for relation in drawn]
+        return statistic(np.concatenate(of_drawn), np.repeat(np.arange(len(drawn)), [len(of_one) for of_one in of_drawn]))
+
+    found = np.array([resampled(drawn) for drawn in _resamples(codes, seed)], float)
+    return _interval(estimate, found, _stretch(codes, pooled=True), limits)
+
+
+def _no_interval(estimate: np.ndarray) -> Triple:
+    return estimate, estimate * np.nan, estimate * np.nan
 
 
 def _interval(estimate: np.ndarray, resampled: np.ndarray, stretch: float, limits: tuple) -> Triple:
@@ -63,43 +109,23 @@ def _interval(estimate: np.ndarray, resampled: np.ndarray, stretch: float, limit
     return estimate, ends[0], ends[1]
 
 
-def _relations(codes: np.ndarray, pooled: bool) -> tuple[Callable, float]:
-    """Return a function that draws relations, and the factor for the distance of percentiles from the estimate."""
-    rows = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
-    sizes = np.array([len(of_relation) for of_relation in rows])
-
-    def resample(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        drawn = draw.integers(len(rows), size=len(rows))
-        return np.concatenate([rows[number] for number in drawn]), np.repeat(np.arange(len(rows)), sizes[drawn])
-
-    effective = max(sizes.sum() ** 2 / (sizes**2).sum(), 2) if pooled else len(rows)
-    return resample, _t_over_z(effective - 1) * math.sqrt(effective / (effective - 1))
-
-
-def _rows_within(codes: np.ndarray, pooled: bool) -> tuple[Callable, float]:
-    """Return a function that draws rows within relations, and the factor for the distance of percentiles from the estimate.
+def _resamples(codes: np.ndarray, seed: int) -> np.ndarray:
+    """Return the relations of every resample, [resamples, relations]; if there is only one relation, its rows, [resamples, rows - 1].
 
     Of n rows n - 1 are drawn, which makes the variance of a mean unbiased (McCarthy and Snowden, Vital and Health Statistics 2-95, 1985).
     """
-    strata = _joined(codes)
-    rows = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-
-    def resample(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        drawn = np.concatenate([draw.choice(of_stratum, len(of_stratum) - 1) for of_stratum in rows])
-        return drawn, np.unique(codes[drawn], return_inverse=True)[1]
-
-    return resample, _t_over_z(len(codes) - len(rows))
+    draw, relations = np.random.default_rng(seed), codes.max() + 1
+    units, size = (relations, relations) if relations > 1 else (len(codes), len(codes) - 1)
+    return draw.integers(units, size=(RESAMPLES, size))
 
 
-def _joined(codes: np.ndarray) -> np.ndarray:
-    """Return the stratum of each row: its relation. Small relations are one stratum, with the smallest others if it is still too small."""
+def _stretch(codes: np.ndarray, pooled: bool) -> float:
+    """Return the factor for the distance of percentiles from the estimate, if relations are drawn, or rows of a single one."""
     sizes = np.bincount(codes)
-    if sizes.min() >= MIN_ROWS:
-        return codes
-    order = np.argsort(sizes, kind="stable")
-    rows_before = np.cumsum(sizes[order]) - sizes[order]
-    joined = order[(sizes[order] < MIN_ROWS) | (rows_before < MIN_ROWS)]
-    return np.where(np.isin(codes, joined), joined[0], codes)
+    if len(sizes) == 1:
+        return _t_over_z(len(codes) - 1)
+    effective = max(sizes.sum() ** 2 / (sizes**2).sum(), 2) if pooled else len(sizes)
+    return _t_over_z(effective - 1) * math.sqrt(effective / (effective - 1))
 
 
 def _t_over_z(freedom: float) -> float:
@@ -123,38 +149,22 @@ def independent_difference(one: Sequence[float], other: Sequence[float]) -> tupl
 
 
 def mean_of_relations(
-    statistic: Statistic, relations: Sequence, seed: int, limits: tuple = (-math.inf, math.inf), fixed: bool = True
+    statistic: Statistic,
+    relations: Sequence,
+    seed: int,
+    limits: tuple = (-math.inf, math.inf),
+    among: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> tuple[np.ndarray, ...]:
     """Return (estimate, low, high, new_low, new_high) of a mean over relations with equal weights.
 
-    `statistic` is as in `bootstrap_interval`, but returns a value for each group, as its last axis; groups without a value are NaN. The
-    last two are the prediction interval for a new relation, see `prediction_interval`. With one relation, the interval is from its rows.
-    The value of a relation is `fixed` unless it depends on the other relations that are drawn. All ends are kept within `limits`.
+    `statistic` is as in `interval_over_relations`; groups without a value are NaN. If the value of a relation depends on the others that
+    are drawn with it, `among` computes the values of all, [..., relations]. The last two are the prediction interval for a new relation,
+    see `prediction_interval`. With one relation, the interval is from its rows. All ends are kept within `limits`.
     """
+    interval = interval_over_relations(statistic, relations, seed, lambda values: nan_mean(among(values)), limits)
     codes, _ = pd.factorize(np.asarray(relations))
-    values = np.asarray(statistic(np.arange(len(codes)), codes), float)
-    if fixed and len(codes) > 1:
-        interval = _of_all_resamples(statistic, len(codes), values, seed, limits)
-    else:
-        interval = bootstrap_interval(lambda rows, groups: _nan_mean(statistic(rows, groups)), relations, seed, limits=limits)
-    new = prediction_interval(values)
+    new = prediction_interval(among(np.asarray(statistic(np.arange(len(codes)), codes), float)))
     return *interval, *(np.clip(end, *limits) for end in new)
-
-
-def _of_all_resamples(statistic: Statistic, n_rows: int, values: np.ndarray, seed: int, limits: tuple) -> Triple:
-    """Return the interval of the mean of `values` [..., relations]; a relation has the same value in every resample that draws it.
-
-    So relations are drawn for all resamples at once. Rows of a single relation, too: each resample is a group of one call of `statistic`.
-    """
-    draw, count = np.random.default_rng(seed), values.shape[-1]
-    if count > 1:
-        _, stretch = _relations(np.arange(count), pooled=False)
-        resampled = _nan_mean(values[..., draw.integers(count, size=(RESAMPLES, count))])
-    else:
-        _, stretch = _rows_within(np.zeros(n_rows, int), pooled=False)
-        drawn = draw.integers(n_rows, size=(RESAMPLES, n_rows - 1))
-        resampled = np.asarray(statistic(drawn.ravel(), np.repeat(np.arange(RESAMPLES), n_rows - 1)), float)
-    return _interval(_nan_mean(values)[()], np.moveaxis(resampled, -1, 0), stretch, limits)
 
 
 def prediction_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +173,7 @@ def prediction_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The last axis are the R relations; NaN values are left out. The interval is NaN for fewer than two relations.
     """
     counted = np.sum(~np.isnan(values), axis=-1)
-    mean, spread = _nan_mean(values), np.full(counted.shape, np.nan)
+    mean, spread = nan_mean(values), np.full(counted.shape, np.nan)
     freedom = np.maximum(counted - 1, 1)
     squares = np.nansum((values - np.expand_dims(mean, -1)) ** 2, axis=-1)
     spread = np.where(counted > 1, np.sqrt(squares / freedom * (1 + 1 / np.maximum(counted, 1))), np.nan)
@@ -171,7 +181,7 @@ def prediction_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean - width, mean + width
 
 
-def _nan_mean(values: np.ndarray) -> np.ndarray:
+def nan_mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis without NaN, or NaN if there is no value; as `numpy.nanmean`, but without a warning."""
     values = np.asarray(values, float)
     counted = np.sum(~np.isnan(values), axis=-1)

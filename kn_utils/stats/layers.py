@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.model.neurons import METHODS
-from kn_utils.stats.intervals import PERCENT, Statistic, bootstrap_interval
+from kn_utils.stats.intervals import PERCENT, interval_of_sums
+from kn_utils.stats.means import divided
 from kn_utils.store.runs import FACT_KEY
 
 
@@ -22,18 +23,18 @@ def layer_intervals(neurons: pd.DataFrame, n_layers: int, seed: int) -> pd.DataF
     """Return the shares of `layer_shares` with intervals: columns method, layer (from 1), share (%), low, high."""
     rows = []
     for method in METHODS:
-        shares, relations = _resampled_shares(neurons[neurons["method"] == method], n_layers)
-        interval = bootstrap_interval(shares, relations, seed, pooled=True, limits=PERCENT)
+        counts = _counts(neurons[neurons["method"] == method], n_layers)
+        interval = interval_of_sums(_shares, counts, counts.index.get_level_values("relation"), seed, PERCENT)
         rows += zip([method] * n_layers, range(1, n_layers + 1), *interval, strict=True)
     return pd.DataFrame(rows, columns=["method", "layer", "share", "low", "high"])
 
 
 def upper_third_interval(neurons: pd.DataFrame, n_layers: int, seed: int) -> tuple[float, float, float]:
     """Return the share (%) of knowledge neurons in the upper third of the layers: (estimate, low, high)."""
-    shares, relations = _resampled_shares(neurons[neurons["method"] == "attribution"], n_layers)
-    upper = slice(first_upper_layer(n_layers), None)
-    return bootstrap_interval(
-        lambda rows, groups: shares(rows, groups)[upper].sum(), relations, seed, pooled=True, limits=PERCENT
+    counts = _counts(neurons[neurons["method"] == "attribution"], n_layers)
+    upper = first_upper_layer(n_layers)
+    return interval_of_sums(
+        lambda sums: _shares(sums)[..., upper:].sum(axis=-1), counts, counts.index.get_level_values("relation"), seed, PERCENT
     )
 
 
@@ -43,28 +44,22 @@ def upper_third_difference(neurons: pd.DataFrame, n_layers: int, seed: int) -> t
         [neurons[name] for name in FACT_KEY], [neurons["method"], neurons["layer"] >= first_upper_layer(n_layers)]
     )
     cells = [counts.get((method, upper), 0 * counts.iloc[:, 0]) for method in METHODS for upper in (True, False)]
-    values = np.transpose(cells)
 
-    def difference(rows: np.ndarray, _: np.ndarray) -> float:
-        ours, ours_below, baseline, baseline_below = values[rows].sum(axis=0)
-        with np.errstate(invalid="ignore"):  # without neurons the difference is NaN
-            return 100 * (ours / (ours + ours_below) - baseline / (baseline + baseline_below))
+    def difference(sums: np.ndarray) -> np.ndarray:
+        ours, baseline = _shares(sums[..., :2])[..., 0], _shares(sums[..., 2:])[..., 0]
+        return ours - baseline
 
-    return bootstrap_interval(difference, counts.index.get_level_values("relation"), seed, pooled=True)
+    return interval_of_sums(difference, np.transpose(cells), counts.index.get_level_values("relation"), seed)
 
 
-def _resampled_shares(neurons: pd.DataFrame, n_layers: int) -> tuple[Statistic, pd.Index]:
-    """Return a statistic, the share (%) of neurons in each layer, and the relation of each fact."""
-    facts = [neurons[name] for name in FACT_KEY]
-    counts = pd.crosstab(facts, neurons["layer"]).reindex(columns=range(n_layers), fill_value=0)
-    values = counts.to_numpy()
+def _counts(neurons: pd.DataFrame, n_layers: int) -> pd.DataFrame:
+    """Return the number of neurons of each fact (rows) in each layer (columns)."""
+    return pd.crosstab([neurons[name] for name in FACT_KEY], neurons["layer"]).reindex(columns=range(n_layers), fill_value=0)
 
-    def shares(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
-        per_layer = values[rows].sum(axis=0)
-        with np.errstate(invalid="ignore"):  # without neurons the shares are NaN
-            return 100 * per_layer / per_layer.sum()
 
-    return shares, counts.index.get_level_values("relation")
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Return each count in % of their sum over the last axis; NaN if it is zero."""
+    return 100 * divided(counts, np.broadcast_to(counts.sum(axis=-1, keepdims=True), counts.shape))
 
 
 def first_upper_layer(n_layers: int) -> int:

@@ -3,13 +3,20 @@
 A series of values has a row per fact, and the relation as a level of its index.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from kn_utils.stats.intervals import Statistic, bootstrap_interval, mean_of_relations
+from kn_utils.stats.intervals import (
+    Statistic,
+    bootstrap_interval,
+    interval_of_sums,
+    interval_over_relations,
+    mean_of_relations,
+    nan_mean,
+)
 
 
 class Counted(NamedTuple):
@@ -17,6 +24,11 @@ class Counted(NamedTuple):
 
     interval: tuple[float, ...]
     relations: pd.Index
+
+
+def divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, NaN where `whole` is zero."""
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) != 0)
 
 
 def relation_means(values: np.ndarray) -> Statistic:
@@ -38,10 +50,23 @@ def mean_over_relations(
     return mean_of_relations(relation_means(values.to_numpy(float)), values.index.get_level_values("relation"), seed, limits)
 
 
-def over_facts(values: pd.Series, seed: int, statistic: Callable = np.mean, **options) -> tuple[float, float, float]:
-    """Return (estimate, low, high) of a statistic over facts, each counted once; for `options` see `bootstrap_interval`."""
+def over_facts(values: pd.Series | pd.DataFrame, seed: int, limits: tuple = (-np.inf, np.inf)) -> tuple:
+    """Return (estimate, low, high) of the mean over facts, each counted once; arrays for several columns. NaN values are left out."""
+    numbers = values.to_numpy(float).reshape(len(values), -1)
+    there = ~np.isnan(numbers)
+
+    def mean(sums: np.ndarray) -> np.ndarray:
+        means = divided(*np.split(sums, 2, axis=-1))
+        return means if values.ndim > 1 else means[..., 0]
+
+    sums = np.concatenate([np.where(there, numbers, 0), there], axis=1)
+    return interval_of_sums(mean, sums, values.index.get_level_values("relation"), seed, limits)
+
+
+def median_over_facts(values: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> tuple[float, float, float]:
+    """Return (estimate, low, high) of the median over facts."""
     numbers, relations = values.to_numpy(float), values.index.get_level_values("relation")
-    return bootstrap_interval(lambda rows, _: statistic(numbers[rows]), relations, seed, pooled=True, **options)
+    return bootstrap_interval(lambda rows, _: np.median(numbers[rows]), relations, seed, limits)
 
 
 def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int, **options) -> pd.DataFrame:
@@ -57,17 +82,16 @@ def group_means(table: pd.DataFrame, keys: Sequence[str], column: str, seed: int
 def share_of_effect(ours: pd.Series, control: pd.Series, seed: int) -> tuple[float, float, float]:
     """Return the mean over relations of `control` in % of that of `ours`: (estimate, low, high). Rows are facts, and may be others."""
     values = pd.concat([ours, control], keys=["ours", "control"])
-    is_control = values.index.get_level_values(0) == "control"
-    numbers, relations = values.to_numpy(float), values.index.get_level_values("relation")
+    numbers, of_control = values.to_numpy(float), values.index.get_level_values(0) == "control"
 
-    def share(rows: np.ndarray, groups: np.ndarray) -> float:
-        means = [_mean_of_group_means(numbers[rows[wanted]], groups[wanted]) for wanted in (~is_control[rows], is_control[rows])]
-        return 100 * means[1] / means[0] if means[0] else np.nan
+    def means(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """The mean of each group, of `ours` and of `control`; NaN without rows, [2, groups]."""
+        sides = np.stack([~of_control[rows], of_control[rows]])
+        sums, counts = ([np.bincount(groups, of_side) for of_side in weights] for weights in (sides * numbers[rows], sides))
+        return divided(sums, counts)
 
-    return bootstrap_interval(share, relations, seed)
+    def share(means: np.ndarray) -> np.ndarray:
+        whole, part = nan_mean(means)
+        return 100 * divided(part, whole)
 
-
-def _mean_of_group_means(values: np.ndarray, groups: np.ndarray) -> float:
-    counts = np.bincount(groups)
-    sums = np.bincount(groups, values)[counts > 0]
-    return float((sums / counts[counts > 0]).mean()) if len(values) else np.nan
+    return interval_over_relations(means, values.index.get_level_values("relation"), seed, share)

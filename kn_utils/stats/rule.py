@@ -173,9 +173,9 @@ def reported(contrast: Callable[..., float], *ids: str) -> Reported:
     return Reported(float(contrast(*rows["value"])), bool((rows["checked"] == "yes").all()))
 
 
-def intervals(statistic: Statistic, relations: Sequence, seed: int, **options) -> list[tuple[float, float, float]]:
+def intervals(statistic: Statistic, relations: Sequence, seed: int) -> list[tuple[float, float, float]]:
     """Return (estimate, low, high) of each component of a statistic; for the arguments see `bootstrap_interval`."""
-    return list(zip(*bootstrap_interval(statistic, relations, seed, **options), strict=True))
+    return list(zip(*bootstrap_interval(statistic, relations, seed), strict=True))
 
 
 def _limit(value: float) -> str:

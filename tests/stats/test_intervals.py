@@ -1,17 +1,21 @@
 """Intervals: they cover the truth as often as they say, also with few relations of unequal sizes; and their text."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm, t
 
-from kn_utils.stats import intervals, means
+from kn_utils.stats import intervals
 from kn_utils.stats.intervals import (
     RESAMPLES,
     bootstrap_interval,
+    interval_of_sums,
+    interval_over_relations,
     mean_of_relations,
+    nan_mean,
     number,
     prediction_interval,
     side_by_side,
@@ -61,7 +65,7 @@ def sums(values, rows, groups):
 def a_mean(draw, groups, studies):
     """The mean of relation means."""
     values = draw.normal(draw.normal(0, 1, (studies, groups.max() + 1))[:, groups], 2)
-    return lambda rows, drawn: (sums(values, rows, drawn) / np.bincount(drawn)).mean(axis=1)
+    return partial(interval_over_relations, lambda rows, drawn: sums(values, rows, drawn) / np.bincount(drawn), join=nan_mean)
 
 
 def a_ratio(draw, groups, studies):
@@ -69,26 +73,27 @@ def a_ratio(draw, groups, studies):
     before = draw.beta(0.5, 1, (studies, len(groups)))
     effect = draw.normal(-0.3, 0.2, (studies, groups.max() + 1))[:, groups]
     after = before * (1 + effect + draw.normal(0, 0.3, before.shape))
-    return lambda rows, drawn: (sums(after, rows, drawn) / sums(before, rows, drawn) - 1).mean(axis=1)
+    changes = lambda rows, drawn: sums(after, rows, drawn) / sums(before, rows, drawn) - 1  # noqa: E731
+    return partial(interval_over_relations, changes, join=nan_mean)
 
 
 def a_share(draw, groups, studies):
     """A share of all facts, whose relations have shares with a beta distribution."""
     shares = draw.beta(2.75, 2.25, (studies, groups.max() + 1))[:, groups]
-    hits = (draw.random(shares.shape) < shares).astype(float)
-    return lambda rows, drawn: hits[:, rows].mean(axis=1)
+    counted = np.vstack([draw.random(shares.shape) < shares, np.ones(len(groups))]).T
+    return partial(interval_of_sums, lambda sums: sums[..., :-1] / sums[..., -1:], counted)
 
 
 TRUTH = {a_mean: 0, a_ratio: -0.3, a_share: 0.55}
 
 
-def coverage(study, relations, studies, **options):
+def coverage(study, relations, studies):
     """The share of studies whose interval holds the truth."""
     draw, inside, designs = np.random.default_rng(relations), 0, 10
     for seed in range(designs):
         groups = design(draw, relations)
-        statistic = study(draw, groups, studies // designs)
-        _, low, high = bootstrap_interval(statistic, groups, seed, pooled=study is a_share, **options)
+        interval = study(draw, groups, studies // designs)
+        _, low, high = interval(relations=groups, seed=seed)
         inside += ((low <= TRUTH[study]) & (TRUTH[study] <= high)).sum()
     return inside / studies
 
@@ -105,13 +110,6 @@ def test_intervals_cover_the_truth(study, relations, monkeypatch):
 @pytest.mark.parametrize("study", TRUTH)
 def test_intervals_cover_the_truth_in_93_to_97_of_100_studies(study, relations):
     assert 0.93 <= coverage(study, relations, 1000) <= 0.97
-
-
-@pytest.mark.parametrize("study", TRUTH)
-def test_facts_resampled_in_fixed_relations_miss_the_truth_about_relations(study, monkeypatch):
-    """The intervals that this project had before are too narrow for a sentence about relations."""
-    monkeypatch.setattr(intervals, "RESAMPLES", 99)
-    assert coverage(study, 25, 200, these_relations=True) < 0.9
 
 
 def test_both_levels_resampled_count_the_facts_twice():
@@ -154,39 +152,65 @@ def test_of_one_relation_its_facts_are_resampled():
     assert estimate == values.mean() and (high - low) / 2 == pytest.approx(half, rel=0.1)
 
 
-def test_for_these_relations_facts_are_resampled_within_them():
-    relations = np.repeat(["a", "b"], [4, 30])
-    values = np.where(relations == "a", 100.0, 0)
-    estimate, low, high = bootstrap_interval(relation_means(values), relations, 0, these_relations=True)
-    assert estimate.tolist() == low.tolist() == high.tolist() == [100, 0]
-    _, resamples = recorded(relations, these_relations=True)
-    assert all(np.bincount(groups).tolist() == [3, 29] for _, groups in resamples)
-
-
-def test_small_relations_do_not_make_an_interval_narrower():
-    """The same facts with two relations of one fact beside them: before, these two were never varied."""
-    values = np.append(VALUES[:30], [100.0, 200])
-    relations = ["a"] * 30 + ["b", "c"]
-    _, low, high = bootstrap_interval(lambda rows, _: values[rows].sum(), ["a"] * 30, 2)
-    _, low_all, high_all = bootstrap_interval(lambda rows, _: values[rows].sum(), relations, 2, these_relations=True)
-    assert high_all - low_all > 2 * (high - low)
-    _, resamples = recorded(relations, these_relations=True)
-    assert len({tuple(sorted(set(rows) & {30, 31})) for rows, _ in resamples}) > 2
-
-
-def test_a_pooled_statistic_counts_relations_by_their_size():
+def test_relations_count_by_their_size():
     relations = np.repeat(np.arange(10), [91, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     values = np.random.default_rng(1).normal(0, 1, 100)
-    _, low, high = bootstrap_interval(mean_of(values), relations, 0, pooled=True)
-    _, low_equal, high_equal = bootstrap_interval(mean_of(values), relations, 0)
-    t_ratio = t.ppf(0.975, 1) / t.ppf(0.975, 9) * np.sqrt(2) / np.sqrt(10 / 9)  # fewer than two effective relations count as two
-    assert (high - low) / (high_equal - low_equal) == pytest.approx(t_ratio)
+    (estimate, *ends), resamples = recorded(relations, mean_of(values))
+    quantiles = np.quantile([values[rows].mean() for rows, _ in resamples], [0.025, 0.975])
+    stretch = t.ppf(0.975, 1) / norm.ppf(0.975) * np.sqrt(2)  # fewer than two effective relations count as two
+    assert ends == pytest.approx(estimate + stretch * (quantiles - estimate))
 
 
+@pytest.mark.parametrize("relations", [1, 2, 7])
+def test_of_sums_the_interval_is_that_of_any_statistic(relations):
+    values, of = np.random.default_rng(1).normal(2, 1, (30, 3)), np.arange(30) % relations
+
+    def ratios(sums):
+        return np.stack([sums[..., 0] / sums[..., 1], sums[..., 2]], axis=-1)
+
+    fast = interval_of_sums(ratios, values, of, 5, (0.8, 90))
+    slow = bootstrap_interval(lambda rows, _: ratios(values[rows].sum(axis=0)), of, 5, (0.8, 90))
+    for ours, others in zip(fast, slow, strict=True):
+        np.testing.assert_allclose(ours, others, rtol=1e-12)
+
+
+@pytest.mark.parametrize("relations", [1, 2, 7])
+def test_relations_of_equal_weights_are_drawn_with_all_their_rows(relations):
+    """Against plain code: one resample after another, and Student's t for its spread."""
+    values, of, draw = np.random.default_rng(1).normal(2, 1, 30), np.arange(30) % relations, np.random.default_rng(5)
+    found = []
+    for _ in range(RESAMPLES):
+        if relations == 1:
+            found.append(values[draw.integers(30, size=29)].mean())
+        else:
+            found.append(np.mean([values[of == drawn].mean() for drawn in draw.integers(relations, size=relations)]))
+    estimate, low, high, *_ = mean_of_relations(relation_means(values), of, 5)
+    assert estimate == pytest.approx(np.mean([values[of == relation].mean() for relation in range(relations)]))
+    freedom, more = (29, 1) if relations == 1 else (relations - 1, np.sqrt(relations / (relations - 1)))
+    stretch = t.ppf(0.975, freedom) / norm.ppf(0.975) * more
+    assert [low, high] == pytest.approx(estimate + stretch * (np.quantile(found, [0.025, 0.975]) - estimate))
+
+
+def test_values_may_depend_on_the_relations_that_are_drawn_together():
+    """The distance of each relation from the mean of all that are drawn: without spread if one relation is drawn only."""
+    values, draw = np.array([1.0, 2, 4]), np.random.default_rng(3)
+    estimate, low, high, *_ = mean_of_relations(
+        relation_means(values), range(3), 3, among=lambda drawn: abs(drawn - drawn.mean(axis=-1, keepdims=True))
+    )
+    found = [np.abs(drawn - drawn.mean()).mean() for drawn in (values[draw.integers(3, size=3)] for _ in range(RESAMPLES))]
+    assert estimate == pytest.approx((4 / 3 + 1 / 3 + 5 / 3) / 3)
+    stretch = t.ppf(0.975, 2) / norm.ppf(0.975) * np.sqrt(3 / 2)
+    assert [low, high] == pytest.approx(estimate + stretch * (np.quantile(found, [0.025, 0.975]) - estimate))
+
+
+@pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("relations", [["a"], []])
-def test_without_two_rows_there_is_no_interval(relations):
-    estimate, low, high = bootstrap_interval(lambda rows, _: np.array([len(rows), 7.0]), relations, 0)
-    assert estimate.tolist() == [len(relations), 7]
+def test_without_two_rows_there_is_no_interval(relations, fast):
+    if fast:
+        estimate, low, high = interval_of_sums(lambda sums: sums, np.tile([1, 7], (len(relations), 1)), relations, 0)
+    else:
+        estimate, low, high = bootstrap_interval(lambda rows, _: np.array([len(rows), 7.0 * len(rows)]), relations, 0)
+    assert estimate.tolist() == [len(relations), 7 * len(relations)]
     assert np.isnan(low).all() and np.isnan(high).all()
 
 
@@ -299,12 +323,3 @@ def test_estimates_are_written_with_their_intervals_or_say_that_there_is_none():
     rows = [("a", "x", 1.0, 0.5, 1.5), ("b", "x", 2.0, 1.5, np.nan), ("a", "y", 3.0, 2.0, 4e6)]
     table = side_by_side(pd.DataFrame(rows, columns=["row", "column", "value", "low", "high"]), ["row"], ["column"])
     assert table.loc["a"].tolist() == ["1.00 [0.50, 1.50]", "3.00 [2.00, 4.0·10⁶]"] and list(table.columns) == ["x", "y"]
-
-
-@pytest.mark.parametrize("relations", [1, 2, 7])
-def test_all_resamples_at_once_give_what_one_after_another_gives(relations):
-    values = np.random.default_rng(1).normal(2, 1, (9 * relations, 3))
-    given = means.relation_means(values), np.repeat(np.arange(relations), 9), 5, (1.8, 2.6)
-    at_once, one_by_one = (mean_of_relations(*given, fixed=fixed) for fixed in (True, False))
-    for ours, slow in zip(at_once, one_by_one, strict=True):
-        np.testing.assert_allclose(ours, slow, rtol=1e-12)

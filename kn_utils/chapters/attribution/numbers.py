@@ -12,7 +12,7 @@ from kn_utils.data.facts import LeftOut
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import METHODS, neuron_list, neuron_name
 from kn_utils.model.prompts import NOT_OBJECT_FINAL, encode
-from kn_utils.stats.intervals import bootstrap_interval, in_words, with_interval
+from kn_utils.stats.intervals import in_words, interval_of_sums, with_interval
 from kn_utils.stats.means import group_means
 from kn_utils.store.runs import FACT_KEY, PROMPT_KEY, Run
 
@@ -58,13 +58,13 @@ def kept_per_prompt(scores: pd.DataFrame, prompts: pd.DataFrame, seed: int) -> p
     index = pd.MultiIndex.from_frame(prompts[PROMPT_KEY])
     kept = scores.groupby([*PROMPT_KEY, "method"]).size().unstack(fill_value=0).reindex(index, columns=METHODS, fill_value=0)
     facts = kept.groupby(FACT_KEY)
-    counts, sizes = facts.sum().to_numpy(), facts.size().to_numpy()
+    counts = facts.sum().assign(prompts=facts.size())
 
-    def means(rows: np.ndarray, _: np.ndarray) -> np.ndarray:
-        ours, baseline = counts[rows].sum(axis=0) / sizes[rows].sum()
-        return np.array([ours, baseline, ours - baseline])
+    def means(sums: np.ndarray) -> np.ndarray:
+        ours, baseline = np.moveaxis(sums[..., :2] / sums[..., 2:], -1, 0)
+        return np.stack([ours, baseline, ours - baseline], axis=-1)
 
-    found = bootstrap_interval(means, facts.size().index.get_level_values("relation"), seed, pooled=True)
+    found = interval_of_sums(means, counts, counts.index.get_level_values("relation"), seed)
     return pd.DataFrame(np.transpose(found), index=[*METHODS, "difference"], columns=["mean", "low", "high"])
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 from kn_utils.data.held_out import held_out_facts, is_held_out_sentence
 from kn_utils.model.neurons import METHODS
 from kn_utils.model.sentences import KINDS, Corpus
-from kn_utils.stats.intervals import bootstrap_interval, in_words, with_interval
-from kn_utils.stats.means import group_means, over_facts
+from kn_utils.stats.intervals import in_words, interval_of_sums, with_interval
+from kn_utils.stats.means import divided, group_means, over_facts
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 BOTH = ["head_and_tail", "head_only"]  # a fact must have sentences of both kinds
@@ -68,13 +68,11 @@ def lost_without_tail(means: pd.DataFrame, kind: str, seed: int) -> tuple[float,
     `means` are of one method; facts without this kind of sentence are left out.
     """
     both = means.dropna(subset=[kind])
-    values = both[["head_and_tail", kind]].to_numpy(float)
 
-    def lost(rows: np.ndarray, _: np.ndarray) -> float:
-        with_tail, without = values[rows].mean(axis=0)
-        return 100 * (1 - without / with_tail) if with_tail else np.nan
+    def lost(sums: np.ndarray) -> np.ndarray:
+        return 100 * (1 - divided(sums[..., 1], sums[..., 0]))
 
-    return bootstrap_interval(lost, both["relation"], seed, pooled=True)
+    return interval_of_sums(lost, both[["head_and_tail", kind]], both["relation"], seed)
 
 
 def by_training(table: pd.DataFrame, facts: pd.DataFrame, corpus: Corpus, seed: int) -> pd.DataFrame:

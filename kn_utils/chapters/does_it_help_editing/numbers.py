@@ -1,6 +1,5 @@
 """Statistics of the table of notebook 16."""
 
-from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -14,7 +13,6 @@ from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
 from kn_utils.stats.intervals import (
     INTERVAL,
-    Statistic,
     interval_texts,
     mean_of_relations,
     number,
@@ -76,35 +74,28 @@ def gain(table: pd.DataFrame, other: str, seed: int, rule: str = "scaled", outco
     pairs = wide[["attribution", other]].dropna()
     relations = pairs.index.get_level_values("relation")
     own, others = (pairs[method] for method in ("attribution", other))
-    if at == BEST:
-        statistic = _best_difference(own.to_numpy(float), others.to_numpy(float), single=relations.nunique() == 1)
-    else:
-        difference = own - others
-        statistic = relation_means((difference[1] if at == EQUAL else difference.mean(axis=1)).to_numpy(float))
     low, high = LIMITS[outcome]
-    return Counted(mean_of_relations(statistic, relations, seed, (low - high, high - low), fixed=at != BEST), relations)
+    limits = (low - high, high - low)
+    if at != BEST:
+        difference = own - others
+        chosen = difference[1] if at == EQUAL else difference.mean(axis=1)
+        return Counted(mean_over_relations(chosen, seed, limits), relations)
+    both = relation_means(np.stack([own, others], axis=1))  # [method, strength, relation]
+    if relations.nunique() > 1:
+        return Counted(mean_of_relations(both, relations, seed, limits, among=_at_best), relations)
+    interval = mean_of_relations(both, range(len(pairs)), seed, limits, among=_at_best)[:3]
+    return Counted((*interval, np.nan, np.nan), relations)
 
 
-def _best_difference(own: np.ndarray, others: np.ndarray, single: bool) -> Statistic:
-    """Return a statistic: for each relation, the mean of two outcomes' difference, each [edits, strengths] at its best strength."""
+def _at_best(means: np.ndarray) -> np.ndarray:
+    """Return the difference of two methods, each at the strength that has the largest mean over the other relations.
 
-    def difference(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        chosen_by = np.arange(len(rows)) if single else groups
-        best = _at_best(own[rows], chosen_by) - _at_best(others[rows], chosen_by)
-        return relation_means(best)(np.arange(len(rows)), groups)
-
-    return difference
-
-
-def _at_best(values: np.ndarray, groups: Sequence) -> np.ndarray:
-    """Return the values [edits] at the strength that has the largest mean over the other groups, of values [edits, strengths].
-
-    A group that is alone chooses for itself.
+    `means` [methods, strengths, ..., relations] gives [..., relations]. A relation that is alone chooses for itself.
     """
-    codes, names = pd.factorize(np.asarray(groups))
-    means = relation_means(values)(np.arange(len(values)), codes)  # [strengths, groups]
-    others = means.sum(axis=1, keepdims=True) - means if len(names) > 1 else means
-    return values[np.arange(len(values)), others.argmax(axis=0)[codes]]
+    others = means.sum(axis=-1, keepdims=True) - means if means.shape[-1] > 1 else means
+    best = others.argmax(axis=1, keepdims=True)
+    own, other = np.take_along_axis(means, best, axis=1)[:, 0]
+    return own - other
 
 
 def gains(table: pd.DataFrame, seed: int) -> pd.DataFrame:

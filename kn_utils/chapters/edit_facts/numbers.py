@@ -7,8 +7,9 @@ import pandas as pd
 
 from kn_utils.chapters.edit_facts.plans import COMMON
 from kn_utils.model.neurons import COMMON_SHARE
-from kn_utils.stats.intervals import PERCENT, bootstrap_interval, interval_texts, number
+from kn_utils.stats.intervals import PERCENT, interval_texts, number
 from kn_utils.stats.log_odds import log_odds, log_odds_change
+from kn_utils.stats.means import over_facts
 from kn_utils.store.runs import FACT_KEY, NothingToShowError, Run
 
 CHANGED, SUCCESS, TOP5 = "the answer changed", "the answer is the new object", "the new object is in the top 5"
@@ -212,11 +213,6 @@ def _means(
     values = pd.DataFrame(columns).dropna(axis="columns", how="all")
     rows = []
     for key, group in values.groupby([table[name] for name in keys], sort=False):
-        numbers, relations = group.to_numpy(float), table.loc[group.index, "relation"]
-
-        def means(drawn: np.ndarray, _: np.ndarray, numbers=numbers) -> np.ndarray:
-            return pd.DataFrame(numbers[drawn]).mean().to_numpy()
-
-        found = bootstrap_interval(means, relations, seed, pooled=True, limits=limits)
+        found = over_facts(group.set_index(table.loc[group.index, "relation"]), seed, limits)
         rows += [(*key, *row, len(group)) for row in zip(group.columns, *found, strict=True)]
     return pd.DataFrame(rows, columns=[*keys, "quantity", "value", "low", "high", "edits"])

@@ -5,7 +5,7 @@ import pandas as pd
 
 from kn_utils.plots.markup import plain, relation_name
 from kn_utils.plots.style import NAMES
-from kn_utils.stats.intervals import bootstrap_interval, independent_difference, number, with_interval
+from kn_utils.stats.intervals import independent_difference, interval_of_sums, number, with_interval
 
 OWN, OTHERS = "the relation itself", "all other relations"
 BEFORE, AFTER, RISE = "perplexity before", "perplexity after", "rise of perplexity (%)"
@@ -41,13 +41,9 @@ def erasures(facts: pd.DataFrame, seed: int) -> pd.DataFrame:
     rows = []
     for place, group in facts.groupby(["relation", "method", "neurons", _where(facts)], sort=False):
         pairs = group.pivot(index=["evaluated", "fact"], columns="phase", values=SCORES)
-        before, after = (pairs.xs(phase, axis="columns", level="phase")[SCORES].to_numpy() for phase in ("before", "after"))
-
-        def statistic(drawn: np.ndarray, _: np.ndarray, before=before, after=after) -> np.ndarray:
-            return _quantities(before[drawn].sum(axis=0), after[drawn].sum(axis=0))
-
-        found = bootstrap_interval(statistic, pairs.index.get_level_values("evaluated"), seed, pooled=True, limits=LIMITS)
-        counts = (len(pairs), int(before[:, 0].sum()))
+        values = pairs[[(score, phase) for phase in ("before", "after") for score in SCORES]]
+        found = interval_of_sums(_quantities, values, pairs.index.get_level_values("evaluated"), seed, LIMITS)
+        counts = (len(pairs), int(values.iloc[:, 0].sum()))
         rows += [(*place, *row, *counts) for row in zip(QUANTITIES, *found, strict=True)]
     names = ["relation", "method", "neurons", "where", "quantity", "value", "low", "high", "facts", "prompts"]
     return pd.DataFrame(rows, columns=names)
@@ -60,14 +56,14 @@ def log_rises(facts: pd.DataFrame, method: str, seed: int, minus: str = "") -> t
     """
     methods = [method, minus] if minus else [method]
     wide = facts.pivot(index=["evaluated", "fact"], columns=["method", "phase"], values=["prompts", "log_probability"])
-    sums = [wide[name, method, phase].to_numpy(float) for method in methods for phase in ("before", "after") for name in SUMS]
+    values = wide[[(name, method, phase) for method in methods for phase in ("before", "after") for name in SUMS]]
 
-    def rise(rows: np.ndarray, _: np.ndarray) -> float:
-        prompts_before, before, prompts_after, after, *other = (values[rows].sum() for values in sums)
+    def rise(sums: np.ndarray) -> np.ndarray:
+        prompts_before, before, prompts_after, after, *other = np.moveaxis(sums, -1, 0)
         own = before / prompts_before - after / prompts_after
         return own - (other[1] / other[0] - other[3] / other[2]) if other else own
 
-    return bootstrap_interval(rise, wide.index.get_level_values("evaluated"), seed, pooled=True)
+    return interval_of_sums(rise, values, wide.index.get_level_values("evaluated"), seed)
 
 
 def relative_rise(own: pd.DataFrame, others: pd.DataFrame, seed: int) -> tuple[float, float, float]:
@@ -89,11 +85,13 @@ def _where(table: pd.DataFrame) -> np.ndarray:
     return np.where(table["evaluated"] == table["relation"], OWN, OTHERS)
 
 
-def _quantities(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return `QUANTITIES`, given the sums of `SCORES` before and after."""
-    logs = [log_probability / prompts for prompts, _, log_probability in (before, after)]
-    accuracies = [100 * correct / prompts for prompts, correct, _ in (before, after)]
-    return np.array([*np.exp(np.negative(logs)), perplexity_rise(*logs), *accuracies, accuracies[1] - accuracies[0]])
+def _quantities(sums: np.ndarray) -> np.ndarray:
+    """Return `QUANTITIES`, given the sums of `SCORES` before and after, as the last axis."""
+    phases = np.split(np.moveaxis(sums, -1, 0), 2)
+    logs = [log_probability / prompts for prompts, _, log_probability in phases]
+    accuracies = [100 * correct / prompts for prompts, correct, _ in phases]
+    found = [*np.exp(np.negative(logs)), perplexity_rise(*logs), *accuracies, accuracies[1] - accuracies[0]]
+    return np.stack(found, axis=-1)
 
 
 def sizes(erasures: pd.DataFrame) -> pd.DataFrame:

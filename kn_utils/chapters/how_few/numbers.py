@@ -7,7 +7,7 @@ import pandas as pd
 
 from kn_utils.chapters.how_few.table import FIRST, KEPT, RANDOM, SECOND, SIZES, WRONG
 from kn_utils.stats.intervals import PERCENT, interval_texts, number, with_interval
-from kn_utils.stats.means import Counted, over_facts
+from kn_utils.stats.means import Counted, median_over_facts, over_facts
 from kn_utils.store.runs import FACT_KEY, NothingToShowError
 
 NEVER = 2 * SIZES[-1]  # stands for the size if no set changes the answer
@@ -49,7 +49,7 @@ def medians(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def _median(sizes: pd.Series, seed: int, limits: tuple = (-np.inf, np.inf)) -> tuple[float, float, float]:
     """Return the median with its interval, which is made on the logarithm: sizes are spread over factors, not over differences."""
-    return tuple(2**end for end in over_facts(np.log2(sizes), seed, np.median, limits=limits))
+    return tuple(2**end for end in median_over_facts(np.log2(sizes), seed, limits))
 
 
 def ratio(table: pd.DataFrame, name: str, seed: int) -> Counted:

@@ -64,7 +64,7 @@ def shared_within(tables: Tables, seed: int) -> list[Condition]:
         ours, _ = shared(rows, groups)
         return [ours[WITHIN] - ours[BETWEEN], ours[WITHIN_DIFFERENT_OBJECTS] - ours[BETWEEN_DIFFERENT_OBJECTS]]
 
-    first, control = intervals(statistic, facts["relation"], seed, pooled=True)
+    first, control = intervals(statistic, facts["relation"], seed)
     paper = reported(np.subtract, "shared_in_relation_attribution", "shared_between_relations_attribution")
     contrast = "neurons shared by two facts, one relation minus different ones"
     return [
@@ -86,7 +86,7 @@ def exclusive(tables: Tables, seed: int) -> list[Condition]:
         in_proportion = ours[BETWEEN] / n_ours - baseline[BETWEEN] / n_baseline if n_ours and n_baseline else np.nan
         return [ours[BETWEEN] - baseline[BETWEEN], 100 * in_proportion, ours[WITHIN] - baseline[WITHIN]]
 
-    between, in_proportion, within = intervals(statistic, facts["relation"], seed, pooled=True)
+    between, in_proportion, within = intervals(statistic, facts["relation"], seed)
     papers = [
         reported(np.subtract, *(f"shared_{kind}_{method}" for method in METHODS)) for kind in ("between_relations", "in_relation")
     ]

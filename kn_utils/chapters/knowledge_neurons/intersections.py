@@ -1,15 +1,17 @@
 """The mean number of neurons that two facts share, over all pairs of facts, without a loop over pairs.
 
-If c facts of a group have a neuron, c (c - 1) / 2 pairs share it. So the number of facts of each neuron gives the sum over all pairs.
-Facts are grouped by relation, by object, by both, and in one group; differences of these sums give every kind of pair.
+If c facts of a group have a neuron, c (c - 1) / 2 pairs share it. So the numbers of facts that have each neuron, by relation, give the
+sums over all pairs; counted for each object alone, they give those of pairs with the same object. A resample of relations weights them.
 """
 
 import random
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
 
 from kn_utils.model.neurons import neuron_list
+from kn_utils.stats.means import divided
 
 KINDS = (
     "one relation",
@@ -30,20 +32,17 @@ class SharedNeurons:
 
     def __init__(self, facts: pd.DataFrame, neurons: pd.DataFrame):
         numbers = pd.Series(np.arange(len(facts)), index=pd.MultiIndex.from_frame(facts[["relation", "fact"]]))
-        self.n_facts = len(facts)
         found = numbers.reindex(pd.MultiIndex.from_frame(neurons[["relation", "fact"]]))
         if found.isna().any():
             relation, fact = found.index[found.isna()][0]
             raise ValueError(f"there are neurons of fact {fact} of {relation}, which is not among the {len(facts)} facts given")
-        self.fact = found.to_numpy(int)
-        self.neuron = neurons.groupby(["layer", "neuron"]).ngroup().to_numpy()
-        relation, answer = facts["relation"], facts["object"]
-        groupings = {"all": np.zeros(len(facts)), "relation": relation, "object": answer, "both": relation + "\t" + answer}
-        self.groups = {name: np.unique(keys, return_inverse=True)[1] for name, keys in groupings.items()}
-        self.cells = {
-            name: np.unique(np.stack([group[self.fact], self.neuron]), axis=1, return_inverse=True)[1]
-            for name, group in self.groups.items()
-        }
+        fact, neuron = found.to_numpy(int), neurons.groupby(["layer", "neuron"]).ngroup().to_numpy()
+        relation, answer = pd.factorize(facts["relation"])[0], pd.factorize(facts["object"])[0]
+        self.single = not relation.any()
+        self.unit = np.arange(len(facts)) if self.single else relation
+        neuron_of_answer = pd.factorize(pd.Series(zip(answer[fact], neuron, strict=True), dtype=object))[0]
+        groups = [(self.unit[fact], neuron), (self.unit, 0 * relation), (self.unit[fact], neuron_of_answer), (self.unit, answer)]
+        self.counts = [_Counts(*given, self.unit.max(initial=-1) + 1) for given in groups]
 
     def means(self, rows: np.ndarray | None = None, groups: np.ndarray | None = None) -> np.ndarray:
         """Return the mean number of neurons shared by two different facts, for each of `KINDS`; NaN if there are no pairs.
@@ -51,34 +50,43 @@ class SharedNeurons:
         `rows` and `groups` are those of `kn_utils.stats.intervals.bootstrap_interval`. A fact is never paired with itself. A relation that
         is drawn twice has its pairs twice, and no pairs across its two copies.
         """
-        relation = self.groups["relation"]
-        if rows is None:
-            rows, groups = np.arange(self.n_facts), relation
-        weight = np.bincount(rows, minlength=self.n_facts).astype(float)
-        drawn = np.bincount(relation[rows[np.unique(groups, return_index=True)[1]]], minlength=relation.max(initial=0) + 1)
-        copies = np.maximum(drawn, 1)[relation]
-        return np.array([shared / pairs if pairs > 0.5 else np.nan for shared, pairs in self._by_kind(weight, copies)])
+        shared, pairs = self._by_kind(rows, groups)
+        return divided(shared, pairs)
 
     def pairs(self) -> np.ndarray:
         """Return the number of pairs for each of `KINDS`."""
-        return self._by_kind(np.ones(self.n_facts), np.ones(self.n_facts))[:, 1]
+        return self._by_kind(None, None)[1]
 
-    def _by_kind(self, weight: np.ndarray, copies: np.ndarray) -> np.ndarray:
-        """Return (number of neurons shared, number of pairs) for each of `KINDS`; `copies` is how often the relation is drawn."""
+    def _by_kind(self, rows: np.ndarray | None, groups: np.ndarray | None) -> np.ndarray:
+        """Return (numbers of neurons shared, numbers of pairs), each for all `KINDS`."""
+        units = np.unique(self.unit) if rows is None else self._drawn(rows, groups)
+        often = np.bincount(units, minlength=self.unit.max(initial=-1) + 1).astype(float)
+        within, across = np.transpose([counts.pairs(often) for counts in self.counts]).reshape(2, 2, 2)
+        if self.single:
+            within, across = across, within
+        kinds = [(of_all, same, of_all - same) for of_all, same in (within, across)]
+        return np.stack([kind for three in kinds for kind in three], axis=-1)
 
-        def sums(name: str, weight: np.ndarray) -> np.ndarray:
-            return np.array([_pairs(self.cells[name], weight[self.fact]), _pairs(self.groups[name], weight)])
-
-        every, across, answer, both = (sums(name, weight) for name in self.groups)
-        one_copy = weight / np.sqrt(copies)  # so that the sum over a relation is that of one copy, times the number of copies
-        relation, same = sums("relation", one_copy), sums("both", one_copy)
-        kinds = (relation, same, relation - same, every - across, answer - both, every - across - answer + both)
-        return np.stack(kinds)
+    def _drawn(self, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Return the drawn relations, or facts if there is one relation."""
+        return self.unit[rows if self.single else rows[np.unique(groups, return_index=True)[1]]]
 
 
-def _pairs(group: np.ndarray, weight: np.ndarray) -> float:
-    """Return the sum of weight_i x weight_j over all pairs of different members of a group."""
-    return float((np.bincount(group, weight) ** 2).sum() - (weight**2).sum()) / 2
+class _Counts:
+    """How many rows of each unit are in each group. For facts, groups are objects; for neurons of facts, groups are neurons.
+
+    `unit` and `group` have the number of each row.
+    """
+
+    def __init__(self, unit: np.ndarray, group: np.ndarray, n_units: int):
+        counts = coo_array((np.ones(len(unit)), (group, unit)), shape=(group.max(initial=-1) + 1, n_units)).tocsr()
+        self.counts, self.squares = counts, counts.power(2).sum(axis=0)
+        self.within = (self.squares - counts.sum(axis=0)) / 2  # pairs of different rows of a group, by unit
+
+    def pairs(self, often: np.ndarray) -> tuple[float, float]:
+        """Return the number of pairs of rows of one group, within units and across them, if each unit is there so often."""
+        across = ((self.counts @ often) ** 2).sum() - self.squares @ often**2
+        return self.within @ often, across / 2
 
 
 def sampled_mean(facts: pd.DataFrame, neurons: pd.DataFrame, seed: int, draws: int = 100) -> float:

@@ -66,7 +66,7 @@ def shared_by_pairs(neurons: pd.DataFrame, facts: pd.DataFrame, seed: int) -> pd
 
     The intervals resample relations.
     """
-    found = bootstrap_interval(shared_neurons(neurons, facts), facts["relation"], seed, pooled=True, limits=NOT_NEGATIVE)
+    found = bootstrap_interval(shared_neurons(neurons, facts), facts["relation"], seed, NOT_NEGATIVE)
     pairs = SharedNeurons(facts, neurons).pairs().astype(int)
     index = pd.MultiIndex.from_product([METHODS, KINDS], names=["method", "kind"])
     columns = dict(zip(("mean", "low", "high"), map(np.ravel, found), strict=True))

@@ -7,9 +7,9 @@ import pandas as pd
 
 from kn_utils.chapters.modify_activation.table import WITH_RANDOM
 from kn_utils.plots.changes import MEAN
-from kn_utils.stats.intervals import INTERVAL, PERCENT, Statistic, bootstrap_interval, mean_of_relations, with_interval
+from kn_utils.stats.intervals import INTERVAL, PERCENT, Statistic, interval_of_sums, mean_of_relations, with_interval
 from kn_utils.stats.log_odds import fact_changes
-from kn_utils.stats.means import mean_over_relations, relation_means, share_of_effect
+from kn_utils.stats.means import divided, mean_over_relations, relation_means, share_of_effect
 from kn_utils.store.runs import FACT_KEY, PROMPT_KEY
 
 GROUP = ["operation", "target", "method"]
@@ -108,15 +108,14 @@ def flips(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         counted = table.assign(among=among, flipped=among & flipped)
         for place, group in counted.groupby(GROUP, sort=False):
             facts = group.groupby(FACT_KEY)[["among", "flipped"]].sum()
-            pairs = facts.to_numpy()
-
-            def share(drawn: np.ndarray, _: np.ndarray, pairs=pairs) -> float:
-                among, flipped = pairs[drawn].sum(axis=0)
-                return 100 * flipped / among if among else np.nan
-
-            interval = bootstrap_interval(share, facts.index.get_level_values("relation"), seed, pooled=True, limits=PERCENT)
+            interval = interval_of_sums(_share, facts, facts.index.get_level_values("relation"), seed, PERCENT)
             rows.append((*place, flip, *interval, int(group["among"].sum())))
     return pd.DataFrame(rows, columns=[*GROUP, "flip", "share", "low", "high", "prompts"])
+
+
+def _share(sums: np.ndarray) -> np.ndarray:
+    """Return the second of two sums in % of the first, [...] from [..., 2]."""
+    return 100 * divided(sums[..., 1], sums[..., 0])
 
 
 def count_facts(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,14 +2,13 @@
 
 from html import escape
 
-import numpy as np
 import pandas as pd
 
 from kn_utils.data.facts import Dataset
 from kn_utils.model.neurons import neuron_list, neuron_name
 from kn_utils.plots.markup import NO_FORMULAS
 from kn_utils.stats.intervals import with_interval
-from kn_utils.stats.means import over_facts
+from kn_utils.stats.means import median_over_facts
 from kn_utils.store.runs import FACT_KEY
 
 
@@ -63,7 +62,7 @@ def finding(gaps: pd.DataFrame, seed: int) -> str:
     if ours.empty:
         return "No fact has knowledge neurons and several sentences to rank."
     indexed = ours.set_index("relation")
-    interval = over_facts(indexed["highest"] - indexed["lowest"], seed, np.median)
+    interval = median_over_facts(indexed["highest"] - indexed["lowest"], seed)
     return (
         f"The sentence with the highest score of a fact and the sentence with the lowest differ by {with_interval(*interval)} "
         f"(median of {len(ours):,} facts; a fact has {ours['sentences'].median():.0f} sentences in the median). The paper gives no number "
