@@ -47,8 +47,8 @@ class SharedNeurons:
     def means(self, rows: np.ndarray | None = None, groups: np.ndarray | None = None) -> np.ndarray:
         """Return the mean number of neurons shared by two different facts, for each of `KINDS`; NaN if there are no pairs.
 
-        `rows` and `groups` are those of `kn_utils.stats.intervals.bootstrap_interval`. A fact is never paired with itself. A relation that
-        is drawn twice has its pairs twice, and no pairs across its two copies.
+        `rows` and `groups` are those of `kn_utils.stats.intervals.bootstrap_interval`: whole relations, or facts if there is one relation.
+        A fact is never paired with itself. A relation that is drawn twice has its pairs twice, and no pairs across its two copies.
         """
         shared, pairs = self._by_kind(rows, groups)
         return divided(shared, pairs)
@@ -61,6 +61,7 @@ class SharedNeurons:
         """Return (numbers of neurons shared, numbers of pairs), each for all `KINDS`."""
         units = np.unique(self.unit) if rows is None else self._drawn(rows, groups)
         often = np.bincount(units, minlength=self.unit.max(initial=-1) + 1).astype(float)
+        # each [all or same object, shared or pairs]
         within, across = np.transpose([counts.pairs(often) for counts in self.counts]).reshape(2, 2, 2)
         if self.single:
             within, across = across, within
