@@ -21,6 +21,9 @@ RELATION ?= P101
 PARAMETERS ?=
 BIN := .venv/bin
 
+# where it is set, every process would compile all modules and tests anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install book test test-endurance test-long run clean distclean clean-results clean-runs
 
 .venv/installed: pyproject.toml constraints.txt

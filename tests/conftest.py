@@ -1,4 +1,7 @@
-"""Fixtures shared by the tests: tiny models in folders of their own, loaded once, and the data set that fits them."""
+"""Fixtures shared by the tests: tiny models in folders of their own, loaded once, and the data set that fits them.
+
+Fixtures import what they need: the process that hands tests to the others reads this file too, before these start.
+"""
 
 import os
 import shutil
@@ -9,12 +12,6 @@ from functools import cache
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
 import pytest
-import tiny_folders
-
-from kn_utils.data.facts import load_dataset
-from kn_utils.model.models import load_model
-from kn_utils.report import side_by_side
-from kn_utils.stats import intervals
 
 
 def pytest_collection_modifyitems(items):
@@ -28,6 +25,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory):
     """A function from a model type to the folder of its tiny model, written once."""
+    import tiny_folders
+
     written = {}
 
     def folder_of(model_type):
@@ -41,6 +40,8 @@ def folder_of(tmp_path_factory):
 @pytest.fixture(scope="session")
 def loaded(folder_of):
     """A function from a model type to its tiny model, loaded once."""
+    from kn_utils.model.models import load_model
+
     models = {}
 
     def loaded(model_type):
@@ -54,11 +55,15 @@ def loaded(folder_of):
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
     """The data folder that fits the tiny models."""
+    import tiny_folders
+
     return tiny_folders.write_data(tmp_path_factory.mktemp("data") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny_data):
+    from kn_utils.data.facts import load_dataset
+
     return load_dataset(tiny_data)
 
 
@@ -82,17 +87,22 @@ def disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-_judged_from_few = cache(side_by_side._judged_published.__wrapped__)
+@cache
+def _judged_from_few():
+    from kn_utils.report import side_by_side
+
+    return cache(side_by_side._judged_published.__wrapped__)
 
 
 @pytest.fixture
 def few_resamples(monkeypatch):
     """Intervals are made from few resamples; verdicts with such intervals are kept for tests with this fixture alone."""
-    monkeypatch.setattr(intervals, "RESAMPLES", 99)
-    monkeypatch.setattr(side_by_side, "_judged_published", _judged_from_few)
+    judged = _judged_from_few()
+    monkeypatch.setattr("kn_utils.stats.intervals.RESAMPLES", 99)
+    monkeypatch.setattr("kn_utils.report.side_by_side._judged_published", judged)
 
 
 @pytest.fixture
 def nothing_published(monkeypatch):
     """Chapters show the run's own verdicts only, whose claims need not be tested on all that is published."""
-    monkeypatch.setattr(side_by_side, "published_results", list)
+    monkeypatch.setattr("kn_utils.report.side_by_side.published_results", list)
