@@ -3,7 +3,7 @@
 #                     REPOSITORY=https://github.com/... adds launch buttons
 # make install        only what `make book` does first: the environment .venv, for notebooks of your own
 # make test           lint, and all tests but those of the next two
-# make test-endurance kills, a SLURM cluster, workflows in oddly named folders, bit for bit the same tables, every model type; CI runs them
+# make test-endurance kills, downloads cut off, a SLURM cluster, oddly named folders, the same tables bit for bit, every model type; CI runs them
 # make test-long      the long tests: every command of the book as it is shown, 50 kills
 # make run            all notebooks for one relation: results/ and runs/P101/
 # make clean          remove the built book and the caches of tools

@@ -30,7 +30,7 @@ from kn_utils.paths import ROOT
 from kn_utils.store.measured import load_measured
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_quick_run(tmp_path):
     output = tmp_path / "result.json"
     command = [sys.executable, "benchmarks/attribution.py", "--quick", "--neighbours", "1", "--whole-machine"]

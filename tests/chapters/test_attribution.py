@@ -228,6 +228,7 @@ def make_data(folder, count, templates=tiny_folders.TEMPLATES):
     return tiny_folders.write_data(folder, {"P36": tiny_folders.many_facts(count)}, templates)
 
 
+@pytest.mark.endurance
 def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_values(folder_of, tmp_path):
     data = make_data(tmp_path / "many", 8 * FACTS_PER_PART)
     model, whole, broken = folder_of("gpt2"), tmp_path / "whole", tmp_path / "broken"
@@ -259,6 +260,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_values(folder_of, t
     assert kept == sorted(kept)
 
 
+@pytest.mark.endurance
 def test_memory_does_not_grow_with_the_number_of_facts(tmp_path):
     model = tiny_folders.write_model(tmp_path / "wide", "bert", hidden_size=16, num_hidden_layers=2, intermediate_size=8192)
     peaks = {}

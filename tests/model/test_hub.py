@@ -101,6 +101,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, tmp_path):
         load_model("someone/nothing", "cpu")
 
 
+@pytest.mark.endurance
 def test_a_download_that_is_cut_off_is_taken_up_and_nothing_half_is_ever_read(repositories, ask):
     digest = load_model(repositories / OLD, "cpu").digest
     with hub(repositories) as server:
@@ -113,6 +114,7 @@ def test_a_download_that_is_cut_off_is_taken_up_and_nothing_half_is_ever_read(re
     assert again == digest
 
 
+@pytest.mark.endurance
 def test_notebook_01_names_the_commit_of_its_model(repositories, ask, tmp_path):
     data = tiny_folders.write_data(tmp_path / "facts")
     given = {"model": OLD, "dataset": str(data), "relation": "P36", "device": "cpu", "results_dir": str(tmp_path / "results")}

@@ -58,6 +58,7 @@ def test_tables_do_not_depend_on_the_number_of_workers(tmp_path):
         pd.testing.assert_frame_equal(table, tables[1], check_exact=True)
 
 
+@pytest.mark.endurance
 def test_workers_stay_for_the_next_table_though_they_keep_much_memory(tmp_path):
     """loky would end a worker that has grown by 300 MB."""
     for number in range(3):
@@ -104,7 +105,11 @@ compute_in_parts([folder / "attribution" / "P1.parquet"], {"seed": 1}, list(rang
 """
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGINT, *(pytest.param(sent, marks=pytest.mark.endurance) for sent in (signal.SIGKILL, signal.SIGTERM))],
+    ids=lambda sent: sent.name,
+)
 def test_a_kill_leaves_nothing_running(tmp_path, sent):
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
