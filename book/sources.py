@@ -10,6 +10,7 @@ from kn_utils.store.provenance import imported_modules, imports_in
 
 READ_BY = {  # files that a module reads, whatever it is called with
     "kn_utils.data.not_facts": "data/not_facts/**/*.*",
+    "kn_utils.report.all_facts": "data/published/all_facts/*/*/*.parquet",
     "kn_utils.store.measured": "data/published/*.json",
     "kn_utils.store.paper": "data/published/paper.csv",
     "kn_utils.store.published": "data/published/results/*/*/*.parquet",

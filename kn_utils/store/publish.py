@@ -25,7 +25,7 @@ def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
     code. Also raises ValueError if a table was made outside a commit or with uncommitted changes, or if this repository has uncommitted
     changes now.
     """
-    _check_commit("this repository", commit())
+    check_commit("this repository", commit())
     done = {table: [name for name in run.dataset.relations if run.path(table, name).is_file()] for table in PUBLISHED}
     done = {table: relations for table, relations in done.items() if relations}
     if not done:
@@ -54,11 +54,12 @@ def _depends_on(step: Step, steps: set[Step]) -> bool:
 def _provenances(run: Run, table: str, relations: Sequence[str]) -> dict[str, dict]:
     made = {relation: read_provenance(run.path(table, relation)) for relation in relations}
     for relation, provenance in made.items():
-        _check_commit(f"{STEP_OF[table].notebook} of {relation}", provenance["commit"])
+        check_commit(f"{STEP_OF[table].notebook} of {relation}", provenance["commit"])
     return made
 
 
-def _check_commit(what: str, at: str) -> None:
+def check_commit(what: str, at: str) -> None:
+    """Raise ValueError if a table, named by `what`, was made outside a commit or `at` one with uncommitted changes."""
     if not at:
         raise ValueError(
             f"{what} is at no commit of a git repository: only tables that name the commit they were made at are published"

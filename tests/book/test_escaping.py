@@ -29,11 +29,11 @@ from kn_utils.store.runs import Run
 SCRIPT, FORMULA, ANSWER = "<script>1</script>", "$x_$", "<blink>"  # the formula is one that matplotlib cannot read
 FORBIDDEN = {"script", "blink", "marquee"}
 NAME = "<marquee>$w_$"  # of folders
-SUBJECTS = [f"{SCRIPT} {FORMULA} {subject}" for subject, _ in tiny_folders.many_facts(18)]
+SUBJECTS = [f"{SCRIPT} {FORMULA} {subject}" for subject, _ in tiny_folders.many_facts(10)]
 OBJECTS = [ANSWER, "Oslo", "Lima", "Paris"]
 FACTS = {
     "P36": [[subject, OBJECTS[index % 4]] for index, subject in enumerate(SUBJECTS)],
-    "P101": [[subject, OBJECTS[index % 3]] for index, subject in enumerate(SUBJECTS[::5])],
+    "P101": [[subject, OBJECTS[index % 3]] for index, subject in enumerate(SUBJECTS[::4])],
 }
 TEMPLATES = [f"The {mark} capital of [X] is [Y]." for mark in (SCRIPT, FORMULA, "_*`#`*_", "country")]
 

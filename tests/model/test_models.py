@@ -230,7 +230,7 @@ def test_weights_that_are_neither_linear_nor_conv1d(loaded):
         dataclasses.replace(lm, model=broken)
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_smollm2_knows_the_capital_of_france():
     if not (cache_dir() / "smollm2-135m").is_dir():
         try:
