@@ -60,12 +60,16 @@ def host():
         server.shutdown()
 
 
+def new_context(browser):
+    return browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+
+
 @pytest.fixture(scope="module")
 def open_page(browser, host):
-    """A function that opens a page of the book; what goes wrong on the way is in its `problems`."""
+    """A function that opens a page of the book, as a new visitor or in a context; what goes wrong on the way is in its `problems`."""
 
-    def open_page(path):
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    def open_page(path, context=None):
+        page = (context or new_context(browser)).new_page()
         page.problems = []
         page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -82,12 +86,13 @@ def open_page(browser, host):
 
 
 @pytest.fixture(scope="module")
-def look_at(open_page):
-    """A function that visits a page of the book once and returns what the tests ask about it."""
+def look_at(open_page, browser):
+    """A function that visits a page of the book once and returns what the tests ask about it; scripts are loaded once for all pages."""
+    context = new_context(browser)
 
     @functools.cache
     def look_at(name):
-        page = open_page(f"{name}.html")
+        page = open_page(f"{name}.html", context)
         page.eval_on_selector_all("img", "images => images.forEach(image => { image.loading = 'eager' })")
         page.wait_for_load_state("networkidle")
         seen = {
