@@ -1,8 +1,12 @@
 """Statistics for notebook 09: of `benchmarks/scaling.py`, and of the provenance of tables."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from kn_utils.steps import PUBLISHED, STEPS, Step
+from kn_utils.store.published import PublishedResults
 from kn_utils.store.runs import FACT_KEY
 
 GROWTH = {
@@ -58,6 +62,22 @@ def ways(made: pd.DataFrame) -> pd.DataFrame:
     """Return the number of tables for each combination of versions, device, Python, machine and threads; `made` are provenances."""
     inputs = pd.json_normalize([inputs["versions"] | {"device": inputs.get("device")} for inputs in made["inputs"]])
     return inputs.join(made[["python", "machine", "threads"]]).value_counts(dropna=False).rename("tables").reset_index()
+
+
+def published_minutes(published: Sequence[PublishedResults]) -> pd.DataFrame:
+    """Return the minutes of one core that each notebook (rows) took for published results (columns), summed over relations."""
+    columns = {}
+    for results in published:
+        facts, prompts = (len(results.read(table, results.relations)) for table in ("facts", "prompts"))
+        name = f"{results.model} / {results.dataset}, {facts:,} facts, {prompts:,} prompts"
+        columns[name] = {step.notebook[:2]: _minutes(results, step) for step in STEPS if set(step.tables) & set(PUBLISHED)}
+    return pd.DataFrame(columns).rename_axis("notebook")
+
+
+def _minutes(results: PublishedResults, step: Step) -> float:
+    """Return the minutes of one core that a step took; all its tables say the same."""
+    table = next(table for table in step.tables if table in PUBLISHED)
+    return sum(made["seconds"] for made in results.provenance(table).values()) / 60
 
 
 def finding(facts: pd.DataFrame, neurons: pd.DataFrame, made: pd.DataFrame) -> str:
