@@ -21,6 +21,7 @@ RESAMPLES = 999
 LEVEL = 0.95
 INTERVAL = ["value", "low", "high", "new_low", "new_high"]  # columns with what `mean_of_relations` returns
 PERCENT, NOT_NEGATIVE = (0, 100), (0, math.inf)  # limits of shares and of counts
+ROWS_AT_ONCE = 1_000_000  # limits the memory
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 MIN_DEFINED = 0.6  # share of resamples with a value; of two relations, every second resample has no pair of different ones
 
@@ -70,8 +71,9 @@ def interval_over_relations(
         return _no_interval(estimate)
     drawn = _resamples(codes, seed)
     if len(names) == 1:
-        values = np.asarray(statistic(drawn.ravel(), np.repeat(np.arange(len(drawn)), drawn.shape[1])), float)
-        drawn = np.arange(len(drawn))[:, None]
+        few = np.array_split(drawn, math.ceil(drawn.size / ROWS_AT_ONCE))
+        of_few = [statistic(some.ravel(), np.repeat(np.arange(len(some)), some.shape[1])) for some in few]
+        values, drawn = np.concatenate(of_few, axis=-1), np.arange(len(drawn))[:, None]
     resampled = np.asarray(join(values[..., drawn]))  # [..., resamples]
     return _interval(estimate, np.moveaxis(resampled, -1, 0), _stretch(codes, pooled=False), limits)
 

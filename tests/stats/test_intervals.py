@@ -175,8 +175,9 @@ def test_of_sums_the_interval_is_that_of_any_statistic(relations):
 
 
 @pytest.mark.parametrize("relations", [1, 2, 7])
-def test_relations_of_equal_weights_are_drawn_with_all_their_rows(relations):
+def test_relations_of_equal_weights_are_drawn_with_all_their_rows(relations, monkeypatch):
     """Against plain code: one resample after another, and Student's t for its spread."""
+    monkeypatch.setattr(intervals, "ROWS_AT_ONCE", 1000)
     values, of, draw = np.random.default_rng(1).normal(2, 1, 30), np.arange(30) % relations, np.random.default_rng(5)
     found = []
     for _ in range(RESAMPLES):
