@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from kn_utils.paths import DATA
 from kn_utils.report.judge import CLAIMS, Judged, judge
+from kn_utils.stats.intervals import with_interval
 from kn_utils.stats.log_odds import fact_changes
 from kn_utils.stats.rule import SHOWN, SIGNS, UNTESTED
 from kn_utils.store.files import read_provenance, read_table
@@ -120,7 +121,7 @@ def _rows(sample: Judged, every: Judged) -> list[tuple]:
     rows = []
     for conditions in zip(sample.conditions, every.conditions, strict=False):  # a claim that is not tested has none
         if UNTESTED not in (condition.state for condition in conditions):
-            texts = [condition.measured for condition in conditions]
+            texts = [with_interval(condition.value, condition.low, condition.high) for condition in conditions]
             same = None
             if conditions[0].role != SHOWN:
                 texts = [f"{SIGNS[condition.state]} {text}" for condition, text in zip(conditions, texts, strict=True)]
