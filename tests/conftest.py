@@ -8,15 +8,10 @@ import shutil
 import subprocess
 from functools import cache
 
-# here, and in all that tests start: there is a test process for each core, and one more
+# here, and in all that tests start: there is a test process for each core
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
 import pytest
-
-
-def pytest_xdist_auto_num_workers():
-    """One process more than there are cores, since tests with a browser, a cluster or kills often wait."""
-    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items):
