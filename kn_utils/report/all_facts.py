@@ -67,7 +67,6 @@ def keep(run: Run, relation: str, folder: Path = FOLDER) -> None:
     place = folder / run.model / run.dataset.name
     place.mkdir(parents=True, exist_ok=True)
     for name, source in MADE_FROM.items():
-        run.made_with(source, relation)
         made = {relation: read_provenance(run.path(source, relation))}
         check_commit(f"{source} of {relation}", made[relation]["commit"])
         rows = run.read(source, [relation])
@@ -77,9 +76,7 @@ def keep(run: Run, relation: str, folder: Path = FOLDER) -> None:
             others = read_table(path)
             rows = pd.concat([others[others["relation"] != relation], rows], ignore_index=True)
             made = read_provenance(path) | made
-        partial = path.with_name(f".{path.name}.part")
-        write_small(pa.Table.from_pandas(rows, preserve_index=False), made, partial)
-        partial.replace(path)
+        write_small(pa.Table.from_pandas(rows, preserve_index=False), made, path)
 
 
 @dataclass(frozen=True)

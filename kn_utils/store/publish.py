@@ -36,9 +36,7 @@ def publish(run: Run, folder: Path = RESULTS) -> list[Path]:
     place.mkdir(parents=True, exist_ok=True)
     paths = {table: place / f"{table}.parquet" for table in tables}
     for table, content in tables.items():
-        partial = place / f".{table}.parquet.part"
-        write_small(content, made[table], partial)
-        partial.replace(paths[table])
+        write_small(content, made[table], paths[table])
     replaced = {STEP_OF[table] for table in done}
     for path in set(place.glob("*.parquet")) - set(paths.values()):
         if _depends_on(STEP_OF[path.stem], replaced):
@@ -76,11 +74,16 @@ def _joined(run: Run, table: str, relations: Sequence[str]) -> pa.Table:
 
 
 def write_small(table: pa.Table, made: dict[str, dict], path: Path) -> None:
-    """Write a table with the provenance of each relation. Byte-stream splitting of floats halves the size."""
+    """Write a table with the provenance of each relation, under a temporary name that is then changed to `path`.
+
+    Byte-stream splitting of floats halves the size.
+    """
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     others = [name for name in table.column_names if name not in floats]
     encoding = {"use_dictionary": others, "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT")}
-    write_table(path, [table], table.schema, made, compression="zstd", compression_level=19, **encoding)
+    partial = path.with_name(f".{path.name}.part")
+    write_table(partial, [table], table.schema, made, compression="zstd", compression_level=19, **encoding)
+    partial.replace(path)
 
 
 def quadrature_by_layer(completeness: pd.DataFrame) -> pd.DataFrame:

@@ -43,6 +43,7 @@ CHAPTER = "notebooks/01_attribution"
 DESCRIBED = """images => images.map(image => ({
     alt: image.alt, caption: image.closest("figure")?.querySelector("figcaption")?.innerText ?? ""
 }))"""
+VISITOR = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}
 every_page = pytest.mark.parametrize("name", PAGES)
 
 
@@ -60,16 +61,12 @@ def host():
         server.shutdown()
 
 
-def new_context(browser):
-    return browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-
-
 @pytest.fixture(scope="module")
 def open_page(browser, host):
     """A function that opens a page of the book, as a new visitor or in a context; what goes wrong on the way is in its `problems`."""
 
     def open_page(path, context=None):
-        page = (context or new_context(browser)).new_page()
+        page = context.new_page() if context else browser.new_page(**VISITOR)
         page.problems = []
         page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -88,7 +85,7 @@ def open_page(browser, host):
 @pytest.fixture(scope="module")
 def look_at(open_page, browser):
     """A function that visits a page of the book once and returns what the tests ask about it; scripts are loaded once for all pages."""
-    context = new_context(browser)
+    context = browser.new_context(**VISITOR)
 
     @functools.cache
     def look_at(name):
