@@ -116,9 +116,9 @@ def probabilities_at(lm: LanguageModel, ids: Tensor, position: Tensor) -> Tensor
 
 
 def assert_no_hooks(lm: LanguageModel) -> None:
-    """No intervention is left behind."""
+    """No intervention and no replaced function is left behind."""
     for module in lm.model.modules():
-        assert not module._forward_pre_hooks and not module._forward_hooks
+        assert not module._forward_pre_hooks and not module._forward_hooks and "forward" not in vars(module)
 
 
 def weight_sums(lm: LanguageModel) -> dict[str, str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kn_utils.model.copies import logits_of_copies
-from kn_utils.model.forward import each_layer, log_odds, logits_at, prompts_at_once
+from kn_utils.model.forward import each_layer, here, log_odds, logits_at, prompts_at_once
 from kn_utils.model.layouts import at_least_float32, value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.prefix import PromptSuffix
@@ -57,10 +57,10 @@ def logits_of_ablations(lm: LanguageModel, suffix: PromptSuffix, sets: Tensor, v
     found = []
     for part in sets.to(lm.device).split(prompts_at_once(suffix.ids.shape[1])):
         copies = suffix.select(torch.zeros(len(part), dtype=torch.long, device=lm.device))
-        here = (torch.arange(len(part), device=lm.device), copies.position)
 
-        def ablate(layer: int, inner: Tensor, part: Tensor = part, here: tuple = here) -> Tensor:
-            return inner.index_put(here, torch.where(part[:, layer], values[layer].to(inner), inner[here]))
+        def ablate(layer: int, inner: Tensor, part: Tensor = part, position: Tensor = copies.position) -> Tensor:
+            at = here(inner, position)
+            return inner.index_put(at, torch.where(part[:, layer], values[layer].to(inner), inner[at]))
 
         with each_layer(lm, len(part), ablate):
             found.append(logits_at(lm, copies))

@@ -18,10 +18,10 @@ from itertools import count
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
-from kn_utils.model.layouts import BLOCK_AGAIN, LAYER_BY_LAYER, ONE_QUERY, hidden_states, submodule
+from kn_utils.model.layouts import BLOCK_AGAIN, LAYER_BY_LAYER, ONE_QUERY, hidden_states, submodule, with_hidden_states
 from kn_utils.model.models import LanguageModel
+from kn_utils.model.one_query import block_at, forward_replaced, rows_at
 from kn_utils.model.prefix import PromptSuffix
 
 HIDDEN = "hidden_states"  # the name under which some models give a block its hidden states
@@ -68,7 +68,7 @@ class _GrowingBatch:
                     hook = submodule(block, norm).register_forward_pre_hook(self._before_after_norm)
                     stack.enter_context(hook)
                 if self.way == ONE_QUERY:
-                    stack.enter_context(_forward_replaced(block, partial(self._block, block, block.forward)))
+                    stack.enter_context(forward_replaced(block, partial(self._block, block, block.forward)))
             yield
 
     def _at_position(self, hidden: Tensor) -> Tensor:
@@ -76,11 +76,6 @@ class _GrowingBatch:
         if hidden.dim() == 2 or hidden.shape[1] == 1:
             return hidden.reshape(len(hidden), -1)[: len(self.rows)].detach()
         return hidden[self.rows, self.position].detach()
-
-    def _every_row_at_position(self, hidden: Tensor) -> Tensor:
-        """Return all rows of [rows, tokens, size] at the prediction position, [rows, 1, size]."""
-        position = self.position.repeat(len(hidden) // len(self.position))
-        return hidden[torch.arange(len(hidden), device=hidden.device), position][:, None]
 
     def _is_last(self, layer: int) -> bool:
         return layer == self.lm.n_layers - 1
@@ -112,11 +107,11 @@ class _GrowingBatch:
             self.skipping.append(added)
             added = torch.cat(self.skipping) if self._is_last(layer) else added[:0]
         if self._is_last(layer):
-            here = self._every_row_at_position(hidden) if hidden.shape[1] > 1 else hidden
+            here = rows_at(hidden, self.position) if hidden.shape[1] > 1 else hidden
             grown = torch.cat([here, added.flatten(0, 1)[:, None]])  # [rows, 1, hidden]
         else:
             grown = torch.cat([hidden, *self._copies_of(hidden, added)])
-        return grown if isinstance(output, Tensor) else (grown, *output[1:])
+        return with_hidden_states(output, grown)
 
     def _outputs_of_copies(self, block: nn.Module, layer: int, hidden: Tensor) -> Tensor:
         """Return the block's exact output at the prediction position for every copy, [n, B, hidden]."""
@@ -163,27 +158,7 @@ class _GrowingBatch:
         """Run a block of a post-norm encoder. In the last block the prediction position is the only query."""
         if len(self.activations) < self.lm.n_layers - 1:
             return forward(hidden, *args, **kwargs)
-        names = self.lm.layout.attention
-        query, key, value, output, norm, up, activation = (submodule(block, name) for name in vars(names).values())
-        here = self._every_row_at_position(hidden)
-        heads = self.lm.model.config.num_attention_heads
-
-        def by_head(states: Tensor) -> Tensor:  # [rows, tokens, hidden] -> [rows, heads, tokens, size]
-            return states.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-        context = scaled_dot_product_attention(by_head(query(here)), by_head(key(hidden)), by_head(value(hidden)))
-        here = norm(output(context.transpose(1, 2).flatten(2)) + here)
-        down, after_norm = submodule(block, self.lm.layout.down), submodule(block, self.lm.layout.after_norm)
-        return after_norm(down(activation(up(here))) + here)
-
-
-@contextmanager
-def _forward_replaced(module: nn.Module, forward) -> Iterator[None]:
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward
+        return block_at(self.lm, block, hidden, self.position)
 
 
 def _layer_by_layer(lm: LanguageModel, suffix: PromptSuffix, change: Change, skip_blocks: bool) -> tuple[Tensor, list[Tensor]]:
@@ -223,7 +198,7 @@ def _logits_of_pass(lm: LanguageModel, suffix: PromptSuffix, n: int, visit: Call
         if layer < lm.n_layers - 1:
             return None
         read = hidden.index_put(here, kept[0])
-        return read if isinstance(output, Tensor) else (read, *output[1:])
+        return with_hidden_states(output, read)
 
     with ExitStack() as hooks:
         for down in lm.downs:

@@ -1,7 +1,7 @@
 """Forward passes: answers and activations at the prediction position."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,9 @@ import torch
 from scipy.special import expit
 from torch import Tensor, nn
 
-from kn_utils.model.layouts import LAYER_BY_LAYER, at_least_float32
+from kn_utils.model.layouts import LAYER_BY_LAYER, ONE_QUERY, at_least_float32
 from kn_utils.model.models import LanguageModel
+from kn_utils.model.one_query import last_layer_at
 from kn_utils.model.prefix import PromptSuffix, prompt_suffix
 from kn_utils.model.prompts import group_by_length, stack
 
@@ -29,6 +30,20 @@ class Answers:
     log_odds: np.ndarray
     rank: np.ndarray
 
+    @classmethod
+    def empty(cls, n: int, k: int) -> "Answers":
+        """Return answers to be filled by `put`."""
+        return cls(np.zeros(n, int), np.zeros((n, k)), np.zeros((n, k)), np.zeros((n, k), int))
+
+    def put(self, group: Sequence[int], logits: Tensor, tokens: Tensor) -> None:
+        """Fill in the answers to a group of prompts: their logits [B, vocabulary] and given tokens [B, k]."""
+        every = logits.softmax(-1)
+        found = every.gather(1, tokens)
+        self.top[group] = every.argmax(1).cpu()
+        self.probability[group] = found.cpu()
+        self.log_odds[group] = log_odds(logits, tokens).cpu()
+        self.rank[group] = 1 + (every[:, None] > found[:, :, None]).sum(-1).cpu()
+
 
 def prompts_at_once(length: int) -> int:
     """Return how many prompts of `length` tokens are run in one pass; at least 1."""
@@ -38,17 +53,10 @@ def prompts_at_once(length: int) -> int:
 def predict(lm: LanguageModel, prompts: Sequence, tokens: Sequence[Sequence[int]]) -> Answers:
     """Return the answers to all prompts; `tokens` has the k given tokens of each. Prompts of equal length share a pass."""
     wanted = torch.tensor(tokens, device=lm.device)
-    numbers = (np.zeros(wanted.shape), np.zeros(wanted.shape), np.zeros(wanted.shape, int))
-    answers = Answers(np.zeros(len(prompts), int), *numbers)
+    answers = Answers.empty(*wanted.shape)
     for group in group_by_length(prompts, prompts_at_once):
         suffix = prompt_suffix(lm, stack([prompts[index] for index in group], lm.device))
-        logits = logits_at(lm, suffix)
-        every = logits.softmax(-1)
-        found = every.gather(1, wanted[group])
-        answers.top[group] = every.argmax(1).cpu()
-        answers.probability[group] = found.cpu()
-        answers.log_odds[group] = log_odds(logits, wanted[group]).cpu()
-        answers.rank[group] = 1 + (every[:, None] > found[:, :, None]).sum(-1).cpu()
+        answers.put(group, logits_at(lm, suffix), wanted[group])
     return answers
 
 
@@ -77,20 +85,21 @@ def probabilities(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
 
 
 @torch.inference_mode()
-def logits_at(lm: LanguageModel, suffix: PromptSuffix) -> Tensor:
+def logits_at(lm: LanguageModel, suffix: PromptSuffix, way: str = "") -> Tensor:
     """Return the logits of every token at the prediction position of B prompts, [B, vocabulary], in at least float32."""
-    return model_logits(lm, suffix)
+    return model_logits(lm, suffix, way)
 
 
 def model_logits(lm: LanguageModel, suffix: PromptSuffix, way: str = "") -> Tensor:
     """Return the logits at the prediction position, [B, vocabulary], in at least float32; gradients can flow through them.
 
-    The vocabulary projection is computed at this position only, but in models that are run layer by layer. `way` is as in
-    `kn_utils.model.copies.logits_of_copies`.
+    The vocabulary projection is computed at this position only, and so is the last layer if the model can do this (`ONE_QUERY`); but not in
+    models that are run layer by layer. `way` is as in `kn_utils.model.copies.logits_of_copies`.
     """
-    if (way or lm.way) == LAYER_BY_LAYER:
+    way = way or lm.way
+    if way == LAYER_BY_LAYER:
         return at_least_float32(lm.model(suffix.ids).logits[torch.arange(len(suffix.ids)), suffix.position])
-    with head_at(lm, suffix.position):
+    with head_at(lm, suffix.position), last_layer_at(lm, suffix.position) if way == ONE_QUERY else nullcontext():
         return at_least_float32(lm.model(suffix.ids, **suffix.arguments).logits[:, 0])
 
 
@@ -99,10 +108,19 @@ def head_at(lm: LanguageModel, position: Tensor) -> Iterator[None]:
     """Inside the block, the vocabulary projection is computed at `position` [B] of B prompts only: logits are [B, 1, vocabulary]."""
 
     def at_position(head: nn.Module, args: tuple) -> tuple:
-        return (args[0][torch.arange(len(position)), position, None],)
+        return (args[0][here(args[0], position)][:, None],)
 
     with lm.model.get_output_embeddings().register_forward_pre_hook(at_position):
         yield
+
+
+def here(states: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the index of the prediction position of B prompts in their states [B, tokens, size].
+
+    The last layer may have this position only: see `kn_utils.model.one_query`.
+    """
+    alone = states.shape[1] == 1
+    return torch.arange(len(position), device=position.device), torch.zeros_like(position) if alone else position
 
 
 @torch.inference_mode()
@@ -138,21 +156,24 @@ def each_layer(lm: LanguageModel, prompts: int, visit: Callable[[int, Tensor], T
 
     If `visit` returns a tensor, it replaces the activations.
     """
-    calls = 0  # counted, since in ALBERT several layers share a block
+    calls = 0  # of blocks, counted since in ALBERT several layers share one
 
     def begin(embeddings: nn.Module, args: tuple) -> None:
         nonlocal calls
         calls = 0
 
-    def before_down(down: nn.Module, args: tuple) -> tuple | None:
+    def before_block(block: nn.Module, args: tuple) -> None:
         nonlocal calls
-        layer, calls = calls, calls + 1
+        calls += 1
+
+    def before_down(down: nn.Module, args: tuple) -> tuple | None:
         inner = args[0]
-        changed = visit(layer, inner.view(prompts, -1, inner.shape[-1]))  # in OPT prompts and tokens are one dimension
+        changed = visit(calls - 1, inner.view(prompts, -1, inner.shape[-1]))  # in OPT prompts and tokens are one dimension
         return None if changed is None else (changed.view_as(inner),)
 
     with ExitStack() as hooks:
         hooks.enter_context(lm.model.get_input_embeddings().register_forward_pre_hook(begin))
-        for down in lm.downs:
+        for block, down in zip(lm.blocks, lm.downs, strict=True):
+            hooks.enter_context(block.register_forward_pre_hook(before_block))
             hooks.enter_context(down.register_forward_pre_hook(before_down))
         yield

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from kn_utils.model.forward import each_layer, logits_at, prompts_at_once
-from kn_utils.model.layouts import submodule
+from kn_utils.model.layouts import FORMULA, ONE_QUERY, submodule
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
-from kn_utils.model.prefix import PromptSuffix
-from kn_utils.model.prompts import Prompt
+from kn_utils.model.prefix import whole_prompts
+from kn_utils.model.prompts import Prompt, stack
 
 FEED_FORWARD, ATTENTION = PARTS = ("feed-forward", "attention")
 
@@ -45,7 +45,7 @@ def states(lm: LanguageModel, prompt: Prompt) -> dict[str, Tensor]:
     with ExitStack() as hooks:
         for part in PARTS:
             hooks.enter_context(_each_state(lm, part, 1, lambda _, state, kept=found[part]: kept.append(state[0].clone())))
-        logits_at(lm, _copies(lm, prompt, 1))
+        _logits(lm, prompt, 1)
     return {part: torch.stack(of_layers) for part, of_layers in found.items()}
 
 
@@ -61,7 +61,7 @@ def interchanged_logits(lm: LanguageModel, prompt: Prompt, source: dict[str, Ten
         with ExitStack() as hooks:
             for part in PARTS:
                 hooks.enter_context(_each_state(lm, part, len(part_of), _exchange(part, source[part], part_of)))
-            found.append(logits_at(lm, _copies(lm, prompt, len(part_of))))
+            found.append(_logits(lm, prompt, len(part_of)))
     return torch.cat(found)
 
 
@@ -103,8 +103,7 @@ def _each_state(lm: LanguageModel, part: str, prompts: int, visit: Callable[[int
         yield
 
 
-def _copies(lm: LanguageModel, prompt: Prompt, count: int) -> PromptSuffix:
-    """Return copies of a whole prompt, without a cache: its states are changed at other positions, too."""
-    ids = torch.tensor([prompt.ids], device=lm.device).expand(count, -1)
-    position, target = (torch.full((count,), value, device=lm.device) for value in (prompt.position, prompt.target))
-    return PromptSuffix(ids, position, target)
+def _logits(lm: LanguageModel, prompt: Prompt, count: int) -> Tensor:
+    """Return the logits of copies of a whole prompt, [count, vocabulary]; states may change at all positions, so every layer has all."""
+    batch = stack([prompt] * count, lm.device)
+    return logits_at(lm, whole_prompts(batch), FORMULA if lm.way == ONE_QUERY else lm.way)

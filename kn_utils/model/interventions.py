@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor
 
-from kn_utils.model.forward import each_layer
+from kn_utils.model.forward import each_layer, here
 from kn_utils.model.layouts import value_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import Neuron
@@ -39,7 +39,7 @@ def scaled_neurons(lm: LanguageModel, position: Tensor, neurons: Sequence[Sequen
             return None
         row, index = torch.tensor(by_layer[layer], device=inner.device).T
         changed = inner.clone()
-        changed[row, position[row], index] *= OPERATIONS[operation]
+        changed[row, here(inner, position)[1][row], index] *= OPERATIONS[operation]
         return changed
 
     with each_layer(lm, len(neurons), scale):

@@ -70,6 +70,11 @@ def hidden_states(output: object) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
+def with_hidden_states(output: object, hidden: Tensor) -> object:
+    """Return the outputs of a block with other hidden states."""
+    return hidden if isinstance(output, Tensor) else (hidden, *output[1:])
+
+
 def at_least_float32(values: Tensor) -> Tensor:
     """Return a tensor of half precision in float32, any other one as it is: probabilities, scores and sums need it."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -114,7 +114,7 @@ class LanguageModel:
         """The number of neurons per layer."""
         return len(value_vectors(self.downs[0]))
 
-    @property
+    @cached_property
     def max_length(self) -> int:
         """The maximum number of tokens. In RoBERTa and its relatives positions up to the padding token's id are not used."""
         config = self.model.config.get_text_config()

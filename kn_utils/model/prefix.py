@@ -47,8 +47,13 @@ def prompt_suffix(lm: LanguageModel, batch: Batch, way: str = "") -> PromptSuffi
     `way` is as in `kn_utils.model.copies.logits_of_copies`. If the model is run layer by layer, the whole prompts are run.
     """
     if lm.masked or (way or lm.way) == LAYER_BY_LAYER or batch.ids.shape[1] == 1:
-        return PromptSuffix(batch.ids, batch.position, batch.target)
+        return whole_prompts(batch)
     return PromptSuffix(batch.ids[:, -1:], torch.zeros_like(batch.position), batch.target, _cached(lm, batch.ids[:, :-1]))
+
+
+def whole_prompts(batch: Batch) -> PromptSuffix:
+    """Return all tokens of the prompts, for changes that reach the prefix, too."""
+    return PromptSuffix(batch.ids, batch.position, batch.target)
 
 
 class _PrefixLayer(DynamicLayer):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kn_utils.model.ablation import changed_logits, chunks_of_neurons
 from kn_utils.model.attribution import Quadrature, integrated_gradients
-from kn_utils.model.forward import activations, each_layer, log_odds, model_logits
+from kn_utils.model.forward import activations, each_layer, here, log_odds, model_logits
 from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.layouts import at_least_float32, value_vectors
 from kn_utils.model.models import LanguageModel
@@ -75,15 +75,15 @@ def _gradients(lm: LanguageModel, batch: Batch, off: Tensor | None = None) -> tu
 
     The neurons `off` are zero.
     """
-    suffix = prompt_suffix(lm, batch)
-    here, found, leaves = (torch.zeros_like(suffix.position), suffix.position), [], []
+    suffix, found, leaves = prompt_suffix(lm, batch), [], []
 
     def add_leaf(layer: int, inner: Tensor) -> Tensor:
+        at = here(inner, suffix.position)
         if off is not None:
-            inner = inner.index_put(here, inner[here].masked_fill(off[layer].to(inner.device), 0))
-        found.append(at_least_float32(inner[here][0].detach()))
+            inner = inner.index_put(at, inner[at].masked_fill(off[layer].to(inner.device), 0))
+        found.append(at_least_float32(inner[at][0].detach()))
         leaves.append(torch.zeros_like(found[-1]).requires_grad_())
-        return inner.index_put(here, leaves[-1][None].to(inner), accumulate=True)
+        return inner.index_put(at, leaves[-1][None].to(inner), accumulate=True)
 
     with each_layer(lm, 1, add_leaf), torch.enable_grad():
         logits = model_logits(lm, suffix)

@@ -139,26 +139,26 @@ def test_a_layer_without_enough_other_neurons_limits_the_random_ones(tmp_path):
     assert sorted(chosen) == [(0, neuron) for neuron in sorted(set(range(48)) - set(range(24)))]
 
 
-def test_reused_and_resumed_after_every_erasure(tmp_path, capsys, monkeypatch):
+def test_reused_and_resumed_after_every_part(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(step, "RELATIONS_PER_PART", 1)
     lm, run = known_facts.trained_run("bert", tmp_path / "a")
     before, asked = weight_sums(lm), []
+    edited_answers = step.edited_answers
 
-    def interrupted(*arguments):
-        asked.append(arguments)
-        if len(asked) == 3:
+    def interrupted(lm, prompts, *arguments):
+        asked.append({prompt.fact.relation for prompt in prompts})
+        if len(asked) == 4:  # twice for each relation: 20 neurons, and other numbers
             raise KeyboardInterrupt
-        return predict(*arguments)
+        return edited_answers(lm, prompts, *arguments)
 
-    predict = step.predict
-    monkeypatch.setattr(step, "predict", interrupted)
+    monkeypatch.setattr(step, "edited_answers", interrupted)
     with pytest.raises(KeyboardInterrupt):
         erase_relation(lm, run, "P101", other_facts=1)
     assert weight_sums(lm) == before
-    monkeypatch.setattr(step, "predict", lambda *arguments: asked.append(arguments) or predict(*arguments))
     erase_relation(lm, run, "P101", other_facts=1)
-    assert len(asked) == 3 + 2  # before and three methods, none of which has neurons
+    assert asked == [{"P101"}] * 2 + [{"P36"}] * 4
     erase_relation(lm, run, "P101", other_facts=1)
-    assert len(asked) == 5 and "reusing" in capsys.readouterr().out
+    assert len(asked) == 6 and "reusing" in capsys.readouterr().out
     _, other = known_facts.trained_run("bert", tmp_path / "b")
     erase_relation(lm, other, "P101", other_facts=1)
     for name, table in tables(run, "P101").items():

@@ -72,6 +72,16 @@ def test_the_vocabulary_projection_runs_at_one_position_alone(model_type):
     assert shapes == [(3, 1, VOCABULARY)]
 
 
+@pytest.mark.parametrize("model_type, tokens", [("bert", 1), ("distilbert", 1), ("modernbert", 9), ("llama", 9)])
+def test_the_last_layer_of_an_encoder_whose_attention_is_known_runs_at_one_position_alone(model_type, tokens):
+    lm = tiny_model(model_type)
+    ids, position = some_prompts(lm)
+    shapes = []
+    with each_layer(lm, 3, lambda layer, inner: shapes.append(tuple(inner.shape))):
+        probabilities_at(lm, ids, position)
+    assert shapes == [(3, 9, 48), (3, 9, 48), (3, tokens, 48)]
+
+
 @pytest.mark.parametrize("model_type", ["bert", "llama"])
 def test_half_precision_logits_become_float32_probabilities(model_type):
     lm = tiny_model(model_type, torch.bfloat16)

@@ -7,10 +7,12 @@ from supported_models import TYPES, lists, outcome, outcomes_of_page, supported,
 from tiny_models import assert_no_hooks
 
 from kn_utils.model.devices import moved
+from kn_utils.model.forward import logits_at
 from kn_utils.model.gradients import scaled_gradients
 from kn_utils.model.layouts import few_tokens
 from kn_utils.model.prefix import prompt_suffix
 from kn_utils.model.prompts import Batch
+from kn_utils.model.restart import started_at, stored_outputs
 from kn_utils.paths import ROOT
 
 OUTCOMES = outcomes_of_page()
@@ -36,11 +38,25 @@ def assert_gradients_are_those_of_the_plain_loop(lm, near=1e-5):
     assert_no_hooks(lm)
 
 
+def assert_passes_can_start_at_every_layer(lm, near=1e-6):
+    """Two prompts; `near` is a share of the largest logit."""
+    ids = few_tokens(lm.model, rows=2)
+    position = torch.tensor([1, 2] if lm.masked else [ids.shape[1] - 1] * 2)
+    suffix, rows = prompt_suffix(lm, Batch(ids, position, position)), torch.tensor([1, 0, 1])
+    with stored_outputs(lm) as outputs:
+        logits = logits_at(lm, suffix)[rows]
+    for layer in range(lm.n_layers):
+        with started_at(lm, layer, outputs, rows):
+            assert (logits_at(lm, suffix.select(rows)) - logits).abs().max() <= near * logits.abs().max()
+    assert_no_hooks(lm)
+
+
 def check(model_type, monkeypatch):
     assert outcome(model_type) == OUTCOMES[model_type]
     if supported({model_type: OUTCOMES[model_type]}):
         lm = tiny_language_model(model_type)
         assert_gradients_are_those_of_the_plain_loop(lm, 1e-5 if lm.model.dtype == torch.float64 else 1e-3)
+        assert_passes_can_start_at_every_layer(lm)
         monkeypatch.setattr(lm.model, "to", lambda device: lm.model)
         assert moved(model_type, lm.model, torch.device("cuda")) is lm.model  # the check of a device fits every type
 

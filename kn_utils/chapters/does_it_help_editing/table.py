@@ -1,7 +1,6 @@
 """The step of notebook 16: a fact edited through its own neurons and through others, with equal injected norm."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from kn_utils.chapters.does_it_help_editing.choice import activations_at, choose_neurons
 from kn_utils.chapters.does_it_help_editing.plans import Edit, plan_edits
-from kn_utils.model.forward import Answers, predict
-from kn_utils.model.interventions import RULES, check_editable, edited_value_vectors, new_vectors, target_embedding
+from kn_utils.model.changed_answers import edited_answers
+from kn_utils.model.forward import Answers
+from kn_utils.model.interventions import RULES, check_editable, new_vectors, target_embedding
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import COMMON_SHARE, Neuron, neuron_list, neuron_name
 from kn_utils.parameters import check
@@ -71,25 +71,27 @@ def common_neurons(run: Run, relation: str, common_share: float) -> frozenset[Ne
 
 def _rows(lm: LanguageModel, edit: Edit, common: frozenset[Neuron], seed: int) -> list[dict]:
     """Return the rows of an edit: each rule, method and strength."""
-    chosen = choose_neurons(lm, edit, common, seed)
-    at_choice, at_judging = (activations_at(lm, prompts).mean(0) for prompts in (edit.chosen_on, edit.judged_by))
-    before = _answers(lm, edit)
     place = {"relation": edit.fact.relation, "fact": edit.fact.index, "half": edit.half}
     place |= {"old_object": edit.fact.object, "new_object": edit.new_object}
-    rows = []
-    for name in RULES:
-        changes = {method: value_changes(lm, edit, name, neurons, at_choice) for method, neurons in chosen.items()}
+    edits = [*_edits(lm, edit, choose_neurons(lm, edit, common, seed))]
+    before, *after = _answers(lm, edit, [{}, *(vectors for _, vectors in edits)])
+    judged = [_judged(len(edit.judged_by), before, answers) for answers in after]
+    return [place | described | outcome for (described, _), outcome in zip(edits, judged, strict=True)]
+
+
+def _edits(lm: LanguageModel, edit: Edit, chosen: dict[str, list[Neuron]]) -> Iterator[tuple[dict, dict[Neuron, Tensor]]]:
+    """Yield the columns that describe each rule, method and strength, and the new value vectors."""
+    at_choice, at_judging = (activations_at(lm, prompts).mean(0) for prompts in (edit.chosen_on, edit.judged_by))
+    for rule in RULES:
+        changes = {method: value_changes(lm, edit, rule, neurons, at_choice) for method, neurons in chosen.items()}
         norms = {method: injected_norm(changes[method], at_choice, at_choice) for method in chosen}
         for method in (method for method, norm in norms.items() if norm):
-            names = " ".join(neuron_name(*neuron) for neuron in chosen[method])
+            about = {"method": method, "rule": rule, "neuron_names": " ".join(neuron_name(*neuron) for neuron in chosen[method])}
             for strength in STRENGTHS:
                 factor = strength * norms["attribution"] / norms[method]
-                with edited(lm, changes[method], factor):
-                    after = _answers(lm, edit)
-                about = {"method": method, "rule": name, "strength": strength, "neuron_names": names, "factor": factor}
                 injected = factor * injected_norm(changes[method], at_choice, at_judging)
-                rows.append(place | about | {"injected": injected} | _judged(len(edit.judged_by), before, after))
-    return rows
+                described = about | {"strength": strength, "factor": factor, "injected": injected}
+                yield described, edited_vectors(lm, changes[method], factor)
 
 
 def value_changes(
@@ -110,16 +112,16 @@ def injected_norm(changes: Mapping[Neuron, Tensor], at_choice: Tensor, activatio
     return sum(sizes[neuron] * float(change.norm()) for neuron, change in changes.items())
 
 
-def edited(lm: LanguageModel, changes: Mapping[Neuron, Tensor], factor: float) -> AbstractContextManager:
-    """Return a context manager in which `factor` times these changes are added to the value vectors."""
+def edited_vectors(lm: LanguageModel, changes: Mapping[Neuron, Tensor], factor: float) -> dict[Neuron, Tensor]:
+    """Return the value vectors with `factor` times these changes added to them."""
     vectors = new_vectors(lm, list(changes), torch.clone)
-    return edited_value_vectors(lm, {neuron: vectors[neuron] + factor * change for neuron, change in changes.items()})
+    return {neuron: vectors[neuron] + factor * change for neuron, change in changes.items()}
 
 
-def _answers(lm: LanguageModel, edit: Edit) -> Answers:
-    """Return the answers to all prompts that judge, the fact's first; the token asked for is the new object's."""
+def _answers(lm: LanguageModel, edit: Edit, edits: Sequence[Mapping[Neuron, Tensor]]) -> list[Answers]:
+    """Return the answers to all prompts that judge, the fact's first, with each edit; the token asked for is the new object's."""
     prompts = [*edit.judged_by, *edit.others]
-    return predict(lm, prompts, [(prompt.target,) for prompt in prompts])
+    return edited_answers(lm, prompts, [(prompt.target,) for prompt in prompts], edits)
 
 
 def _judged(templates: int, before: Answers, after: Answers) -> dict:

@@ -3,7 +3,6 @@
 import math
 import random
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -11,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from kn_utils.chapters.edit_facts.plans import EDITS, Edit, plan_edits
 from kn_utils.data.facts import Dataset, Fact, LeftOut
+from kn_utils.model.changed_answers import edited_answers
 from kn_utils.model.controls import matched_neurons, mean_activations
-from kn_utils.model.forward import Answers, log_probability, predict
-from kn_utils.model.interventions import RULES, check_editable, edited_value_vectors, new_vectors, target_embedding
+from kn_utils.model.forward import Answers, log_probability
+from kn_utils.model.interventions import RULES, check_editable, new_vectors, target_embedding
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import COMMON_SHARE, Neuron, neuron_name, random_neurons
 from kn_utils.model.prompts import Prompt, usable_prompts
@@ -97,9 +98,8 @@ def show_edit(
     index = edit.prompts[edit.drawn].index
     elsewhere = [prompt for fact in other_facts for prompt in usable_prompts(lm, run.dataset, fact) if prompt.index == index]
     prompts, tokens = [*edit.prompts, *elsewhere], [*edit.tokens, *_object_tokens(elsewhere)]
-    before = predict(lm, prompts, tokens)
-    with _applied(lm, edit, edit.neurons, Variant("scaled", lambda2), lambda1):
-        after = predict(lm, prompts, tokens)
+    vectors = _vectors(lm, edit, edit.neurons, Variant("scaled", lambda2), lambda1)
+    before, after = edited_answers(lm, prompts, tokens, [{}, vectors])
     rows = pd.DataFrame({"prompt": [prompt.text for prompt in prompts], "object": [prompt.fact.object for prompt in prompts]})
     rows = rows.assign(answer_before=lm.words(before.top.tolist()), answer_after=lm.words(after.top.tolist()))
     rows = rows.assign(probability_before=before.probability[:, 0], probability_after=after.probability[:, 0])
@@ -161,14 +161,17 @@ def _outcomes(
     same, other = _bystanders(lm, run, edit.fact)
     prompts, tokens = [*edit.prompts, *same, *other], [*edit.tokens, *_object_tokens([*same, *other])]
     starts = [len(edit.prompts), len(edit.prompts) + len(same)]
-    before = predict(lm, prompts, tokens)
+    made = {
+        variant: _vectors(lm, edit, neurons[variant.method], variant, lambda1)
+        for variant in variants
+        if variant.method in neurons
+    }
+    before, *after = edited_answers(lm, prompts, tokens, [{}, *made.values()])
     measured_before = _measured(lm, edit, before, "before", starts)
-    outcomes = {}
-    for variant in (variant for variant in variants if variant.method in neurons):
-        with _applied(lm, edit, neurons[variant.method], variant, lambda1):
-            after = predict(lm, prompts, tokens)
-        outcomes[variant] = measured_before | _measured(lm, edit, after, "after", starts) | _judged(edit, before, after)
-    return outcomes
+    return {
+        variant: measured_before | _measured(lm, edit, answers, "after", starts) | _judged(edit, before, answers)
+        for variant, answers in zip(made, after, strict=True)
+    }
 
 
 def _bystanders(lm: LanguageModel, run: Run, fact: Fact) -> tuple[list[Prompt], list[Prompt]]:
@@ -190,13 +193,11 @@ def _object_tokens(prompts: Sequence[Prompt]) -> list[tuple[int, int]]:
     return [(prompt.target, prompt.target) for prompt in prompts]
 
 
-def _applied(
-    lm: LanguageModel, edit: Edit, neurons: Sequence[Neuron], variant: Variant, lambda1: float
-) -> AbstractContextManager:
-    """Return a context manager in which the edit is made, of these neurons."""
+def _vectors(lm: LanguageModel, edit: Edit, neurons: Sequence[Neuron], variant: Variant, lambda1: float) -> dict[Neuron, Tensor]:
+    """Return the new value vectors of these neurons."""
     old, new = (target_embedding(lm, token) for token in edit.tokens[edit.drawn])
     lambdas = {"lambda1": lambda1, "lambda2": variant.lambda2} if variant.rule == "scaled" else {}
-    return edited_value_vectors(lm, new_vectors(lm, neurons, partial(RULES[variant.rule], old=old, new=new, **lambdas)))
+    return new_vectors(lm, neurons, partial(RULES[variant.rule], old=old, new=new, **lambdas))
 
 
 def _judged(edit: Edit, before: Answers, after: Answers) -> dict:

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from kn_utils.data.facts import Fact
-from kn_utils.model.forward import log_probability, predict
-from kn_utils.model.interventions import check_layers_are_separate, edited_value_vectors, erasure, new_vectors
+from kn_utils.model.changed_answers import edited_answers
+from kn_utils.model.forward import Answers, log_probability
+from kn_utils.model.interventions import check_layers_are_separate, erasure, new_vectors
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import METHODS, Neuron, frequent_neurons, neuron_list, random_neurons
 from kn_utils.model.prompts import Prompt, draw_facts, encode
@@ -23,6 +24,7 @@ ERASED = 20  # neurons
 DOSE_FACTS = 2  # facts of every other relation, for the evaluation of other numbers of neurons
 DOSES = (1, 2, 5, 10, 20, 50, 100)  # numbers of erased neurons
 DOSE_METHODS = ("attribution", "random")
+RELATIONS_PER_PART = 12
 _EVALUATED = {"relation": str, "method": str, "neurons": "int32", "evaluated": str}
 _SCORES = {"prompts": "int32", "correct": "int32", "log_probability": "float64"}
 _COLUMNS = {
@@ -63,11 +65,13 @@ def erase_relation(lm: LanguageModel, run: Run, relation: str, other_facts: int 
     inputs |= {"other_relations": run.dataset.digest_of_others(relation)}
     erasures = _erasures(lm, run, relation)
     prompts = _prompts(lm, run, relation, other_facts)
+    few = _few_facts(run, relation, prompts)
 
-    def work(part: Sequence[Erasure]) -> dict[str, pd.DataFrame]:
-        return _tables(lm, run, relation, prompts, erasures, *part)
+    def work(part: Sequence[str]) -> dict[str, pd.DataFrame]:
+        return _tables(lm, relation, [prompt for prompt in prompts if prompt.fact.relation in part], erasures, few)
 
-    return run.make("erase_relation", relation, [BEFORE, *erasures], work, inputs, lm, per_part=1)
+    evaluated = list(dict.fromkeys(prompt.fact.relation for prompt in prompts))
+    return run.make("erase_relation", relation, evaluated, work, inputs, lm, RELATIONS_PER_PART)
 
 
 def _erasures(lm: LanguageModel, run: Run, relation: str) -> list[Erasure]:
@@ -110,27 +114,28 @@ def _few_facts(run: Run, relation: str, prompts: Sequence[Prompt]) -> set[Fact]:
 
 
 def _tables(
-    lm: LanguageModel, run: Run, relation: str, prompts: Sequence[Prompt], erasures: Sequence[Erasure], erased: Erasure
+    lm: LanguageModel, relation: str, prompts: Sequence[Prompt], erasures: Sequence[Erasure], few: set[Fact]
 ) -> dict[str, pd.DataFrame]:
-    """Return the rows of all tables for one erasure. In `erasures`, the first of each method has `ERASED` neurons."""
+    """Return the rows of all tables for some prompts. In `erasures`, the first of each method has `ERASED` neurons."""
     full = {method: next(item for item in erasures if item.method == method) for method in WITH_RANDOM}
-    few = _few_facts(run, relation, prompts)
-    evaluated = prompts if erased in (BEFORE, *full.values()) else [prompt for prompt in prompts if prompt.fact in few]
-    with edited_value_vectors(lm, new_vectors(lm, erased.neurons, erasure)):
-        by_fact = _scores(lm, evaluated)
-    place = {"method": erased.method, "neurons": len(erased.neurons)}
-    if erased == BEFORE:
-        places = [{"method": method, "neurons": len(item.neurons), "phase": "before"} for method, item in full.items()]
-        doses = [{"method": method, "neurons": 0} for method in DOSE_METHODS]
-    else:
-        places = [place | {"phase": "after"}] if erased == full[erased.method] else []
-        doses = [place] if erased.neurons and erased.method in DOSE_METHODS else []
-    found = {
-        "erase_relation": (_by_relation(by_fact), places),
-        "erase_facts": (by_fact, places),
-        "erase_dose": (_by_relation(by_fact[by_fact["of"].isin(few)]), doses),
+    on_all = [BEFORE, *full.values()]
+    on_few = [item for item in erasures if item not in on_all]
+    scores = _scores(lm, prompts, on_all) | _scores(lm, [prompt for prompt in prompts if prompt.fact in few], on_few)
+    rows: dict[str, list[pd.DataFrame]] = {name: [pd.DataFrame(columns=list(columns))] for name, columns in _COLUMNS.items()}
+    for erased, by_fact in scores.items():
+        place = {"method": erased.method, "neurons": len(erased.neurons)}
+        if erased == BEFORE:
+            places = [{"method": method, "neurons": len(item.neurons), "phase": "before"} for method, item in full.items()]
+            doses = [{"method": method, "neurons": 0} for method in DOSE_METHODS]
+        else:
+            places = [place | {"phase": "after"}] if erased == full[erased.method] else []
+            doses = [place] if erased.neurons and erased.method in DOSE_METHODS else []
+        rows["erase_relation"] += _placed(_by_relation(by_fact), places)
+        rows["erase_facts"] += _placed(by_fact, places)
+        rows["erase_dose"] += _placed(_by_relation(by_fact[by_fact["of"].isin(few)]), doses)
+    return {
+        name: pd.concat(rows[name]).assign(relation=relation)[list(columns)].astype(columns) for name, columns in _COLUMNS.items()
     }
-    return {name: _placed(name, relation, *rows) for name, rows in found.items()}
 
 
 def _by_relation(by_fact: pd.DataFrame) -> pd.DataFrame:
@@ -138,17 +143,20 @@ def _by_relation(by_fact: pd.DataFrame) -> pd.DataFrame:
     return sums.assign(facts=by_fact["evaluated"].value_counts()).reset_index()
 
 
-def _placed(name: str, relation: str, scores: pd.DataFrame, places: Sequence[dict]) -> pd.DataFrame:
-    """Return the rows of table `name`: the scores, once with each of `places` as key columns."""
-    columns = _COLUMNS[name]
-    empty = pd.DataFrame(columns=list(columns)).astype(columns)
-    return pd.concat([empty, *(scores.assign(relation=relation, **place)[list(columns)].astype(columns) for place in places)])
+def _placed(scores: pd.DataFrame, places: Sequence[dict]) -> list[pd.DataFrame]:
+    """Return the scores once with each of `places` as key columns."""
+    return [scores.assign(**place) for place in places]
 
 
-def _scores(lm: LanguageModel, prompts: Sequence[Prompt]) -> pd.DataFrame:
-    """Return a row per fact: columns of (the `Fact`), evaluated (relation), fact (index), prompts, correct, log_probability."""
+def _scores(lm: LanguageModel, prompts: Sequence[Prompt], erasures: Sequence[Erasure]) -> dict[Erasure, pd.DataFrame]:
+    """Return a row per fact for each erasure: columns of (the `Fact`), evaluated (relation), fact (index) and those of `_SCORES`."""
     targets = np.array([prompt.target for prompt in prompts])
-    answers = predict(lm, prompts, targets[:, None].tolist())
+    edits = [new_vectors(lm, erased.neurons, erasure) for erased in erasures]
+    every = edited_answers(lm, prompts, targets[:, None].tolist(), edits)
+    return {erased: _by_fact(prompts, targets, answers) for erased, answers in zip(erasures, every, strict=True)}
+
+
+def _by_fact(prompts: Sequence[Prompt], targets: np.ndarray, answers: Answers) -> pd.DataFrame:
     scores = {"prompts": 1, "correct": answers.top == targets, "log_probability": log_probability(answers.probability[:, 0])}
     sums = pd.DataFrame({"of": [prompt.fact for prompt in prompts]} | scores).groupby("of", sort=False).sum().reset_index()
     return sums.assign(evaluated=[fact.relation for fact in sums["of"]], fact=[fact.index for fact in sums["of"]])
