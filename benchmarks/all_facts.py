@@ -25,11 +25,15 @@ def by_size(dataset: Dataset, relations: list[str]) -> list[str]:
     return sorted(relations, key=lambda name: len(dataset.facts[name]) * len(dataset.templates[name]))
 
 
-def is_kept(every: AllFacts, relation: str) -> bool:
-    """Return whether a relation is kept, and was made by today's code."""
-    today = sources_digest(f"kn_utils.chapters.{MADE_FROM[CHANGES]}.table")
+def is_kept(every: AllFacts, lm: LanguageModel, dataset: Dataset, relation: str) -> bool:
+    """Return whether a relation is kept, and was made by today's code from these weights and facts."""
+    wanted = {
+        "sources": sources_digest(f"kn_utils.chapters.{MADE_FROM[CHANGES]}.table"),
+        "weights": lm.identity()["weights"],
+        "facts_and_templates": dataset.digest(relation),
+    }
     try:
-        return every.kept.made_with(CHANGES, relation)["sources"] == today
+        return wanted.items() <= every.kept.made_with(CHANGES, relation).items()
     except (FileNotFoundError, KeyError):
         return False
 
@@ -56,7 +60,7 @@ def main() -> None:
     run = Run(lm.name, dataset, results_dir=given.results_dir, workers=given.workers)
     every = AllFacts(lm.name, dataset.name, given.output)
     for relation in by_size(dataset, dataset.select(given.relations)):
-        if not is_kept(every, relation):
+        if not is_kept(every, lm, dataset, relation):
             run_relation(lm, run, relation, given.output)
             print(f"{relation}: {len(dataset.facts[relation])} facts are kept in {given.output}", flush=True)
 

@@ -59,6 +59,9 @@ def as_prompts(changes: pd.DataFrame) -> pd.DataFrame:
     return long.assign(**added).drop(columns=["way", "right", *PROBABILITIES])
 
 
+_REDUCED = {CHANGES: changes_of_facts, "completeness": quadrature_by_layer}  # what is kept of a table instead of all its rows
+
+
 def keep(run: Run, relation: str, folder: Path = FOLDER) -> None:
     """Add the tables of a relation of a finished run to those that are kept, or replace them.
 
@@ -70,7 +73,7 @@ def keep(run: Run, relation: str, folder: Path = FOLDER) -> None:
         made = {relation: read_provenance(run.path(source, relation))}
         check_commit(f"{source} of {relation}", made[relation]["commit"])
         rows = run.read(source, [relation])
-        rows = {CHANGES: changes_of_facts, "completeness": quadrature_by_layer}.get(name, lambda same: same)(rows)
+        rows = _REDUCED[name](rows) if name in _REDUCED else rows
         path = place / f"{name}.parquet"
         if path.is_file():
             others = read_table(path)
@@ -123,7 +126,7 @@ def _rows(sample: Judged, every: Judged) -> list[tuple]:
             if conditions[0].role != SHOWN:
                 texts = [f"{SIGNS[condition.state]} {text}" for condition, text in zip(conditions, texts, strict=True)]
                 same = conditions[0].state == conditions[1].state
-            rows.append((f"{sample.claim.section}: {sample.claim.text}", conditions[0].contrast, *texts, same))
+            rows.append((sample.claim.title, conditions[0].contrast, *texts, same))
     return rows
 
 

@@ -49,14 +49,14 @@ def condition_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 def reasons_table(judged: Sequence[Judged]) -> pd.DataFrame:
     """Return a row per claim that is not supported, with the conditions that do not hold or the reason why it is not tested."""
-    rows = [(_claim(result), signed(result.verdict), result.explanation) for result in judged if result.explanation]
+    rows = [(result.claim.title, signed(result.verdict), result.explanation) for result in judged if result.explanation]
     return pd.DataFrame(rows, columns=["claim", "verdict", "because"])
 
 
 def limits_table(judged: Sequence[Judged]) -> pd.DataFrame:
     """Return the verdicts on claims that little changes, if "hardly" means at most 5, 10 or 20 %."""
     rows = [
-        {"claim": _claim(result)}
+        {"claim": result.claim.title}
         | {
             f"{limit} %": signed(found)
             for limit, found in sorted((result.at_other_limits | {NEGLIGIBLE: result.verdict}).items())
@@ -128,12 +128,8 @@ def _short(value: object) -> str:
     return "all" if value is None else str(value)[:14]
 
 
-def _claim(result: Judged) -> str:
-    return f"{result.claim.section}: {result.claim.text}"
-
-
 def _with_contrast(result: Judged) -> str:
-    return _claim(result) + (f"\n→ {result.conditions[0].contrast}" if result.conditions else "")
+    return result.claim.title + (f"\n→ {result.conditions[0].contrast}" if result.conditions else "")
 
 
 def _cell(result: Judged, brief: bool) -> str:

@@ -129,6 +129,11 @@ class Claim:
     row: str = ""
     remark: str = ""
 
+    @property
+    def title(self) -> str:
+        """The section and the text."""
+        return f"{self.section}: {self.text}"
+
 
 def verdict(conditions: Sequence[Condition]) -> str:
     """Return one of `VERDICTS`.
