@@ -28,9 +28,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .venv/installed: pyproject.toml constraints.txt
 	$(or $(PYTHON),$(error Python 3.11 or newer is needed: PYTHON=... names one)) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip  # Python 3.11's own takes twice as long
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[workbench,book,test,cluster]'
-	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # on all cores, pip takes one; some files are for a newer Python
+	$(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt --editable '.[workbench,book,test,cluster]'
 	touch $@
 
 install: .venv/installed
