@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from kn_utils.paths import DATA
-from kn_utils.report.judge import CLAIMS, Judged, judge
+from kn_utils.report.judge import CLAIMS, Judged, judge, read_once
 from kn_utils.stats.intervals import with_interval
 from kn_utils.stats.log_odds import fact_changes
 from kn_utils.stats.rule import SHOWN, SIGNS, UNTESTED
@@ -51,7 +51,8 @@ def as_prompts(changes: pd.DataFrame) -> pd.DataFrame:
     """Return rows of step 3's table with the facts' means and sums of `changes_of_facts`, as if each fact had one prompt."""
     kept = [*FACT_KEY, "right", *PROBABILITIES]
     long = changes.melt(kept, var_name="way", value_name="log_odds_after").dropna(subset="log_odds_after", ignore_index=True)
-    long[WAY] = long["way"].str.split(" ", n=2, expand=True)
+    names = changes.columns.drop(kept)
+    long = long.join(pd.DataFrame([name.split(" ", 2) for name in names], names, WAY), on="way")
     own = (long["target"] == "own") & (long["method"] == "attribution")
     after = np.where(long["operation"] == "suppress", long["suppress"], long["amplify"])
     probabilities = {"probability_before": long["before"].where(own), "probability_after": pd.Series(after).where(own)}
@@ -113,7 +114,8 @@ def beside_sample(every: AllFacts, sample: PublishedResults, seed: int) -> pd.Da
     The sample is that of the same relations. Columns are `TEXT`, and same: whether both states are the same; what is only shown has none.
     """
     claims = [claim for claim in CLAIMS if claim.section.startswith(SECTIONS)]
-    pairs = [[judge(claim, results.read, every.relations, seed) for results in (sample, every)] for claim in claims]
+    reads = [read_once(results.read) for results in (sample, every)]
+    pairs = [[judge(claim, read, every.relations, seed) for read in reads] for claim in claims]
     return pd.DataFrame([row for pair in pairs for row in _rows(*pair)], columns=[*TEXT, "same"])
 
 
