@@ -154,7 +154,7 @@ def activations_of(lm: LanguageModel, prompts: Sequence) -> Iterator[tuple[int, 
 def each_layer(lm: LanguageModel, prompts: int, visit: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
     """Call `visit(layer, activations)` for every layer of every forward pass of a batch; activations are [prompts, tokens, neurons].
 
-    If `visit` returns a tensor, it replaces the activations.
+    If `visit` returns a tensor, it replaces the activations. In passes of `model_logits` the last layer may have one token: see `here`.
     """
     calls = 0  # of blocks, counted since in ALBERT several layers share one
 

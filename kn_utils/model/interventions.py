@@ -38,8 +38,9 @@ def scaled_neurons(lm: LanguageModel, position: Tensor, neurons: Sequence[Sequen
         if not by_layer[layer]:
             return None
         row, index = torch.tensor(by_layer[layer], device=inner.device).T
+        _, at = here(inner, position)
         changed = inner.clone()
-        changed[row, here(inner, position)[1][row], index] *= OPERATIONS[operation]
+        changed[row, at[row], index] *= OPERATIONS[operation]
         return changed
 
     with each_layer(lm, len(neurons), scale):
