@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import known_facts
 import nbformat
 import numpy as np
 import pandas as pd
@@ -9,19 +10,30 @@ import papermill
 import pytest
 import torch
 from notebook_shell import run_here
-from tiny_models import tiny_model
+from tiny_models import tiny_model, weight_sums
 
 from kn_utils.chapters.attribution.table import attributed
 from kn_utils.chapters.knowledge_neurons.thresholds import shared, strong
 from kn_utils.chapters.try_it import numbers
 from kn_utils.chapters.try_it.figures import plot_map, spread
-from kn_utils.chapters.try_it.table import Scores, answers, attribute, check_instead, effects, find
+from kn_utils.chapters.try_it.table import (
+    OTHER_FACTS,
+    Scores,
+    answers,
+    answers_elsewhere,
+    attribute,
+    check_instead,
+    effects,
+    find,
+)
 from kn_utils.data.facts import Dataset, Fact
 from kn_utils.model.attribution import Quadrature
+from kn_utils.model.contexts import edit
 from kn_utils.model.interventions import edited_value_vectors, new_vectors, scaled_rule
 from kn_utils.model.models import load_model
 from kn_utils.model.neurons import neuron_list, neuron_name
 from kn_utils.model.own_sentences import MASK, answer_prompts, sentence_list
+from kn_utils.model.prompts import usable_prompts
 from kn_utils.paths import ROOT
 from kn_utils.store.files import read_table
 from kn_utils.store.published import published_results
@@ -281,6 +293,52 @@ UNPROVEN = "So the edit works, but it does not show that these neurons hold the 
 )
 def test_what_is_said_of_the_edit(table, says):
     assert says in numbers.about_edit(table, "Paris")
+
+
+ELSEWHERE = pd.DataFrame(
+    [
+        ("P36", "s0", "Oslo", "Oslo", False, False),
+        ("P36", "s1", "Rome", "Paris", True, True),
+        ("P19", "s2", "Bonn", "Rome", True, False),
+    ],
+    columns=["relation", "sentence", "before", "after", "changed", "new"],
+)
+
+
+def test_what_is_said_of_other_facts():
+    says = "3 other facts were answered right before the edit; 2 of them get another answer, 1 of these 'Paris'."
+    assert numbers.about_elsewhere(ELSEWHERE, "Paris") == says
+    assert "nothing is known" in numbers.about_elsewhere(ELSEWHERE[:0], "Paris")
+    found = numbers.changed_elsewhere(ELSEWHERE, {"P36": "capital", "P19": "born in"})
+    assert found.values.tolist() == [["capital", "s1", "Rome", "Paris"], ["born in", "s2", "Bonn", "Rome"]]
+
+
+def test_other_facts_are_asked_before_and_after_the_edit(monkeypatch):
+    """One sentence of each, answered right before; the answers are those of the plain functions."""
+    monkeypatch.setattr("kn_utils.chapters.try_it.table.OTHER_FACTS", 20)
+    lm, dataset = known_facts.trained("bert"), known_facts.dataset()
+    own, instead = dataset.facts["P36"][0], dataset.facts["P36"][1].object
+    sentence = f"The capital of {own.subject} is [MASK]."
+    scores, weights = attribute(lm, answer_prompts(lm, sentence, own.object)), weight_sums(lm)
+    found = answers_elsewhere(lm, dataset, sentence, scores, instead, seed=1)
+    drawn = [fact for name in dataset.relations for fact in dataset.draw(name, 20, 1) if fact != own]
+    asked = {usable_prompts(lm, dataset, fact)[0].text: fact for fact in drawn}
+    assert 3 <= len(found) <= len(asked) and found["changed"].any()
+    for row in found.itertuples():
+        assert answers(lm, row.sentence, n=1)["answer"].item() == row.before == asked[row.sentence].object
+        with edit(lm, scores.neurons, sentence, own.object, instead):
+            assert answers(lm, row.sentence, n=1)["answer"].item() == row.after
+        assert (row.changed, row.new) == (row.before != row.after, row.after == instead)
+    assert weight_sums(lm) == weights
+
+
+def test_the_readers_own_fact_is_none_of_the_others():
+    lm, dataset = known_facts.trained("bert"), known_facts.dataset()
+    own = dataset.draw("P36", OTHER_FACTS, 1)[0]
+    sentence = f"The capital of {own.subject} is [MASK]."
+    scores = attribute(lm, answer_prompts(lm, sentence, own.object))
+    found = answers_elsewhere(lm, dataset, sentence, scores, dataset.draw("P36", OTHER_FACTS, 1)[1].object, seed=1)
+    assert len(found) and not found["sentence"].str.contains(own.subject, regex=False).any()
 
 
 def test_what_is_said_of_the_answers(loaded):

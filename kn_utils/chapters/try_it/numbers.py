@@ -1,6 +1,6 @@
 """Tables and sentences of notebook 11: what the neurons behind an answer are, and what follows if they are changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -150,6 +150,13 @@ def edited_answers(effects: pd.DataFrame) -> pd.DataFrame:
     return _wide(effects, cells, ("none", "edit"))
 
 
+def changed_elsewhere(elsewhere: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of `answers_elsewhere` in which the edit changes the answer, with the labels of their relations."""
+    changed = elsewhere[elsewhere["changed"]]
+    named = changed.assign(relation=changed["relation"].map(labels))
+    return named[["relation", "sentence", "before", "after"]].reset_index(drop=True)
+
+
 def _wide(effects: pd.DataFrame, cells: pd.Series, changes: Sequence[str]) -> pd.DataFrame:
     rows = effects.assign(cell=cells)[effects["change"].isin(changes)]
     names = rows["change"].map(CHANGES) + rows["neurons"].map({"own": "", "matched": ", matched neurons"})
@@ -239,3 +246,12 @@ def about_edit(effects: pd.DataFrame, instead: str) -> str:
     else:
         follows = "So the edit works, but it does not show that these neurons hold the fact: others as active work as well."
     return f"{text}; after the same edit of matched neurons, {right['matched']}. {follows}"
+
+
+def about_elsewhere(elsewhere: pd.DataFrame, instead: str) -> str:
+    """Return a sentence on what the edit does to other facts, from the table `answers_elsewhere`."""
+    if elsewhere.empty:
+        return "The model answers none of the other facts right that were tried, so nothing is known of what the edit harms."
+    changed, new = elsewhere["changed"].sum(), (elsewhere["changed"] & elsewhere["new"]).sum()
+    to_new = f"{new} of these {instead!r}" if new else f"none of these {instead!r}"
+    return f"{len(elsewhere)} other facts were answered right before the edit; {changed} of them get another answer, {to_new}."

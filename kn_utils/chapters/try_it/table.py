@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from kn_utils.data.facts import Dataset
 from kn_utils.model.attribution import Quadrature, integrated_gradients
 from kn_utils.model.contexts import amplify, edit, suppress
 from kn_utils.model.controls import matched_neurons
@@ -17,10 +18,11 @@ from kn_utils.model.forward import predict
 from kn_utils.model.models import LanguageModel
 from kn_utils.model.neurons import MAX_NEURONS, MIN_PROMPTS, PROMPT_SHARE, SCORE_SHARE, neuron_list, neuron_name
 from kn_utils.model.own_sentences import answer_prompts, best_answers, sentence_list, sentence_prompts, token_texts
-from kn_utils.model.prompts import Prompt, group_by_length, stack
+from kn_utils.model.prompts import Prompt, group_by_length, stack, usable_prompts
 from kn_utils.parameters import KEPT_SHARE
 
 STRONGEST = 10  # neurons of a single sentence, at most
+OTHER_FACTS = 3  # of each relation, to see what an edit harms
 QUADRATURE = Quadrature("gauss-legendre")
 
 
@@ -178,3 +180,29 @@ def _changes(lm: LanguageModel, sentence: str, scores: Scores, instead: str) -> 
             yield "amplify", name, amplify(lm, neurons)
             if instead:
                 yield "edit", name, edit(lm, neurons, sentence, scores.prompts[0].fact.object, instead)
+
+
+def answers_elsewhere(
+    lm: LanguageModel, dataset: Dataset, sentences: str | Sequence[str], scores: Scores, instead: str, seed: int = 42
+) -> pd.DataFrame:
+    """Return the answers to sentences on other facts before and after the edit: a row for each that was answered right before.
+
+    The first sentence is asked of each of `OTHER_FACTS` facts per relation, drawn with the seed; the reader's own fact is left out.
+    Columns relation, sentence, before, after (the model's answers), changed, new (whether the answer is now `instead`).
+    Raises ValueError as `kn_utils.model.contexts.edit`.
+    """
+    text, answer = sentence_list(sentences)[0], scores.prompts[0].fact.object
+    facts = [fact for relation in dataset.relations for fact in dataset.draw(relation, OTHER_FACTS, seed)]
+    others = [fact for fact in facts if fact.subject.lower() not in text.lower() or fact.object.lower() != answer.lower()]
+    prompts = [prompt for fact in others for prompt in usable_prompts(lm, dataset, fact)[:1]]
+    if not prompts:
+        return pd.DataFrame(columns=["relation", "sentence", "before", "after", "changed", "new"])
+    targets = [prompt.target for prompt in prompts]
+    before = predict(lm, prompts, [[target] for target in targets]).top
+    with edit(lm, scores.neurons, text, answer, instead):
+        after = predict(lm, prompts, [[target] for target in targets]).top
+    [new] = answer_prompts(lm, [text], instead, "instead")
+    rows = {"relation": [prompt.fact.relation for prompt in prompts], "sentence": [prompt.text for prompt in prompts]}
+    rows |= {"before": token_texts(lm, before.tolist()), "after": token_texts(lm, after.tolist())}
+    table = pd.DataFrame(rows | {"changed": after != before, "new": after == new.target})
+    return table[before == targets].reset_index(drop=True)
