@@ -18,6 +18,7 @@ from kn_utils.model.prompts import Prompt, group_by_length, stack
 from kn_utils.model.restart import lowest_layer, started_at, stored_outputs
 
 Sets = Sequence[Sequence[Sequence[Neuron]]]  # for each prompt, its sets of neurons
+WORTH_A_PASS = 32  # copies of a prompt; for fewer, a pass spends most of its time on the weights of the vocabulary projection
 
 
 class Answer(NamedTuple):
@@ -59,13 +60,22 @@ def changed_answers(lm: LanguageModel, prompts: Sequence[Prompt], rounds: Sequen
 
 
 def _passes(jobs: list[_Job], at_once: int) -> Iterator[list[_Job]]:
-    """Yield the jobs of each pass: those with the same lowest layer, where it starts."""
-    by_layer: dict[int, list[_Job]] = {}
-    for job in jobs:
-        by_layer.setdefault(lowest_layer(job.neurons), []).append(job)
-    for of_layer in by_layer.values():
-        for start in range(0, len(of_layer), at_once):
-            yield of_layer[start : start + at_once]
+    """Yield the jobs of each pass, those that change high layers only first: a pass starts at the lowest layer of its jobs.
+
+    So it ends where this layer changes, but not before it has `WORTH_A_PASS` jobs.
+    """
+    part: list[_Job] = []
+    for job in sorted(jobs, key=_lowest_layer, reverse=True):
+        if len(part) == at_once or (len(part) >= WORTH_A_PASS and _lowest_layer(job) < _lowest_layer(part[-1])):
+            yield part
+            part = []
+        part.append(job)
+    if part:
+        yield part
+
+
+def _lowest_layer(job: _Job) -> int:
+    return lowest_layer(job.neurons)
 
 
 def _answers_of_pass(
@@ -73,7 +83,7 @@ def _answers_of_pass(
 ) -> list[Answer]:
     rows = torch.tensor([job.row for job in jobs], device=lm.device)
     copies, neurons = suffix.select(rows), [job.neurons for job in jobs]
-    with started_at(lm, lowest_layer(neurons[0]), outputs, rows), scaled_neurons(lm, copies.position, neurons, operation):
+    with started_at(lm, _lowest_layer(jobs[-1]), outputs, rows), scaled_neurons(lm, copies.position, neurons, operation):
         return _answers(logits_at(lm, copies), copies.target)
 
 

@@ -50,10 +50,18 @@ def answer_by_hand(lm, prompt, neurons, factor):
     return float(logits.softmax(-1)[prompt.target].logit()), int(logits.argmax())
 
 
-@pytest.mark.parametrize("at_once", [forward.TOKENS_AT_ONCE, 14])  # all prompts of a length in a pass, or two of the shorter ones
+@pytest.mark.parametrize(
+    "tokens, worth_a_pass",
+    [
+        (forward.TOKENS_AT_ONCE, 32),  # all sets of prompts of a length in a pass
+        (forward.TOKENS_AT_ONCE, 1),  # those with the same lowest layer
+        (14, 32),  # two of the shorter prompts
+    ],
+)
 @pytest.mark.parametrize("model_type, changes", MODELS)
-def test_every_answer_is_that_of_one_prompt_and_one_set(model_type, changes, at_once, monkeypatch):
-    monkeypatch.setattr(forward, "TOKENS_AT_ONCE", at_once)
+def test_every_answer_is_that_of_one_prompt_and_one_set(model_type, changes, tokens, worth_a_pass, monkeypatch):
+    monkeypatch.setattr(forward, "TOKENS_AT_ONCE", tokens)
+    monkeypatch.setattr("kn_utils.model.changed_answers.WORTH_A_PASS", worth_a_pass)
     lm = tiny_model(model_type, **changes)
     prompts, sets = some_prompts(lm), some_sets(lm)
     found = changed_answers(lm, prompts, [("suppress", sets), ("amplify", sets[::-1])])
