@@ -42,6 +42,25 @@ def gradient_at(lm: LanguageModel, ids, position: int, target: int, layer: int, 
     return torch.autograd.grad(probability, leaf)[0], probability.detach(), activation
 
 
+def edited_logits(lm, ids, position, neurons, factor):
+    """One prompt's logits at its position with its neurons multiplied one after the other, by a hook of its own."""
+    calls = []
+
+    def edit(down, args):
+        calls.append(down)
+        inner = args[0].clone()
+        for layer, neuron in neurons:
+            if layer == len(calls) - 1:
+                inner.view(-1, inner.shape[-1])[position, neuron] *= factor
+        return (inner,)
+
+    hooks = [down.register_forward_pre_hook(edit) for down in lm.downs]
+    logits = lm.model(ids[None]).logits[0, position]
+    for hook in hooks:
+        hook.remove()
+    return logits
+
+
 def integrated_gradients(lm: LanguageModel, ids, position: int, target: int, layer: int, nodes, weights) -> torch.Tensor:
     """Return w * sum over nodes of weight * dP/dw at node * w for one layer."""
     _, activation = probability_at(lm, ids, position, target, layer)

@@ -35,6 +35,11 @@ class _Job(NamedTuple):
     place: int
     neurons: Sequence[Neuron]
 
+    @property
+    def layer(self) -> int:
+        """The lowest layer that changes."""
+        return lowest_layer(self.neurons)
+
 
 @torch.inference_mode()
 def changed_answers(lm: LanguageModel, prompts: Sequence[Prompt], rounds: Sequence[tuple[str, Sets]]) -> list[list[list[Answer]]]:
@@ -65,8 +70,8 @@ def _passes(jobs: list[_Job], at_once: int) -> Iterator[list[_Job]]:
     So it ends where this layer changes, but not before it has `WORTH_A_PASS` jobs.
     """
     part: list[_Job] = []
-    for job in sorted(jobs, key=_lowest_layer, reverse=True):
-        if len(part) == at_once or (len(part) >= WORTH_A_PASS and _lowest_layer(job) < _lowest_layer(part[-1])):
+    for job in sorted(jobs, key=lambda job: job.layer, reverse=True):
+        if len(part) == at_once or (len(part) >= WORTH_A_PASS and job.layer < part[-1].layer):
             yield part
             part = []
         part.append(job)
@@ -74,16 +79,12 @@ def _passes(jobs: list[_Job], at_once: int) -> Iterator[list[_Job]]:
         yield part
 
 
-def _lowest_layer(job: _Job) -> int:
-    return lowest_layer(job.neurons)
-
-
 def _answers_of_pass(
     lm: LanguageModel, suffix: PromptSuffix, operation: str, jobs: Sequence[_Job], outputs: list
 ) -> list[Answer]:
     rows = torch.tensor([job.row for job in jobs], device=lm.device)
     copies, neurons = suffix.select(rows), [job.neurons for job in jobs]
-    with started_at(lm, _lowest_layer(jobs[-1]), outputs, rows), scaled_neurons(lm, copies.position, neurons, operation):
+    with started_at(lm, jobs[-1].layer, outputs, rows), scaled_neurons(lm, copies.position, neurons, operation):
         return _answers(logits_at(lm, copies), copies.target)
 
 

@@ -13,7 +13,6 @@ Not every model can do all of this. `WAYS` are the ways to get the same numbers,
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from itertools import count
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from kn_utils.model.layouts import BLOCK_AGAIN, LAYER_BY_LAYER, ONE_QUERY, hidden_states, submodule, with_hidden_states
 from kn_utils.model.models import LanguageModel
-from kn_utils.model.one_query import block_at, forward_replaced, rows_at
+from kn_utils.model.one_query import last_layer_at, rows_at
 from kn_utils.model.prefix import PromptSuffix
 
 HIDDEN = "hidden_states"  # the name under which some models give a block its hidden states
@@ -67,8 +66,8 @@ class _GrowingBatch:
                 if norm := self.lm.layout.after_norm:
                     hook = submodule(block, norm).register_forward_pre_hook(self._before_after_norm)
                     stack.enter_context(hook)
-                if self.way == ONE_QUERY:
-                    stack.enter_context(forward_replaced(block, partial(self._block, block, block.forward)))
+            if self.way == ONE_QUERY:
+                stack.enter_context(last_layer_at(self.lm, self.position))
             yield
 
     def _at_position(self, hidden: Tensor) -> Tensor:
@@ -153,12 +152,6 @@ class _GrowingBatch:
         copies = hidden[:prompts].detach().repeat(n, 1, 1)
         rows = torch.arange(n * prompts, device=hidden.device)
         return [copies.index_put((rows, self.position.repeat(n)), added.flatten(0, 1))]
-
-    def _block(self, block: nn.Module, forward, hidden: Tensor, *args, **kwargs) -> Tensor:
-        """Run a block of a post-norm encoder. In the last block the prediction position is the only query."""
-        if len(self.activations) < self.lm.n_layers - 1:
-            return forward(hidden, *args, **kwargs)
-        return block_at(self.lm, block, hidden, self.position)
 
 
 def _layer_by_layer(lm: LanguageModel, suffix: PromptSuffix, change: Change, skip_blocks: bool) -> tuple[Tensor, list[Tensor]]:

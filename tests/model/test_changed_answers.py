@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from brute_force import edited_logits
 from tiny_models import MODELS, assert_no_hooks, near, random_batch, tiny_model, weight_sums
 
 from kn_utils.model import forward
@@ -33,20 +34,7 @@ def some_sets(lm):
 
 def answer_by_hand(lm, prompt, neurons, factor):
     """ln(P / (1 - P)) of the target, and the most probable token, from a pass of the whole prompt with a hook of its own."""
-    calls = []
-
-    def edit(down, args):
-        calls.append(down)
-        inner = args[0].clone()
-        for layer, neuron in neurons:
-            if layer == len(calls) - 1:
-                inner.view(-1, inner.shape[-1])[prompt.position, neuron] *= factor
-        return (inner,)
-
-    hooks = [down.register_forward_pre_hook(edit) for down in lm.downs]
-    logits = lm.model(torch.tensor([prompt.ids])).logits[0, prompt.position]
-    for hook in hooks:
-        hook.remove()
+    logits = edited_logits(lm, torch.tensor(prompt.ids), prompt.position, neurons, factor)
     return float(logits.softmax(-1)[prompt.target].logit()), int(logits.argmax())
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from brute_force import edited_logits
 from tiny_models import MODELS, assert_no_hooks, near, probabilities_at, some_prompts, tiny_model
 
 from kn_utils.model.forward import activations
@@ -23,25 +24,6 @@ def everything(lm, ids):
     for hook in hooks:
         hook.remove()
     return found, logits
-
-
-def edited_logits(lm, ids, position, neurons, factor):
-    """One prompt's logits at its position with its neurons multiplied one after the other, by a hook of its own."""
-    calls = []
-
-    def edit(down, args):
-        calls.append(down)
-        inner = args[0].clone()
-        for layer, neuron in neurons:
-            if layer == len(calls) - 1:
-                inner.view(-1, inner.shape[-1])[position, neuron] *= factor
-        return (inner,)
-
-    hooks = [down.register_forward_pre_hook(edit) for down in lm.downs]
-    logits = lm.model(ids[None]).logits[0, position]
-    for hook in hooks:
-        hook.remove()
-    return logits
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -198,9 +198,10 @@ def answers_elsewhere(
     if not prompts:
         return pd.DataFrame(columns=["relation", "sentence", "before", "after", "changed", "new"])
     targets = [prompt.target for prompt in prompts]
-    before = predict(lm, prompts, [[target] for target in targets]).top
+    tokens = [[target] for target in targets]
+    before = predict(lm, prompts, tokens).top
     with edit(lm, scores.neurons, text, answer, instead):
-        after = predict(lm, prompts, [[target] for target in targets]).top
+        after = predict(lm, prompts, tokens).top
     [new] = answer_prompts(lm, [text], instead, "instead")
     rows = {"relation": [prompt.fact.relation for prompt in prompts], "sentence": [prompt.text for prompt in prompts]}
     rows |= {"before": token_texts(lm, before.tolist()), "after": token_texts(lm, after.tolist())}
